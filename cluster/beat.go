@@ -1,0 +1,176 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+// GuardState is what a node's guard says of itself in its beat.
+type GuardState uint8
+
+// The guard is bound to an incarnation, or on its way out of it.
+const (
+	GuardNone     GuardState = iota
+	GuardBound               // the incarnation may hold services
+	GuardStopping            // the lease is frozen for good; everything is being stopped
+	GuardFencing             // obeys a kill record: stops or dies, whichever comes first
+	GuardDying               // refused all further pets; the reset is on its way
+	GuardRetired             // the incarnation holds nothing and never will again
+)
+
+// String is the word that status shows.
+func (g GuardState) String() string {
+	names := [...]string{"none", "bound", "stopping", "fencing-self", "dying", "retired"}
+	if int(g) < len(names) {
+		return names[g]
+	}
+	return "unknown"
+}
+
+// Beat is one node's decoded heartbeat sector: what the guard vouches for, and
+// the daemon's payload. A sector that was never written decodes to no Beat.
+type Beat struct {
+	Node    ident.NodeID
+	Host    ident.UUID
+	Inc     ident.Incarnation
+	Seq     uint64 // now() of the writer at issue, in ns: never repeats within a boot
+	State   GuardState
+	Lease   Lease
+	DiskGen uint32
+	Payload Payload
+}
+
+// WatchdogClass says how much a time proof may rest on a node's watchdogs.
+type WatchdogClass uint8
+
+// Only qualified and accepted devices carry a time proof with small margins.
+const (
+	WatchdogNone WatchdogClass = iota
+	WatchdogUnqualified
+	WatchdogQualified
+	WatchdogSoftOnly     // softdog alone, not accepted: never a time proof
+	WatchdogSoftAccepted // softdog alone, accepted by the admin in writing: weak
+)
+
+// Lease is the promise that a beat carries: for how long after a beat's issue
+// the node may go on, and how long its watchdogs take at most.
+type Lease struct {
+	F          time.Duration // freshness: the node feeds its watchdogs until F after the issue of its last completed cycle
+	G          time.Duration // network grace; equal to F where none is used
+	TMax       time.Duration // longest time from the last effective pet to the reset
+	M          uint8         // whole watchdog periods that may follow the deadline
+	Class      WatchdogClass
+	PauseBound time.Duration // V: how long a hypervisor may stop the node
+}
+
+// Payload is what the daemon says in its node's beat. The guard carries it
+// unread, except for the kill records.
+type Payload struct {
+	Phase       Phase
+	ViewAcked   uint64
+	Committed   Claim // the highest version this node knows to be committed
+	Reach       [32]byte
+	Score       int16
+	Registering bool // a reservation key may be on its way (pr_open)
+	Released    Digest
+	BlobGen     uint32 // generation of the status blob that Released sums up
+	Kills       []Kill // at most MaxKills
+}
+
+// MaxKills is the number of kill records that fit in a beat.
+const MaxKills = 8
+
+// Digest is the first eight bytes of a SHA-256.
+type Digest [8]byte
+
+// Claim says which version of the register somebody knows to be committed, and
+// in which generation of whose ring it stands.
+type Claim struct {
+	Ver    uint64
+	Ballot ident.Ballot
+	Node   ident.NodeID // whose ring
+	Gen    uint64       // generation in that ring
+}
+
+// Kill is a kill record: every member repeats it in its beat once the fencing
+// of that incarnation is chosen. The victim obeys it only if both incarnation
+// and boot are its own. That it was written, or read, is never a proof.
+type Kill struct {
+	Node ident.NodeID
+	Inc  uint32
+	Boot [8]byte // first eight bytes of the boot identity
+	Ver  uint64  // register version that chose it
+}
+
+// SeenBeat is one slot of the beat table as one read showed it.
+type SeenBeat struct {
+	Node   ident.NodeID
+	Sector []byte // the whole sector; valid during the Step only
+	Beat   *Beat  // nil if the slot is empty or does not decode
+	Err    string // why it does not decode
+}
+
+// Blob is a node's status blob on disk: what does not fit in its beat.
+type Blob struct {
+	Node     ident.NodeID
+	Inc      ident.Incarnation
+	Gen      uint32
+	Released []Released
+	Services []RunState
+}
+
+// Released says that everything of a service's term is verified stopped on its
+// owner, and that the owner never starts that term again.
+type Released struct {
+	Service string
+	Term    uint64
+}
+
+// RunState is what a node says of a service it owns.
+type RunState struct {
+	Service string
+	Term    uint64
+	State   ServiceState
+	Text    string // at most 120 bytes
+}
+
+// ServiceState is where a service's state machine stands on its owner.
+type ServiceState uint8
+
+// Down is also the state of a term that was released.
+const (
+	Down ServiceState = iota
+	Starting
+	Up
+	Stopping
+	Broken // a stop failed or nobody knows what runs
+)
+
+// String is the word that status shows.
+func (s ServiceState) String() string {
+	names := [...]string{"stopped", "starting", "running", "stopping", "broken"}
+	if int(s) < len(names) {
+		return names[s]
+	}
+	return "unknown"
+}
+
+// Message is one network beat. It carries nothing that safety depends on but
+// the sender's own word about itself: what it released.
+type Message struct {
+	From      ident.NodeID
+	Inc       ident.Incarnation
+	Host      ident.UUID
+	Phase     Phase
+	State     GuardState
+	ViewAcked uint64
+	Committed Claim
+	LeaseAge  time.Duration // age of the sender's own lease start; <0 if it has none
+	Disks     Digest        // of the disk identities the sender uses
+	Reach     [32]byte
+	Released  []Released
+	Services  []RunState
+	Ack       bool // the kill is obeyed: everything was verified stopped (E6)
+	Leaving   bool // wants to leave: its services shall be moved
+}

@@ -1,0 +1,101 @@
+package cluster
+
+import "time"
+
+// Config is the cluster's configuration after parsing and validation. Its truth
+// is the admin's YAML inside State.Config; the shell parses that whenever it
+// decodes a state, so that the core never sees text. Names are sorted.
+type Config struct {
+	Name           string
+	FailoverWithin time.Duration // from the fault to the permission to start elsewhere
+	KeepOnDiskLoss bool          // on_disk_loss: keep
+	Services       []Service     // sorted by Name
+	Fencing        []Ways        // sorted by Node
+}
+
+// Ways lists how one node may be fenced, beside the time proof that always runs.
+type Ways struct {
+	Node string
+	Ways []Way
+}
+
+// Way is one fencing way: "disk", "reservation", "bmc" or an external agent.
+type Way struct {
+	Kind  string
+	Agent string            // for Kind "agent"
+	With  map[string]string // for Kind "agent"
+}
+
+// Service is the unit of takeover: an ordered stack of resources and the rules
+// that say where it may run.
+type Service struct {
+	Name      string
+	Prefer    []string // node names in order of preference
+	Only      []string // nothing else may run it
+	Never     []string
+	Failback  Failback
+	Priority  int
+	After     []string // services that must run first
+	With      []string // always on the same node
+	ApartFrom []string // never on the same node
+	Restarts  Budget
+	QuickStop bool // begin the emergency stop while the lease is merely overdue
+	Stack     []Member
+}
+
+// FailbackMode says whether a service returns to a more preferred node.
+type FailbackMode uint8
+
+// Manual is the default: a service stays where it runs until somebody moves it.
+const (
+	Manual FailbackMode = iota
+	Automatic
+)
+
+// Failback is the mode and, for Automatic, how long the better node must have
+// been a healthy member first.
+type Failback struct {
+	Mode  FailbackMode
+	After time.Duration
+}
+
+// Budget is how many failures a node may have within a window before a service
+// moves away. The zero value means: move at the first failure.
+type Budget struct {
+	Count  int
+	Within time.Duration
+}
+
+// Member is one resource of a stack. Spec is opaque to the core (JSON for the
+// runner). Zero timeouts mean the kind's defaults.
+type Member struct {
+	ID         string // unique in its service: kind, or kind-2 and so on
+	Kind       string
+	Spec       []byte
+	Storage    bool          // iscsi, lvm, filesystem: may start on a reservation proof
+	Start      time.Duration // timeouts
+	Stop       time.Duration
+	Check      time.Duration
+	CheckEvery time.Duration
+}
+
+// Service returns the configuration of a service by name.
+func (c *Config) Service(name string) (*Service, bool) {
+	for i := range c.Services {
+		if c.Services[i].Name == name {
+			return &c.Services[i], true
+		}
+	}
+	return nil, false
+}
+
+// CheckEvery is the shortest period between two checks of the service's members.
+func (s *Service) CheckEvery() time.Duration {
+	least := 10 * time.Second
+	for i := range s.Stack {
+		if e := s.Stack[i].CheckEvery; e > 0 && e < least {
+			least = e
+		}
+	}
+	return least
+}
