@@ -1,0 +1,261 @@
+// Package lease decides one thing: may this node go on now? A node that holds
+// services may feed its watchdogs only while a majority of the quorum disks has
+// lately carried its beat (or, in network grace, while every other member has
+// promised not to declare it dead), and only while its daemon permits it. When
+// the answer is no the watchdogs starve and reset the node, and the others can
+// know by when that must have happened.
+//
+// The type does no I/O, reads no clock and allocates nothing after New. The
+// guard and the simulator run the same code.
+//
+//	FREE --claim(k)--> BOUND(k) --retire(k)--> FREE
+//
+// FREE: nothing of this boot is published, or what was published has retired;
+// the watchdogs are fed freely, so that a slow SAN login at boot resets nobody.
+// BOUND(k): ok(now) = now <= permission
+// and (now <= start+F, or now <= grace and now <= start+G).
+package lease
+
+import (
+	"errors"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/quorum"
+)
+
+// Why an order is refused. A refused order has changed nothing.
+var (
+	ErrBound       = errors.New("an incarnation is bound already: retire it first")
+	ErrFree        = errors.New("no incarnation is bound: claim one first")
+	ErrIncarnation = errors.New("the order is for another incarnation than the bound one")
+	ErrBurned      = errors.New("this incarnation or a later one of this boot has retired: claim with a higher number")
+	ErrZero        = errors.New("the incarnation is empty")
+	ErrParams      = errors.New("F must be positive and G no shorter than F")
+	ErrLapsed      = errors.New("the permission has ended already")
+	ErrFrozen      = errors.New("the lease is frozen: this incarnation is stopping")
+)
+
+// State is FREE or BOUND.
+type State uint8
+
+// Free is the zero value.
+const (
+	Free State = iota
+	Bound
+)
+
+// String is the word that status shows.
+func (s State) String() string {
+	if s == Bound {
+		return "bound"
+	}
+	return "free"
+}
+
+// Params are the two durations of the promise that the beats of an incarnation
+// carry: others rely on them from its first beat on, so they never change
+// within it.
+type Params struct {
+	F time.Duration // freshness: the lease ends F after the issue of the last completed cycle
+	G time.Duration // the same in network grace; F where grace is not used
+}
+
+// View is a copy of what a Lease holds, for people and for a daemon that comes
+// back.
+type View struct {
+	State      State
+	Inc        ident.Incarnation // zero if FREE
+	Params     Params
+	Start      ident.Instant // what the lease counts from; LongAgo if FREE
+	Permission ident.Instant // the daemon permits until then
+	Grace      ident.Instant // every other member has promised until then; LongAgo if not
+	Frozen     bool          // stopping: start and grace never move again
+	Killed     bool          // a kill record named this incarnation
+}
+
+// Lease is the state of one node's lease. It is not safe for concurrent use:
+// its owner holds a lock around it.
+type Lease struct {
+	v       View
+	first   ident.Instant   // when the bound incarnation was claimed
+	done    []ident.Instant // per disk: issue of the last completed cycle of the bound incarnation
+	sets    []quorum.Set
+	retired ident.Incarnation // the last one that retired
+}
+
+// New returns a FREE lease over the disks 0 to disks-1. A cycle counts when a
+// majority of every one of the sets has completed it; without sets, a majority
+// of all. There are two sets only while the disks are being exchanged.
+func New(disks int, sets ...quorum.Set) *Lease {
+	if len(sets) == 0 {
+		sets = []quorum.Set{quorum.All(disks)}
+	}
+	l := &Lease{done: make([]ident.Instant, disks), sets: append([]quorum.Set(nil), sets...)}
+	l.clear()
+	return l
+}
+
+// Claim binds an incarnation, which is about to publish its first beat, with
+// the daemon's first permission. The caller issues no beat of it before now:
+// until its first cycle completes the lease counts from now, which is safe
+// because nobody can have seen it earlier and it owns nothing yet.
+func (l *Lease) Claim(now ident.Instant, inc ident.Incarnation, until ident.Instant, p Params) error {
+	switch {
+	case l.v.State == Bound:
+		return ErrBound
+	case inc.IsZero():
+		return ErrZero
+	case inc.Boot == l.retired.Boot && inc.N <= l.retired.N:
+		return ErrBurned
+	case p.F <= 0 || p.G < p.F:
+		return ErrParams
+	case until < now:
+		return ErrLapsed
+	}
+	l.clear()
+	l.v.State, l.v.Inc, l.v.Params, l.v.Permission = Bound, inc, p, until
+	l.first, l.v.Start = now, now
+	return nil
+}
+
+// CycleCompleted says that a beat of inc was written to the disk and the beat
+// table read back after it. issued is the stamp taken before the write was
+// issued, never later: the others count from when they saw that beat. A stamp
+// older than the newest one of that disk, or than the claim, changes nothing,
+// and neither does the cycle of another incarnation. A completed cycle revives
+// a lease that has run out, until the incarnation is stopping.
+func (l *Lease) CycleCompleted(disk int, inc ident.Incarnation, issued ident.Instant) {
+	if l.v.State != Bound || inc != l.v.Inc || l.v.Frozen || disk < 0 || disk >= len(l.done) {
+		return
+	}
+	if issued < l.first || issued <= l.done[disk] {
+		return
+	}
+	l.done[disk] = issued
+	start := ident.Never
+	for _, s := range l.sets {
+		start = min(start, quorum.KthLargest(l.done, s, quorum.Majority(s.Len())))
+	}
+	l.v.Start = max(l.first, start)
+}
+
+// Permit extends the daemon's permission. It never shortens it: an older order
+// that comes late must not end a younger one.
+func (l *Lease) Permit(inc ident.Incarnation, until ident.Instant) error {
+	if err := l.own(inc); err != nil {
+		return err
+	}
+	l.v.Permission = max(l.v.Permission, until)
+	return nil
+}
+
+// Grace says that every other member has promised until then. It is refused
+// once the incarnation is stopping.
+func (l *Lease) Grace(inc ident.Incarnation, until ident.Instant) error {
+	if err := l.own(inc); err != nil {
+		return err
+	}
+	if l.v.Frozen {
+		return ErrFrozen
+	}
+	l.v.Grace = max(l.v.Grace, until)
+	return nil
+}
+
+// Stopping freezes start and grace for good: the incarnation has until the end
+// of the lease to stop everything and retire. Saying it twice is no error.
+func (l *Lease) Stopping(inc ident.Incarnation) error {
+	if err := l.own(inc); err != nil {
+		return err
+	}
+	l.v.Frozen = true
+	return nil
+}
+
+// Kill obeys a kill record for the bound incarnation: as Stopping, and once the
+// lease has ended ResetDue is true unless the incarnation retired first. It
+// reports whether this is news.
+func (l *Lease) Kill(inc ident.Incarnation) bool {
+	if l.own(inc) != nil || l.v.Killed {
+		return false
+	}
+	l.v.Frozen, l.v.Killed = true, true
+	return true
+}
+
+// Retire ends the bound incarnation, which holds nothing and never will again.
+// The lease is FREE, and no incarnation of this boot with that number or a
+// lower one can be claimed any more.
+func (l *Lease) Retire(inc ident.Incarnation) error {
+	if err := l.own(inc); err != nil {
+		return err
+	}
+	l.retired = inc
+	l.clear()
+	return nil
+}
+
+// MayFeed is the answer: may the watchdogs be fed at now? No is not final: a
+// later cycle, permission or grace can turn it back, within their rules.
+func (l *Lease) MayFeed(now ident.Instant) bool {
+	return l.v.State == Free || (now <= l.v.Permission && l.fresh(now))
+}
+
+// MayBeat says whether a beat of the bound incarnation may be written at now:
+// a daemon that no longer permits must not look alive.
+func (l *Lease) MayBeat(now ident.Instant) bool {
+	return l.v.State == Bound && now <= l.v.Permission
+}
+
+// ResetDue says that the incarnation was killed, has not retired, and that its
+// frozen lease is over: the node has to end now.
+func (l *Lease) ResetDue(now ident.Instant) bool {
+	return l.v.Killed && !l.fresh(now)
+}
+
+// State is FREE or BOUND.
+func (l *Lease) State() State { return l.v.State }
+
+// View returns a copy of everything, without allocating.
+func (l *Lease) View() View { return l.v }
+
+// End is the last instant at which the lease is fresh if nothing more
+// completes, leaving the permission aside; Never if FREE.
+func (l *Lease) End() ident.Instant {
+	if l.v.State == Free {
+		return ident.Never
+	}
+	return max(after(l.v.Start, l.v.Params.F), min(l.v.Grace, after(l.v.Start, l.v.Params.G)))
+}
+
+// fresh is the disk's or the members' part of ok(now), without the permission.
+func (l *Lease) fresh(now ident.Instant) bool { return now <= l.End() }
+
+// own says why an order for inc cannot be obeyed.
+func (l *Lease) own(inc ident.Incarnation) error {
+	switch {
+	case l.v.State == Free:
+		return ErrFree
+	case inc != l.v.Inc:
+		return ErrIncarnation
+	}
+	return nil
+}
+
+// clear forgets everything but which incarnation retired last.
+func (l *Lease) clear() {
+	l.v = View{Start: ident.LongAgo, Permission: ident.LongAgo, Grace: ident.LongAgo}
+	l.first = ident.LongAgo
+	for d := range l.done {
+		l.done[d] = ident.LongAgo
+	}
+}
+
+// after is t+d, and Never where G is unlimited and the sum would overflow.
+func after(t ident.Instant, d time.Duration) ident.Instant {
+	if s := t.Add(d); s >= t {
+		return s
+	}
+	return ident.Never
+}
