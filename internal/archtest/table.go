@@ -1,0 +1,181 @@
+package archtest
+
+import "strings"
+
+// A row says what the packages of one tree may import of this module. Patterns are folders below the module root: "a/b" is
+// that folder alone, "a/b/..." is that folder and everything below, "..." is everything.
+type row struct {
+	tree string   // the packages that the row is about; of several matching rows the longest pattern holds
+	may  []string // what they may import
+	not  []string // what they may not import although may allows it
+	why  string   // the reason, printed with a violation
+}
+
+// importTable is the table "Who may import whom" of docs/ARCHITECTURE.md. It is about code outside tests; tests and *test
+// packages may import more.
+func importTable() []row {
+	var rows []row
+	rows = append(rows, coreRows()...)
+	rows = append(rows, deviceRows()...)
+	rows = append(rows, internalRows()...)
+	return append(rows, outerRows()...)
+}
+
+func coreRows() []row {
+	return []row{
+		{
+			tree: "cluster", may: []string{"cluster/..."},
+			why: "the core imports its own parts and nothing that acts",
+		},
+		{
+			tree: "cluster/ident",
+			why:  "identifiers are below everything and import nothing",
+		},
+		{
+			tree: "cluster/...", may: []string{"cluster/ident"},
+			why: "the parts of the core stand beside each other and share only identifiers, so that each can be proved alone",
+		},
+		{
+			tree: "heartbeat", may: []string{"cluster", "cluster/ident"},
+			why: "the network carries identifiers; it decides nothing and reads no disk",
+		},
+		{
+			tree: "quorumdisk", may: []string{"cluster/...", "storage"},
+			why: "codecs over a disk: what is written is the core's, how it is written is storage's",
+		},
+		{
+			tree: "sbd", may: []string{"cluster/...", "storage"},
+			why: "codecs over a disk: what is written is the core's, how it is written is storage's",
+		},
+	}
+}
+
+func deviceRows() []row {
+	const alone = "device packages know their device and nothing of the cluster, so that they can be tested and reused alone"
+	return []row{
+		{tree: "storage", why: alone},
+		{tree: "storage/...", may: []string{"storage"}, why: alone},
+		{tree: "bmc", why: alone},
+		{tree: "bmc/...", may: []string{"bmc"}, why: alone},
+		{tree: "iscsi", why: alone},
+		{tree: "sbd/watchdog", why: alone},
+		{
+			tree: "resources", may: []string{"cluster", "cluster/ident", "storage/...", "iscsi"},
+			why: "the service model starts and stops things on this node; it knows no quorum and no fencing, nor its own kinds",
+		},
+		{
+			tree: "resources/...", may: []string{"cluster", "cluster/ident", "storage/...", "iscsi", "resources"},
+			why: "a kind of resource implements the model of resources; kinds do not know each other",
+		},
+	}
+}
+
+func internalRows() []row {
+	return []row{
+		{
+			tree: "internal/config", may: []string{"cluster/...", "internal/build"},
+			why: "configuration is text in, valid values out",
+		},
+		{
+			tree: "internal/api", may: []string{"cluster/...", "internal/build"},
+			why: "the local API is what daemon and command line share; it knows neither",
+		},
+		{
+			tree: "internal/guardwire", may: []string{"cluster/ident"},
+			why: "the wire between guard and daemon is all that they share; whatever it imports, the guard imports",
+		},
+		{
+			tree: "internal/clock", may: []string{"cluster/ident"},
+			why: "the platform port stands below everything that reads a clock",
+		},
+		{
+			tree: "internal/guard",
+			may: []string{
+				"cluster", "cluster/ident", "cluster/lease", "quorumdisk", "sbd", "sbd/watchdog", "storage",
+				"internal/clock", "internal/guardwire", "internal/build",
+			},
+			why: "the guard beats, feeds and resets; it is small enough to read in one sitting and has no heartbeat, BMC, resources or YAML",
+		},
+		{
+			tree: "internal/daemon", may: []string{"..."},
+			not: []string{"internal/ctl", "internal/guard", "internal/archtest", "cmd/..."},
+			why: "the daemon wires everything but the command line and the guard, which are processes of their own",
+		},
+		{
+			tree: "internal/ctl",
+			may: []string{
+				"internal/api", "internal/config", "internal/guardwire", "internal/clock", "internal/build",
+				"cluster/...", "quorumdisk", "sbd", "sbd/watchdog", "storage",
+			},
+			why: "the command line talks to the daemon, and works on disks alone when no daemon runs; it starts, stops and fences nothing itself",
+		},
+		{tree: "internal/build", why: "the version is below everything"},
+		{tree: "internal/archtest", why: "the rules do not depend on what they judge"},
+	}
+}
+
+func outerRows() []row {
+	const paragraph = "main is a paragraph around one package"
+	return []row{
+		{tree: "cmd/holdfast", may: []string{"internal/ctl", "internal/build"}, why: paragraph},
+		{tree: "cmd/holdfastd", may: []string{"internal/daemon", "internal/build"}, why: paragraph},
+		{tree: "cmd/holdfast-guard", may: []string{"internal/guard", "internal/build"}, why: paragraph},
+		{tree: "packaging", why: "packaging is files, not code that runs"},
+		{tree: "test/...", may: []string{"..."}, why: "drivers and simulators may import anything"},
+	}
+}
+
+// A ban names what a tree must not reach, however many packages are in between.
+type ban struct {
+	tree  string
+	local []string // patterns of folders of this module
+	other []string // prefixes of other import paths
+}
+
+func banTable() []ban {
+	return []ban{{
+		tree:  "internal/guard",
+		local: []string{"heartbeat/...", "bmc/...", "resources/...", "internal/config/...", "internal/api/...", "internal/daemon/..."},
+		other: []string{"github.com/goccy/go-yaml", "gopkg.in/yaml", "go.yaml.in/yaml", "github.com/ghodss/yaml", "sigs.k8s.io/yaml"},
+	}}
+}
+
+// match says whether a folder falls under a pattern.
+func match(pattern, dir string) bool {
+	if pattern == "..." {
+		return true
+	}
+	if tree, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return dir == tree || strings.HasPrefix(dir, tree+"/")
+	}
+	return dir == pattern
+}
+
+func matchAny(patterns []string, dir string) bool {
+	for _, p := range patterns {
+		if match(p, dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// rowFor gives the row with the longest pattern that matches.
+func rowFor(dir string) (row, bool) {
+	var best row
+	found := false
+	for _, r := range importTable() {
+		if match(r.tree, dir) && (!found || weight(r.tree) > weight(best.tree)) {
+			best, found = r, true
+		}
+	}
+	return best, found
+}
+
+// weight orders patterns: the longer folder first, and a folder alone before the tree of the same name.
+func weight(pattern string) int {
+	if tree, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return 2 * len(tree)
+	}
+	return 2*len(pattern) + 1
+}
