@@ -1,0 +1,6 @@
+// Package packaging is the home of what an installed Holdfast needs beside its three commands: service units, users and
+// temporary folders, udev rules, man pages, shell completion, dashboards, and the description of the distribution packages,
+// all installed by one make target.
+//
+// The package holds no code, and none of those files exist yet: the commands are built into bin and run from there.
+package packaging

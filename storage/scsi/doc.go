@@ -1,0 +1,10 @@
+// Package scsi is for SCSI-3 persistent reservations: register a key for this node, reserve a disk for registrants, preempt
+// another node's key and abort its commands, and read keys and reservation back.
+//
+// A disk that refuses the writes of a preempted key is the strongest guard a service can have, because it works without
+// the cooperation of the node that lost. The requests are those of SCSI Primary Commands (SPC-4, PERSISTENT RESERVE IN and
+// PERSISTENT RESERVE OUT), sent by SG_IO, each with a time limit, and each followed by reading back, since targets and
+// multipath layers are known to answer "good" and do nothing.
+//
+// The package does not act yet: nothing imports it, and no service is guarded by reservations.
+package scsi
