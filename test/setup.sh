@@ -1,0 +1,54 @@
+#!/bin/sh
+# Installs what the integration tests and the demo need, on Debian and as root; elsewhere it says what is missing and goes
+# on, and the tests that need it skip themselves with the same words. It may run any number of times: it asks for the
+# package lists only when something is missing, and changes nothing when nothing is.
+set -u
+
+say() { echo "setup: $*"; }
+
+# One line per need: a program, the Debian package that brings it, and what it is for.
+needs() {
+	cat <<-'END'
+	mkfs.ext4 e2fsprogs  file systems on the data disk
+	mkfs.xfs  xfsprogs   file systems on the data disk
+	ip        iproute2   network namespaces and addresses of emulated nodes
+	losetup   util-linux one loop device per emulated node
+	unshare   util-linux mount namespaces of tests
+	nft       nftables   cutting the network between emulated nodes
+	fuser     psmisc     who keeps a file system busy
+	END
+}
+
+# Programs of the administrator are often missing in a user's search path.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+missing=$(needs | while read -r program package purpose; do
+	if ! command -v "$program" >/dev/null 2>&1; then
+		echo "$package"
+		say "missing: $program (package $package), for $purpose" >&2
+	fi
+done | sort -u)
+
+if [ -z "$missing" ]; then
+	say "everything is installed, nothing to do"
+	exit 0
+fi
+# shellcheck disable=SC2086 # one word per package
+set -- $missing
+if [ "$(id -u)" -ne 0 ]; then
+	say "not root, installing nothing; the tests that need the above skip themselves. As root: apt-get install $*"
+	exit 0
+fi
+if ! command -v apt-get >/dev/null 2>&1; then
+	say "no apt-get on this system, installing nothing; please install by hand: $*"
+	exit 0
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+say "apt-get update, then apt-get install $*"
+apt-get -q update || say "apt-get update failed; trying with the lists that are here"
+if ! apt-get -q install --yes --no-install-recommends "$@"; then
+	say "apt-get install failed: the tests that need $* will skip themselves"
+	exit 0
+fi
+say "installed $*"
