@@ -1,0 +1,51 @@
+# Holdfast: build, check, test, demo. "make" alone lists the targets.
+
+GO ?= go
+MODULE := github.com/holdfast-ha/holdfast
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS := -s -w -X $(MODULE)/internal/build.version=$(VERSION) -X $(MODULE)/internal/build.commit=$(COMMIT)
+# The commit comes from above: the go command's own stamp fails in a work tree that belongs to another user.
+BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+TOOL := $(GO) tool -modfile=tools/go.mod
+TEST_TIMEOUT ?= 20m
+
+.DEFAULT_GOAL := help
+.PHONY: help build bin/demo check fmt test setup demo bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build holdfast, holdfastd and holdfast-guard into bin/
+	$(BUILD) -o bin/ ./cmd/holdfast ./cmd/holdfastd ./cmd/holdfast-guard
+
+check: ## format, vet, staticcheck and unit tests, in a few minutes and without root
+	@unformatted=$$($(TOOL) gofumpt -l .); if [ -n "$$unformatted" ]; then \
+		echo "not formatted (make fmt does it):"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(GO) test -short -timeout 5m ./...
+
+fmt: ## format the Go files
+	$(TOOL) gofumpt -w .
+
+setup: ## install what the tests and the demo need (as root on Debian), or say what is missing
+	test/setup.sh
+
+test: setup build check ## everything: setup, build, check, then all tests with real disks and kernels (root runs all)
+	$(GO) run ./test/run -timeout $(TEST_TIMEOUT) ./...
+
+bin/demo:
+	$(BUILD) -o bin/demo ./test/demo
+
+demo: setup build bin/demo ## a three-node cluster on this machine, and a failover (DEMO=, DEMO_FAULT= choose another)
+	bin/demo
+
+bench: build bin/demo ## Go benchmarks, then ten measured failovers
+	packages=$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u); \
+		[ -z "$$packages" ] || $(GO) test -run xxx -bench . -benchmem $$packages
+	bin/demo -bench 10
+
+clean: ## remove what make made
+	rm -f bin/holdfast bin/holdfastd bin/holdfast-guard bin/demo
+	[ ! -d bin ] || rmdir --ignore-fail-on-non-empty bin
