@@ -1,7 +1,12 @@
 // Package storage reads and writes shared disks in a way that can be reasoned
 // about: aligned direct I/O through the kernel's native AIO, one request in
 // flight per handle, a deadline on every wait, buffers outside the Go heap, and
-// the identity of the device behind a path.
+// the identity of the device behind a path. It also answers what an admin must
+// know before a disk is written for the first time: who uses it and what it
+// carries.
+//
+// Open gives a Disk; package storagetest has one in memory with faults, and the
+// suite that both pass.
 package storage
 
 import (
@@ -18,13 +23,24 @@ import (
 // stays in flight: what it wrote is unknown, it may take effect at any later
 // time, and until the kernel returns it every further call first waits for it,
 // within its own timeout, and else returns ErrBusy. A late completion is thrown
-// away: it never counts as the result of a later call. Errors are *OpError.
+// away: it never counts as the result of a later call. Nothing is submitted
+// once the timeout has passed. Errors are *OpError.
+//
+// A Read or Write is all or nothing in its result, not in its effect: after an
+// error buf (Read) or the range on the disk (Write) may hold a part. An empty
+// buf at a valid offset succeeds without I/O.
 type Disk interface {
+	// Info says what the handle is open on. It never changes.
 	Info() Info
+	// Read fills buf from off, bytes from the start of the disk.
 	Read(buf []byte, off int64, timeout time.Duration) error
+	// Write puts buf at off, bytes from the start of the disk. The disk has
+	// a copy of its own: buf belongs to the caller again at return, also
+	// after ErrTimeout.
 	Write(buf []byte, off int64, timeout time.Duration) error
 	// Close gives the handle back. It returns ErrBusy while a request is in
-	// flight: memory that the kernel may still write to is never freed.
+	// flight: memory that the kernel may still write to is never freed. After
+	// it has succeeded every call fails with os.ErrClosed.
 	Close() error
 }
 
@@ -32,15 +48,46 @@ type Disk interface {
 type Info struct {
 	Path       string   // as given to Open
 	SectorSize int      // bytes, 512 or 4096: the larger of logical and physical block, and of what direct I/O needs
-	Size       int64    // bytes
+	Size       int64    // bytes at the time of Open, whole sectors
 	Identity   Identity // of the device itself, not of what is written on it
 	Block      bool     // a block device, not a regular file
 }
 
+// Check returns ErrAlignment or ErrRange if a request for n bytes at off does
+// not fit the disk, and nil otherwise. Every Disk refuses such a request before
+// it does anything else.
+func (i Info) Check(off int64, n int) error {
+	sector := int64(i.SectorSize)
+	switch {
+	case off%sector != 0 || int64(n)%sector != 0:
+		return ErrAlignment
+	case off < 0 || off > i.Size || int64(n) > i.Size-off:
+		return ErrRange
+	}
+	return nil
+}
+
 // Identity names the device behind a path in a form that a clone or a snapshot
-// mapped elsewhere does not share. Kind is "naa", "eui", "nguid", "dm",
-// "loop-file" (the inode behind a loop device), "file" (inode and file system)
-// or "dev" (nothing better was found; never trusted across a reboot).
+// mapped elsewhere does not share. It is the same over every path to the device
+// and on every host: a multipath device and each of its paths, a loop device,
+// a second loop device and the file behind both, have one identity.
+//
+// Kind is one of
+//
+//	naa     SCSI: NAA designator of VPD page 0x83, hex
+//	eui     SCSI or NVMe: EUI-64 based designator, hex
+//	nguid   NVMe: namespace globally unique identifier, hex
+//	uuid    NVMe: namespace UUID
+//	nvme    NVMe without any of these: vendor, serial, model, namespace
+//	t10     SCSI without NAA and EUI: vendor and serial number
+//	serial  virtio: the serial that the hypervisor's admin gave
+//	dm      device-mapper uuid (LVM: volume group and volume), not multipath
+//	file    inode and the identity of the device its file system is on
+//	dev     device number only: nothing better was found; never to be trusted
+//	        across a reboot
+//
+// A partition's Value ends in -partN, a loop device's that starts inside its
+// file in +bytes.
 type Identity struct {
 	Kind  string
 	Value string
@@ -55,6 +102,7 @@ var (
 	ErrBusy      = errors.New("an earlier request is still in flight")
 	ErrAlignment = errors.New("offset or length is no multiple of the sector size")
 	ErrRange     = errors.New("beyond the end of the device")
+	ErrReadOnly  = errors.New("the handle was opened for reading only")
 )
 
 // OpError says which operation failed, on what, where and why.
