@@ -59,6 +59,7 @@ func TestFile(t *testing.T) {
 		{SectorSize: 512, MaxIO: 1}, // one page: everything larger is split
 	} {
 		t.Run(fmt.Sprintf("sector=%d,sync=%v,max=%d", opts.SectorSize, opts.Sync, opts.MaxIO), func(t *testing.T) {
+			t.Parallel() // closing a handle waits for the kernel, not for a processor
 			storagetest.TestDisk(t, opener(storagetest.File(t, 4<<20), opts))
 		})
 	}
@@ -67,6 +68,7 @@ func TestFile(t *testing.T) {
 func TestLoop(t *testing.T) {
 	for _, sector := range []int{512, 4096} {
 		t.Run(fmt.Sprint(sector), func(t *testing.T) {
+			t.Parallel()
 			device := storagetest.Loop(t, storagetest.File(t, 4<<20), sector)
 			storagetest.TestDisk(t, opener(device, storage.Options{Sync: true}))
 			info := open(t, device, storage.Options{}).Info()
