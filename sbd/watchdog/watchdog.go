@@ -2,9 +2,18 @@
 // part of a node that is trusted to end it; so this package never hides what
 // the kernel does with one: a plain close and a set-timeout are both pets, only
 // the value read back is the timeout, and nothing here disarms by accident.
+//
+// There are two kinds of device: the kernel's (OpenLinux) and one of a power
+// emulator (OpenEmulated), which behaves like the kernel's and is used by the
+// demo and the tests. Open picks one by configuration. A Keeper is the second
+// holder of the descriptors, which keeps the close of a killed process from
+// being a pet. A Qualification is the record of a device's measured reset time.
 package watchdog
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Device is one armed watchdog. Feed, Close and Disarm are different methods
 // on purpose: Close leaves the device running (and pets it), Disarm stops it.
@@ -20,6 +29,13 @@ type Device interface {
 	Close() error
 }
 
+// Descriptor is a Device that stands on a file descriptor, as both kinds of this
+// package do. The number is for handing the device on: to a Keeper, or to the
+// program that replaces this one by execve. Closing it is Close.
+type Descriptor interface {
+	FD() int
+}
+
 // Info is what a device says of itself after it was armed.
 type Info struct {
 	Path       string        // /dev/watchdog0, or the emulator's address
@@ -31,3 +47,36 @@ type Info struct {
 	Software   bool          // softdog: runs on the kernel's own timers
 	Emulated   bool
 }
+
+// Config says which device to open.
+type Config struct {
+	// Device is a path such as /dev/watchdog0; on an emulated platform the
+	// name that the emulator knows, without a slash.
+	Device string
+	// Timeout is set once, before the first feed; Info tells what came of it.
+	Timeout time.Duration
+	// Emulator is the Unix socket of a power emulator; empty: a real device.
+	Emulator string
+	// Node is this node's name at the emulator.
+	Node string
+}
+
+// Open arms the device that c names, see OpenLinux and OpenEmulated. With an
+// emulator no path of the machine is ever opened.
+func Open(c Config) (Device, error) {
+	if c.Emulator != "" {
+		return OpenEmulated(c.Emulator, c.Node, c.Device, c.Timeout)
+	}
+	return OpenLinux(c.Device, c.Timeout)
+}
+
+// ErrClosed says that the device was closed or disarmed by its owner before.
+var ErrClosed = errors.New("watchdog: the device is closed")
+
+// ErrBusy says that somebody else holds the device.
+var ErrBusy = errors.New("watchdog: the device is in use")
+
+// ErrStopsOnClose says that a close, even that of a killed process, stops the
+// device. Such a device protects nobody from a dead guard.
+var ErrStopsOnClose = errors.New("watchdog: the driver stops the device on every close; " +
+	"load it with nowayout=1 or use another device")

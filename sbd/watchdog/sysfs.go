@@ -1,0 +1,187 @@
+package watchdog
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// softdog is the kernel's software watchdog; it has no parent device, so sysfs
+// does not name its driver, but its identity string does.
+const (
+	softdog         = "softdog"
+	softdogIdentity = "Software Watchdog"
+)
+
+// Listed is what sysfs tells of a device, without opening it: listing a watchdog
+// never arms it. A field that this kernel does not tell is zero, except Known*.
+type Listed struct {
+	Path       string // /dev/watchdogN
+	Identity   string
+	Driver     string // kernel driver
+	State      string // "active", "inactive"
+	Timeout    time.Duration
+	MinTimeout time.Duration
+	MaxTimeout time.Duration
+	NoWayOut   bool
+	MagicClose bool
+	// OptionsKnown says that MagicClose was read and not merely unset.
+	OptionsKnown bool
+	// Parameters are the driver's module parameters, "name=value", sorted.
+	Parameters []string
+	// Firmware is the version that the device itself reports, if it does.
+	Firmware string
+	Holders  []Holder
+}
+
+// Holder is a process that has a watchdog device open.
+type Holder struct {
+	PID  int
+	Name string
+}
+
+// List describes every watchdog of this machine, sorted by path, and who holds
+// it. It reads sysfs and /proc only. Holders of other users are seen by root only.
+func List() ([]Listed, error) { return newHost().list() }
+
+// host is where the kernel's files are; tests point it elsewhere.
+type host struct {
+	sys, proc string
+	rdev      func(path string) (uint64, error)
+}
+
+func newHost() host {
+	return host{sys: "/sys", proc: "/proc", rdev: deviceNumber}
+}
+
+func deviceNumber(path string) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR {
+		return 0, fmt.Errorf("%s is not a character device", path)
+	}
+	return st.Rdev, nil
+}
+
+func (h host) list() ([]Listed, error) {
+	dirs, err := filepath.Glob(filepath.Join(h.sys, "class/watchdog/watchdog*"))
+	if err != nil {
+		return nil, err
+	}
+	sort.Strings(dirs)
+	out := make([]Listed, 0, len(dirs))
+	for _, dir := range dirs {
+		l := h.describe(dir)
+		l.Holders = h.holders(l.Path)
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+// find describes the device at path, following links and the legacy alias
+// /dev/watchdog, by its device number. What is not found is all zero.
+func (h host) find(path string) Listed {
+	rdev, err := h.rdev(path)
+	if err != nil {
+		return Listed{Path: path}
+	}
+	number := fmt.Sprintf("%d:%d", unix.Major(rdev), unix.Minor(rdev))
+	if number == legacyNumber {
+		return h.describe(filepath.Join(h.sys, "class/watchdog/watchdog0"))
+	}
+	dirs, _ := filepath.Glob(filepath.Join(h.sys, "class/watchdog/watchdog*"))
+	for _, dir := range dirs {
+		if readLine(dir, "dev") == number {
+			return h.describe(dir)
+		}
+	}
+	return Listed{Path: path}
+}
+
+// legacyNumber is /dev/watchdog, the misc device that is an alias of watchdog0.
+const legacyNumber = "10:130"
+
+func (h host) describe(dir string) Listed {
+	l := Listed{
+		Path:       "/dev/" + filepath.Base(dir),
+		Identity:   readLine(dir, "identity"),
+		State:      readLine(dir, "state"),
+		Timeout:    readSeconds(dir, "timeout"),
+		MinTimeout: readSeconds(dir, "min_timeout"),
+		MaxTimeout: readSeconds(dir, "max_timeout"),
+		NoWayOut:   readLine(dir, "nowayout") == "1",
+		Firmware:   readLine(dir, "fw_version"),
+	}
+	link, _ := os.Readlink(filepath.Join(dir, "device/driver"))
+	if link != "" {
+		link = filepath.Base(link)
+	}
+	l.Driver = driverName(link, l.Identity)
+	if options, err := strconv.ParseUint(readLine(dir, "options"), 0, 32); err == nil {
+		l.OptionsKnown = true
+		l.MagicClose = options&unix.WDIOF_MAGICCLOSE != 0
+	}
+	l.Parameters = h.parameters(l.Driver)
+	return l
+}
+
+func driverName(link, identity string) string {
+	if link == "" && identity == softdogIdentity {
+		return softdog
+	}
+	return link
+}
+
+// parameters reads /sys/module/<driver>/parameters. The module of a driver may
+// be spelled with underscores where the driver has hyphens.
+func (h host) parameters(driver string) []string {
+	if driver == "" {
+		return nil
+	}
+	module := strings.ReplaceAll(driver, "-", "_")
+	files, _ := filepath.Glob(filepath.Join(h.sys, "module", module, "parameters/*"))
+	sort.Strings(files)
+	out := make([]string, 0, len(files))
+	for _, f := range files {
+		out = append(out, filepath.Base(f)+"="+readLine(filepath.Dir(f), filepath.Base(f)))
+	}
+	return out
+}
+
+// accepts refuses what can be known to fail without arming the device.
+func (l Listed) accepts(timeout time.Duration) error {
+	if l.MinTimeout > 0 && timeout < l.MinTimeout {
+		return fmt.Errorf("timeout %v is below the driver's minimum of %v", timeout, l.MinTimeout)
+	}
+	if l.MaxTimeout > 0 && timeout > l.MaxTimeout {
+		return fmt.Errorf("timeout %v is above the driver's maximum of %v", timeout, l.MaxTimeout)
+	}
+	if l.OptionsKnown && !l.MagicClose && !l.NoWayOut {
+		return ErrStopsOnClose
+	}
+	return nil
+}
+
+func readLine(dir, name string) string {
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+func readSeconds(dir, name string) time.Duration {
+	n, err := strconv.ParseUint(readLine(dir, name), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n) * time.Second
+}
