@@ -175,18 +175,18 @@ func testOwnership(t *testing.T, s *scratch) {
 	}
 }
 
-// refused checks that a request fails with want, as an *OpError that says what
-// was asked for.
-func refused(t *testing.T, err, want error, op string, off int64, n int) {
+// refused checks that a request failed with want.Err, as an *OpError that says
+// what was asked for.
+func refused(t *testing.T, err error, want storage.OpError) {
 	t.Helper()
-	var opErr *storage.OpError
+	var got *storage.OpError
 	switch {
-	case !errors.Is(err, want):
-		t.Errorf("%s of %d bytes at %d: got %v, want %v", op, n, off, err, want)
-	case !errors.As(err, &opErr):
-		t.Errorf("%s of %d bytes at %d: %T is no *storage.OpError", op, n, off, err)
-	case opErr.Op != op || opErr.Off != off || opErr.Len != n || opErr.Path == "":
-		t.Errorf("%s of %d bytes at %d: the error is about %+v", op, n, off, *opErr)
+	case !errors.Is(err, want.Err):
+		t.Errorf("%s of %d bytes at %d: got %v, want %v", want.Op, want.Len, want.Off, err, want.Err)
+	case !errors.As(err, &got):
+		t.Errorf("%s of %d bytes at %d: %T is no *storage.OpError", want.Op, want.Len, want.Off, err)
+	case got.Op != want.Op || got.Off != want.Off || got.Len != want.Len || got.Path == "":
+		t.Errorf("%s of %d bytes at %d: the error is about %+v", want.Op, want.Len, want.Off, *got)
 	}
 }
 
@@ -199,8 +199,8 @@ func testMisaligned(t *testing.T, s *scratch) {
 		n   int
 	}{{1, sector}, {int64(sector) / 2, sector}, {-1, sector}, {0, sector - 1}, {0, sector + 1}, {int64(sector), 1}} {
 		buf := make([]byte, c.n)
-		refused(t, d.Read(buf, c.off, patience), storage.ErrAlignment, "read", c.off, c.n)
-		refused(t, d.Write(buf, c.off, patience), storage.ErrAlignment, "write", c.off, c.n)
+		refused(t, d.Read(buf, c.off, patience), storage.OpError{Op: "read", Off: c.off, Len: c.n, Err: storage.ErrAlignment})
+		refused(t, d.Write(buf, c.off, patience), storage.OpError{Op: "write", Off: c.off, Len: c.n, Err: storage.ErrAlignment})
 	}
 	s.expect(d, pattern(5, 2*sector), 0)
 }
@@ -212,8 +212,8 @@ func testRange(t *testing.T, s *scratch) {
 	top := int64(math.MaxInt64) / int64(sector) * int64(sector)
 	for _, off := range []int64{size, size - int64(sector), size + 1<<30, -int64(sector), top} {
 		buf := make([]byte, 2*sector)
-		refused(t, d.Read(buf, off, patience), storage.ErrRange, "read", off, len(buf))
-		refused(t, d.Write(buf, off, patience), storage.ErrRange, "write", off, len(buf))
+		refused(t, d.Read(buf, off, patience), storage.OpError{Op: "read", Off: off, Len: len(buf), Err: storage.ErrRange})
+		refused(t, d.Write(buf, off, patience), storage.OpError{Op: "write", Off: off, Len: len(buf), Err: storage.ErrRange})
 	}
 	s.expect(d, pattern(6, sector), size-int64(sector))
 	if got := d.Info().Size; got != size {
@@ -231,7 +231,7 @@ func testEmpty(t *testing.T, s *scratch) {
 			t.Errorf("empty write at %d: %v", off, err)
 		}
 	}
-	refused(t, d.Read(nil, 1, patience), storage.ErrAlignment, "read", 1, 0)
+	refused(t, d.Read(nil, 1, patience), storage.OpError{Op: "read", Off: 1, Len: 0, Err: storage.ErrAlignment})
 }
 
 func testNoTime(t *testing.T, s *scratch) {
@@ -239,8 +239,8 @@ func testNoTime(t *testing.T, s *scratch) {
 	sector := d.Info().SectorSize
 	s.write(d, pattern(8, sector), 0)
 	for _, timeout := range []time.Duration{0, -time.Second} {
-		refused(t, d.Write(pattern(9, sector), 0, timeout), storage.ErrTimeout, "write", 0, sector)
-		refused(t, d.Read(make([]byte, sector), 0, timeout), storage.ErrTimeout, "read", 0, sector)
+		refused(t, d.Write(pattern(9, sector), 0, timeout), storage.OpError{Op: "write", Off: 0, Len: sector, Err: storage.ErrTimeout})
+		refused(t, d.Read(make([]byte, sector), 0, timeout), storage.OpError{Op: "read", Off: 0, Len: sector, Err: storage.ErrTimeout})
 	}
 	s.expect(d, pattern(8, sector), 0)
 }
@@ -275,8 +275,8 @@ func testClose(t *testing.T, s *scratch) {
 		t.Fatal(err)
 	}
 	buf := make([]byte, sector)
-	refused(t, d.Read(buf, 0, patience), os.ErrClosed, "read", 0, sector)
-	refused(t, d.Write(buf, 0, patience), os.ErrClosed, "write", 0, sector)
-	refused(t, d.Close(), os.ErrClosed, "close", 0, 0)
+	refused(t, d.Read(buf, 0, patience), storage.OpError{Op: "read", Off: 0, Len: sector, Err: os.ErrClosed})
+	refused(t, d.Write(buf, 0, patience), storage.OpError{Op: "write", Off: 0, Len: sector, Err: os.ErrClosed})
+	refused(t, d.Close(), storage.OpError{Op: "close", Off: 0, Len: 0, Err: os.ErrClosed})
 	s.expect(other, pattern(10, sector), 0)
 }
