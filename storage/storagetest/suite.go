@@ -256,7 +256,7 @@ func testLateAnswer(t *testing.T, s *scratch) {
 	for i := range 64 {
 		first, second := i%4, (i+1)%4
 		buf := make([]byte, sector)
-		err := d.Read(buf, int64(first*sector), time.Microsecond)
+		err := d.Read(buf, int64(first*sector), time.Duration(2*i)*time.Microsecond)
 		switch {
 		case err == nil && !bytes.Equal(buf, pattern(byte(first), sector)):
 			t.Fatal("a read in time returned the answer of another")
