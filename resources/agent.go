@@ -1,0 +1,197 @@
+package resources
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Agent is one kind of member. Its methods run in a child process that may be
+// killed at any moment, so each is safe to repeat: a start of what runs is OK,
+// a stop of what does not run is OK.
+type Agent interface {
+	// Start brings the member up and returns when it can be used.
+	Start(ctx context.Context, req Request) Report
+	// Stop takes it down and verifies that. With req.Emergency it asks nobody.
+	Stop(ctx context.Context, req Request) Report
+	// Check says whether it runs and is well.
+	Check(ctx context.Context, req Request) Report
+	// Probe says only whether it runs here: OK, NotRunning, or Unknown.
+	Probe(ctx context.Context, req Request) Report
+}
+
+// Request is what an agent is told: one JSON document on standard input.
+type Request struct {
+	Service string          `json:"service"`
+	Term    uint32          `json:"term"`
+	Member  string          `json:"member"`
+	Spec    json.RawMessage `json:"spec"`
+	// Left are the processes that earlier starts of this member left running.
+	Left []int `json:"left,omitempty"`
+	// Timeout is when the runner kills the agent; the context ends a little
+	// earlier, so that the agent can still say what it was waiting for.
+	Timeout   time.Duration `json:"timeout_ns"`
+	Emergency bool          `json:"-"` // set by the verb "kill"
+	// Stderr and Output belong to the process, not to the document. Stderr is
+	// kept for the text of a failure, up to a limit; Output is where programs
+	// that stay may write for as long as they run.
+	Stderr io.Writer `json:"-"`
+	Output *os.File  `json:"-"`
+}
+
+// Report is an agent's answer: one JSON line on descriptor 3.
+type Report struct {
+	Outcome Outcome  `json:"outcome"`
+	Text    string   `json:"text,omitempty"`
+	Holders []string `json:"holders,omitempty"`
+}
+
+// Kinds is the table of all kinds by name.
+type Kinds map[string]Agent
+
+// Names returns the kinds in order.
+func (k Kinds) Names() []string {
+	names := make([]string, 0, len(k))
+	for name := range k {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Stdio is what an agent process has open.
+type Stdio struct {
+	Stdin  io.Reader // the Request
+	Result io.Writer // the Report
+	Stderr io.Writer
+	Output *os.File // may be nil: nothing that stays running can be heard
+}
+
+// ProcessStdio takes the descriptors that the runner gave to an agent process:
+// 0 request, 2 errors, 3 result, 4 output. The last two are closed on exec, so
+// that no program started by the agent holds them.
+func ProcessStdio() Stdio {
+	syscall.CloseOnExec(3)
+	syscall.CloseOnExec(4)
+	return Stdio{
+		Stdin:  os.Stdin,
+		Result: os.NewFile(3, "result"),
+		Stderr: os.Stderr,
+		Output: os.NewFile(4, "output"),
+	}
+}
+
+// AgentMain is the whole life of an agent process: it reads the request, does
+// the verb and writes the report. It returns the exit code: 0 when a report was
+// written, whatever it says, and 2 when it could not be.
+func (k Kinds) AgentMain(kind, verb string, stdio Stdio) int {
+	report := k.run(kind, Verb(verb), stdio)
+	line, err := json.Marshal(report)
+	if err == nil {
+		_, err = stdio.Result.Write(append(line, '\n'))
+	}
+	if err != nil {
+		fmt.Fprintf(stdio.Stderr, "agent %s %s: result: %v\n", kind, verb, err)
+		return 2
+	}
+	return 0
+}
+
+func (k Kinds) run(kind string, verb Verb, stdio Stdio) Report {
+	agent, found := k[kind]
+	if !found {
+		return Failure("kind %q is not known; this build has %s", kind, strings.Join(k.Names(), ", "))
+	}
+	var req Request
+	if err := json.NewDecoder(stdio.Stdin).Decode(&req); err != nil {
+		return Failure("request on standard input: %v", err)
+	}
+	if req.Timeout <= 0 {
+		return Failure("request without a timeout")
+	}
+	req.Stderr, req.Output = stdio.Stderr, stdio.Output
+	ctx, cancel := context.WithTimeout(context.Background(), req.Timeout-req.Timeout/10)
+	defer cancel()
+	switch verb {
+	case VerbStart:
+		return agent.Start(ctx, req)
+	case VerbStop:
+		return agent.Stop(ctx, req)
+	case VerbKill:
+		req.Emergency = true
+		return agent.Stop(ctx, req)
+	case VerbCheck:
+		return agent.Check(ctx, req)
+	case VerbProbe:
+		return agent.Probe(ctx, req)
+	}
+	return Failure("verb %q: want start, stop, kill, check or probe", verb)
+}
+
+// Failure is a Report with the outcome Failed.
+func Failure(format string, args ...any) Report {
+	return Report{Outcome: Failed, Text: fmt.Sprintf(format, args...)}
+}
+
+// Done is a Report with the outcome OK.
+func Done(format string, args ...any) Report {
+	return Report{Outcome: OK, Text: fmt.Sprintf(format, args...)}
+}
+
+// Absent is a Report with the outcome NotRunning.
+func Absent(format string, args ...any) Report {
+	return Report{Outcome: NotRunning, Text: fmt.Sprintf(format, args...)}
+}
+
+// Unsure is a Report with the outcome Unknown.
+func Unsure(format string, args ...any) Report {
+	return Report{Outcome: Unknown, Text: fmt.Sprintf(format, args...)}
+}
+
+// DecodeSpec reads a member's specification into the struct that into points
+// to. Unknown fields and trailing text are errors.
+func DecodeSpec(spec json.RawMessage, into any) error {
+	d := json.NewDecoder(bytes.NewReader(spec))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("specification: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return fmt.Errorf("specification: text after its end")
+	}
+	return nil
+}
+
+// Duration is a time.Duration that reads "1.5s" in a specification.
+type Duration time.Duration
+
+// MarshalText is the form of time.Duration.String.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText reads what time.ParseDuration reads, and nothing below zero.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return err
+	}
+	if v < 0 {
+		return fmt.Errorf("duration %s is below zero", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Or is the duration itself, or usual if it was not given.
+func (d Duration) Or(usual time.Duration) time.Duration {
+	if d == 0 {
+		return usual
+	}
+	return time.Duration(d)
+}

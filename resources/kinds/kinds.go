@@ -1,0 +1,16 @@
+// Package kinds is the table of everything that can stand in a service's stack.
+// It exists so that there is one place to add a kind, and no registry that
+// imports fill behind everybody's back.
+package kinds
+
+import (
+	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/resources/exec"
+)
+
+// All returns the kinds that this build knows.
+func All() resources.Kinds {
+	return resources.Kinds{
+		"exec": exec.Agent{},
+	}
+}

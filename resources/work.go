@@ -1,0 +1,116 @@
+package resources
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// work is one Start, Stop, Check or Probe under way.
+type work struct {
+	r      *Runner
+	svc    Service
+	term   uint32
+	result Result
+}
+
+func (r *Runner) work(svc Service, term uint32) *work {
+	return &work{r: r, svc: svc, term: term}
+}
+
+// do carries out one task and records it.
+func (w *work) do(ctx context.Context, t task) Step {
+	s := Step{Service: w.svc.Name, Term: w.term, Verb: t.verb, Began: w.r.cfg.Now()}
+	var m Member
+	if t.member != whole {
+		m = w.svc.Stack[t.member]
+		s.Member, s.Kind = m.ID, m.Kind
+	}
+	var a answer
+	if t.verb == VerbSweep {
+		a = w.sweep(m.ID)
+	} else {
+		a = w.operate(ctx, m, t.verb)
+	}
+	s.Took = w.r.cfg.Now().Sub(s.Began)
+	s.Outcome, s.Text, s.Holders = a.outcome, a.text, a.holders
+	w.result.Steps = append(w.result.Steps, s)
+	if w.r.cfg.OnStep != nil {
+		w.r.cfg.OnStep(s)
+	}
+	return s
+}
+
+func (w *work) operate(ctx context.Context, m Member, verb Verb) answer {
+	held, err := w.r.heldBy(w.svc.Name)
+	if err != nil {
+		return answer{outcome: Unknown, text: err.Error()}
+	}
+	var left []int
+	for _, h := range held {
+		if h.Part == runPart+"/"+m.ID {
+			left = append(left, h.PIDs...)
+		}
+	}
+	return w.r.operate(ctx, operation{svc: w.svc.Name, term: w.term, member: m, verb: verb, left: left})
+}
+
+// sweep kills what a member left running, in every term in which it may have
+// been started; without a member, everything of the service.
+func (w *work) sweep(member string) answer {
+	held, err := w.r.heldBy(w.svc.Name)
+	if err != nil {
+		return answer{outcome: Failed, text: err.Error()}
+	}
+	var errs []error
+	killed := 0
+	for _, h := range held {
+		if member != "" && h.Part != runPart+"/"+member {
+			continue
+		}
+		killed += len(h.PIDs)
+		errs = append(errs, w.r.cfg.Groups.Kill(h.Group, w.r.cfg.KillWithin))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return answer{outcome: Failed, text: strings.ReplaceAll(err.Error(), "\n", "; ")}
+	}
+	if killed > 0 {
+		return answer{outcome: OK, text: fmt.Sprintf("killed %d processes that were left", killed)}
+	}
+	return answer{outcome: OK}
+}
+
+// blame names the first member that did not do as told; later ones are in Steps.
+func (w *work) blame(member int, text string) {
+	if w.result.Text != "" {
+		return
+	}
+	if member != whole {
+		w.result.Member = w.svc.Stack[member].ID
+	}
+	w.result.Text = joinText(w.result.Member, text)
+}
+
+// lastTrouble is the latest thing that went wrong with a member's stop.
+func (w *work) lastTrouble(member int) string {
+	id := ""
+	if member != whole {
+		id = w.svc.Stack[member].ID
+	}
+	text := "it was not verified to be stopped"
+	for _, s := range w.result.Steps {
+		if s.Member != id || s.Verb == VerbStart {
+			continue
+		}
+		good := s.Outcome == NotRunning || s.Outcome == OK && s.Verb != VerbProbe
+		if good {
+			continue
+		}
+		text = joinText(string(s.Verb)+" "+s.Outcome.String(), s.Text)
+		if len(s.Holders) > 0 {
+			text += "; held by " + strings.Join(s.Holders, ", ")
+		}
+	}
+	return text
+}
