@@ -67,12 +67,16 @@ func (i Incarnation) String() string {
 	return fmt.Sprintf("%d/%s", i.N, hex.EncodeToString(i.Boot[:4]))
 }
 
-// Ballot orders the proposals of the register: by round, then by incarnation,
-// then by node. It never repeats, also not across a restart.
+// Ballot orders the proposals of the register: by round, then by node,
+// incarnation and life. Life is now() at the start of the proposing daemon, in
+// ns. Without it a daemon that restarts within one incarnation could use a
+// round again that its former life wrote to a minority of the disks only, and
+// two values would stand under one ballot.
 type Ballot struct {
 	Round uint64
-	Inc   uint32
 	Node  NodeID
+	Inc   uint32
+	Life  uint64
 }
 
 // Compare returns -1, 0 or 1.
@@ -80,10 +84,12 @@ func (b Ballot) Compare(o Ballot) int {
 	switch {
 	case b.Round != o.Round:
 		return sign(b.Round < o.Round)
-	case b.Inc != o.Inc:
-		return sign(b.Inc < o.Inc)
 	case b.Node != o.Node:
 		return sign(b.Node < o.Node)
+	case b.Inc != o.Inc:
+		return sign(b.Inc < o.Inc)
+	case b.Life != o.Life:
+		return sign(b.Life < o.Life)
 	}
 	return 0
 }
@@ -98,8 +104,8 @@ func sign(less bool) int {
 // IsZero says that no ballot was ever used.
 func (b Ballot) IsZero() bool { return b == Ballot{} }
 
-// String is round.incarnation.node.
-func (b Ballot) String() string { return fmt.Sprintf("%d.%d.%d", b.Round, b.Inc, b.Node) }
+// String is round.node.incarnation.
+func (b Ballot) String() string { return fmt.Sprintf("%d.%d.%d", b.Round, b.Node, b.Inc) }
 
 // Instant is a reading of now() of one node, in nanoseconds: un-slewed time
 // plus time suspended since that node's boot. Instants of different nodes, or of

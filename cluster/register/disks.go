@@ -1,0 +1,301 @@
+package register
+
+import "github.com/holdfast-ha/holdfast/cluster/ident"
+
+// disk is the pipeline of one quorum disk: one operation in flight, each disk
+// at its own pace, none waiting for another.
+type disk struct {
+	busy      OpKind // 0: none
+	seq       uint64
+	header    Header // of the write or body read in flight
+	learning  bool   // the operation in flight serves Learn
+	written   uint64 // the step whose block was written and completed
+	finished  uint64 // the step whose headers were read after that
+	recovered bool
+	own       Header                     // newest own header seen at recovery
+	gen       uint64                     // generation written last
+	unknown   [Generations]ident.Instant // when a write into that place failed; 0: none did
+	orphan    [Generations]ident.Instant // when a write of a former life into that place became possible
+	redo      Header                     // the write that failed last, if it is to be repeated
+	notBefore ident.Instant
+}
+
+// Tick starts whatever the disks can do now.
+func (m *Machine[V]) Tick(now ident.Instant) {
+	for d := range m.disks {
+		if m.disks[d].busy == 0 && now >= m.disks[d].notBefore {
+			m.feed(now, d)
+		}
+	}
+}
+
+// NextDeadline is when Tick has something to retry; ident.Never if nothing.
+func (m *Machine[V]) NextDeadline() ident.Instant {
+	next := ident.Never
+	for d := range m.disks {
+		if k := &m.disks[d]; k.busy == 0 && k.notBefore > 0 && k.notBefore < next {
+			next = k.notBefore
+		}
+	}
+	return next
+}
+
+// feed gives an idle disk its next operation, if it has one.
+func (m *Machine[V]) feed(now ident.Instant, d int) {
+	k := &m.disks[d]
+	switch {
+	case m.phase == halted:
+	case !k.recovered:
+		m.issue(d, Op[V]{Kind: ReadHeaders})
+	case m.phase == recovering:
+		m.feedRecovery(d)
+	case m.phase == fetching:
+		m.feedFetch(d)
+	case (m.phase == phase1 || m.phase == phase2) && k.written < m.step:
+		m.write(now, d)
+	case (m.phase == phase1 || m.phase == phase2) && k.finished < m.step:
+		m.issue(d, Op[V]{Kind: ReadHeaders})
+	case m.learn.Ver > m.committed.ver && !m.learningElsewhere():
+		m.issue(d, Op[V]{Kind: ReadHeaders})
+		k.learning = true
+	}
+}
+
+func (m *Machine[V]) learningElsewhere() bool {
+	for d := range m.disks {
+		if m.disks[d].busy != 0 && m.disks[d].learning {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Machine[V]) issue(d int, op Op[V]) {
+	k := &m.disks[d]
+	m.seq++
+	op.Disk, op.Seq = d, m.seq
+	k.busy, k.seq, k.header, k.learning, k.notBefore = op.Kind, op.Seq, op.Header, false, 0
+	m.ops = append(m.ops, op)
+}
+
+// write issues the block of the current step: what we entered and what we
+// accepted. A block that failed before is written again into its own place: the
+// same bytes may land twice. Another block takes the next generation.
+func (m *Machine[V]) write(now ident.Instant, d int) {
+	k := &m.disks[d]
+	h := Header{Node: m.cfg.Self, Inc: m.cfg.Inc, Mbal: m.mbal, Bal: m.own.bal, Ver: m.own.ver}
+	if r := &k.redo; r.Gen != 0 && r.Mbal == h.Mbal && r.Bal == h.Bal && r.Ver == h.Ver {
+		h.Gen = r.Gen
+	} else if g, free := k.nextGen(now); free {
+		h.Gen, k.gen = g, g
+	} else {
+		k.notBefore = now.Add(retry)
+		return
+	}
+	h.Slot = uint8(h.Gen % Generations)
+	m.issue(d, Op[V]{Kind: Write, Value: m.own.val, Header: h})
+}
+
+// nextGen is the next generation whose place holds no write of unknown outcome
+// younger than the quarantine. It is refused while maxUnknown such writes exist.
+func (k *disk) nextGen(now ident.Instant) (uint64, bool) {
+	young := 0
+	for i, f := range k.unknown {
+		if f != 0 && now.Sub(f) >= quarantine {
+			k.unknown[i] = 0
+		} else if f != 0 {
+			young++
+		}
+	}
+	if young >= maxUnknown {
+		return 0, false
+	}
+	for g := k.gen + 1; g <= k.gen+Generations; g++ {
+		if k.unknown[g%Generations] == 0 && !k.orphaned(now, g) {
+			return g, true
+		}
+	}
+	return 0, false
+}
+
+func (k *disk) orphaned(now ident.Instant, gen uint64) bool {
+	o := k.orphan[gen%Generations]
+	return o != 0 && now.Sub(o) < quarantine
+}
+
+func (m *Machine[V]) newestGen() uint64 {
+	var g uint64
+	for d := range m.disks {
+		g = max(g, m.disks[d].gen)
+	}
+	return g
+}
+
+// complete accepts a completion if it is that of the operation in flight.
+func (m *Machine[V]) complete(d int, seq uint64, kind OpKind) (*disk, bool) {
+	k := &m.disks[d]
+	if k.busy != kind || k.seq != seq {
+		return nil, false
+	}
+	k.busy = 0
+	return k, true
+}
+
+// Wrote reports the completion of a Write. ok false means that its outcome is
+// unknown: it may still land at any time.
+func (m *Machine[V]) Wrote(now ident.Instant, d int, seq uint64, ok bool) {
+	k, mine := m.complete(d, seq, Write)
+	if !mine {
+		return
+	}
+	if !ok {
+		k.unknown[k.header.Slot] = max(now, 1)
+		k.redo = k.header
+		k.notBefore = now.Add(retry)
+		return
+	}
+	if k.header.Gen == k.redo.Gen {
+		k.redo, k.unknown[k.header.Slot] = Header{}, 0
+	}
+	if k.header.Mbal == m.mbal && k.header.Bal == m.own.bal && k.header.Ver == m.own.ver {
+		k.written = m.step
+	}
+	m.Tick(now)
+}
+
+// Headers reports the completion of a ReadHeaders: every valid header on the
+// disk, in any order.
+func (m *Machine[V]) Headers(now ident.Instant, d int, seq uint64, all []Header, ok bool) {
+	k, mine := m.complete(d, seq, ReadHeaders)
+	if !mine {
+		return
+	}
+	if !ok {
+		k.notBefore = now.Add(retry)
+		return
+	}
+	m.noteRounds(all)
+	switch {
+	case !k.recovered:
+		m.recoverRing(now, d, all)
+	case k.learning:
+		m.locate(d, all)
+	case (m.phase == phase1 || m.phase == phase2) && k.written == m.step:
+		m.judge(now, d, all)
+	}
+	m.Tick(now)
+}
+
+func (m *Machine[V]) noteRounds(all []Header) {
+	for i := range all {
+		m.round = max(m.round, all[i].Mbal.Round)
+	}
+}
+
+// judge ends the current step on this disk: refused if anybody entered a higher
+// ballot, else done. Every header of a ring is looked at for Mbal and for
+// accepted values: an older generation never holds more than the newest.
+func (m *Machine[V]) judge(now ident.Instant, d int, all []Header) {
+	for i := range all {
+		h := &all[i]
+		if h.Node != m.cfg.Self && h.Mbal.Compare(m.mbal) > 0 {
+			m.abort(h.Mbal)
+			return
+		}
+		if m.phase == phase1 && h.Node != m.cfg.Self {
+			m.consider(d, h)
+		}
+	}
+	m.disks[d].finished = m.step
+	if m.count(func(k *disk) bool { return k.finished == m.step }) >= m.majority() {
+		m.phaseDone(now)
+	}
+}
+
+func (m *Machine[V]) count(is func(*disk) bool) int {
+	n := 0
+	for d := range m.disks {
+		if is(&m.disks[d]) {
+			n++
+		}
+	}
+	return n
+}
+
+// consider keeps the highest accepted value seen in phase 1, and where it stands.
+func (m *Machine[V]) consider(d int, h *Header) {
+	switch h.accepted(m.adopting.best.bal, m.adopting.best.ver) {
+	case 1:
+		m.adopting.best = value[V]{bal: h.Bal, ver: h.Ver}
+		m.adopting.sources = append(m.adopting.sources[:0], place{d, *h})
+	case 0:
+		if h.Ver > 0 && (m.adopting.best.bal != m.own.bal || m.adopting.best.ver != m.own.ver) {
+			m.adopting.sources = append(m.adopting.sources, place{d, *h})
+		}
+	}
+}
+
+// feedFetch reads the value to adopt from a disk that showed it.
+func (m *Machine[V]) feedFetch(d int) {
+	for e := range m.disks {
+		if k := &m.disks[e]; k.busy == ReadBody && !k.learning {
+			return
+		}
+	}
+	for _, s := range m.adopting.sources {
+		if s.disk == d {
+			m.issue(d, Op[V]{Kind: ReadBody, Header: s.header})
+			return
+		}
+	}
+}
+
+// locate finds the body of the version to learn: any header under the claimed
+// ballot and version holds it, whatever it entered since.
+func (m *Machine[V]) locate(d int, all []Header) {
+	for i := range all {
+		if h := &all[i]; h.Bal == m.learn.Ballot && h.Ver == m.learn.Ver {
+			m.issue(d, Op[V]{Kind: ReadBody, Header: *h})
+			m.disks[d].learning = true
+			return
+		}
+	}
+	m.learn = Claim{} // gone from the ring: a newer claim will come
+}
+
+// Body reports the completion of a ReadBody; ok false also where the sum differs.
+func (m *Machine[V]) Body(now ident.Instant, d int, seq uint64, val V, ok bool) {
+	k, mine := m.complete(d, seq, ReadBody)
+	if !mine {
+		return
+	}
+	h := k.header
+	switch {
+	case k.learning:
+		if c := m.learn; ok && h.Bal == c.Ballot && h.Ver == c.Ver {
+			m.choose(value[V]{bal: h.Bal, ver: h.Ver, val: val}, c, Learned)
+		}
+		m.learn = Claim{}
+	case m.phase == recovering:
+		m.recoverBody(now, d, val, ok)
+	case m.phase == fetching && h.Bal == m.adopting.best.bal && h.Ver == m.adopting.best.ver:
+		m.fetched(now, k, val, ok)
+	}
+	m.Tick(now)
+}
+
+func (m *Machine[V]) fetched(now ident.Instant, k *disk, val V, ok bool) {
+	if ok {
+		m.recommit(now, val)
+		return
+	}
+	rest := m.adopting.sources[:0]
+	for _, s := range m.adopting.sources {
+		if s.header.Gen != k.header.Gen || s.header.Node != k.header.Node || &m.disks[s.disk] != k {
+			rest = append(rest, s)
+		}
+	}
+	if m.adopting.sources = rest; len(rest) == 0 {
+		m.abort(ident.Ballot{})
+	}
+}

@@ -1,0 +1,79 @@
+package register
+
+import "github.com/holdfast-ha/holdfast/cluster/ident"
+
+// recoverRing takes the own block from one disk. The next generation leaves out
+// those into which writes of the former life may still land (one in flight, and
+// maxUnknown of unknown outcome, all after the newest one seen), and their
+// places stay empty for the quarantine. Orphans of a life before that must be
+// settled by then: the slot lock is free only when the kernel has finished the
+// former process's writes, and a reboot waits for the drain time.
+func (m *Machine[V]) recoverRing(now ident.Instant, d int, all []Header) {
+	k := &m.disks[d]
+	k.gen = 0
+	for i := range all {
+		h := &all[i]
+		if h.Node != m.cfg.Self {
+			continue
+		}
+		if h.Newer(&k.own) {
+			k.own = *h
+		}
+		k.gen = max(k.gen, h.Gen)
+	}
+	k.orphan = [Generations]ident.Instant{}
+	for range maxUnknown + 1 {
+		k.gen++
+		k.orphan[k.gen%Generations] = max(now, 1)
+	}
+	k.recovered = true
+	if m.phase == recovering {
+		m.recoverQuorum(now)
+	}
+}
+
+// recoverQuorum goes on once a majority of the disks showed the own ring.
+func (m *Machine[V]) recoverQuorum(now ident.Instant) {
+	if m.count(func(k *disk) bool { return k.recovered }) < m.majority() {
+		return
+	}
+	m.adopting.best, m.adopting.sources = value[V]{}, nil
+	for d := range m.disks {
+		k := &m.disks[d]
+		if !k.recovered {
+			continue
+		}
+		if k.own.Mbal.Compare(m.mbal) > 0 {
+			m.mbal = k.own.Mbal
+		}
+		m.consider(d, &k.own)
+	}
+	if m.adopting.best.ver == 0 {
+		m.recovered()
+	}
+}
+
+// feedRecovery reads the body of the own accepted value.
+func (m *Machine[V]) feedRecovery(d int) {
+	if m.adopting.best.ver > 0 {
+		m.feedFetch(d)
+	}
+}
+
+func (m *Machine[V]) recoverBody(now ident.Instant, d int, val V, ok bool) {
+	k := &m.disks[d]
+	if !ok {
+		// Read the ring again: a write of a former life may just have landed.
+		k.recovered = false
+		k.notBefore = now.Add(retry)
+		m.adopting.best, m.adopting.sources = value[V]{}, nil
+		return
+	}
+	m.own = value[V]{bal: k.header.Bal, ver: k.header.Ver, val: val}
+	m.recovered()
+}
+
+func (m *Machine[V]) recovered() {
+	m.phase = idle
+	m.outcomes = append(m.outcomes, Outcome[V]{Kind: Recovered})
+}

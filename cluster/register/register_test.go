@@ -1,0 +1,289 @@
+package register_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/register"
+)
+
+// val is one proposed value: unique, and knowing what it was built on.
+type val struct {
+	id   uint64
+	base uint64
+	ver  uint64
+}
+
+// cell is one generation on a platter.
+type cell struct {
+	h register.Header
+	v val
+}
+
+// orphan is a write that was issued, and may land until the quarantine is over.
+type orphan struct {
+	cell
+	life  uint64
+	until ident.Instant
+}
+
+// platter is one disk: rings of cells, and writes that have not landed.
+type platter struct {
+	ring map[ident.NodeID]*[register.Generations]cell
+	late []orphan
+}
+
+// node is one proposer with its volatile state.
+type node struct {
+	id   ident.NodeID
+	inc  uint32
+	life uint64
+	m    *register.Machine[val]
+	fly  []flight
+	want int // proposals still to make
+}
+
+type flight struct {
+	op     register.Op[val]
+	landed bool
+}
+
+// world is the simulated system with the ghost of what was chosen.
+type world struct {
+	t        *testing.T
+	rng      *rand.Rand
+	now      ident.Instant
+	disks    []*platter
+	nodes    []*node
+	chosen   map[uint64]val
+	nextID   uint64
+	commits  int
+	failRate int // of 100: operations that report failure
+}
+
+func newWorld(t *testing.T, seed uint64, nodes, disks int) *world {
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 7)), now: 1, chosen: map[uint64]val{}}
+	for range disks {
+		w.disks = append(w.disks, &platter{ring: map[ident.NodeID]*[register.Generations]cell{}})
+	}
+	for i := range nodes {
+		w.nodes = append(w.nodes, &node{id: ident.NodeID(i + 1), inc: 1})
+		w.start(w.nodes[i])
+	}
+	return w
+}
+
+func (w *world) start(n *node) {
+	n.life++
+	n.m = register.New[val](register.Config{Self: n.id, Inc: n.inc, Life: n.life, Disks: len(w.disks)})
+	n.m.Tick(w.now)
+	w.collect(n)
+}
+
+// crash loses the volatile state; what was in flight may land whenever it likes.
+func (w *world) crash(n *node, newInc bool) {
+	for _, f := range n.fly {
+		if f.op.Kind == register.Write && !f.landed {
+			w.orphan(n, f.op)
+		}
+	}
+	n.fly = nil
+	for _, p := range w.disks { // of the life before this one nothing is left: the slot lock says so
+		p.drop(func(o orphan) bool { return o.h.Node == n.id && o.life < n.life })
+	}
+	if newInc {
+		n.inc++
+	}
+	w.start(n)
+}
+
+func (w *world) orphan(n *node, op register.Op[val]) {
+	p := w.disks[op.Disk]
+	p.late = append(p.late, orphan{cell{op.Header, op.Value}, n.life, w.now.Add(55 * time.Second)})
+}
+
+func (p *platter) drop(is func(orphan) bool) {
+	p.late = slices.DeleteFunc(p.late, is)
+}
+
+func (p *platter) land(c cell) {
+	r := p.ring[c.h.Node]
+	if r == nil {
+		r = new([register.Generations]cell)
+		p.ring[c.h.Node] = r
+	}
+	r[c.h.Slot] = c
+}
+
+// choose is the oracle: one value per version, each built on the one before.
+func (w *world) choose(v val, ver uint64) {
+	w.t.Helper()
+	if v.ver != ver {
+		w.t.Fatalf("version %d holds a value made for version %d", ver, v.ver)
+	}
+	if old, ok := w.chosen[ver]; ok && old != v {
+		w.t.Fatalf("version %d chosen twice: %+v and %+v", ver, old, v)
+	}
+	if prev, ok := w.chosen[ver-1]; ok && prev.id != v.base {
+		w.t.Fatalf("version %d was built on %d, but %d was chosen: an update is lost", ver, v.base, prev.id)
+	}
+	w.chosen[ver] = v
+}
+
+func (w *world) collect(n *node) {
+	ops, outs := n.m.Take()
+	for _, o := range ops {
+		for _, f := range n.fly {
+			if f.op.Disk == o.Disk {
+				w.t.Fatalf("node %d: two operations in flight on disk %d", n.id, o.Disk)
+			}
+		}
+		n.fly = append(n.fly, flight{op: o})
+	}
+	for _, o := range outs {
+		switch o.Kind {
+		case register.Committed:
+			if o.Proposal {
+				w.commits++
+			}
+			w.choose(o.Value, o.Ver)
+		case register.Learned:
+			w.choose(o.Value, o.Ver)
+		case register.Halted:
+			w.t.Fatalf("node %d halted on disks that were never rolled back", n.id)
+		}
+	}
+}
+
+func (w *world) propose(n *node) {
+	n.m.Propose(w.now, func(base val, ver uint64) (val, bool) {
+		if w.rng.IntN(20) == 0 {
+			return val{}, false
+		}
+		w.nextID++
+		return val{id: w.nextID, base: base.id, ver: ver + 1}, true
+	})
+	w.collect(n)
+}
+
+// finish completes one operation in flight of n.
+func (w *world) finish(n *node, i int) {
+	f := n.fly[i]
+	n.fly = append(n.fly[:i:i], n.fly[i+1:]...)
+	p := w.disks[f.op.Disk]
+	fails := w.rng.IntN(100) < w.failRate
+	switch f.op.Kind {
+	case register.Write:
+		if !f.landed && fails {
+			w.orphan(n, f.op)
+		} else if !f.landed {
+			p.land(cell{f.op.Header, f.op.Value})
+		}
+		n.m.Wrote(w.now, f.op.Disk, f.op.Seq, !fails)
+	case register.ReadHeaders:
+		var all []register.Header
+		for _, r := range p.ring {
+			for _, c := range r {
+				if c.h.Gen > 0 {
+					all = append(all, c.h)
+				}
+			}
+		}
+		n.m.Headers(w.now, f.op.Disk, f.op.Seq, all, !fails)
+	case register.ReadBody:
+		c := p.ring[f.op.Header.Node][f.op.Header.Slot]
+		same := c.h.Bal == f.op.Header.Bal && c.h.Ver == f.op.Header.Ver
+		n.m.Body(w.now, f.op.Disk, f.op.Seq, c.v, same && !fails)
+	}
+	w.collect(n)
+}
+
+// step does one random thing.
+func (w *world) step(crashes bool) {
+	w.now += ident.Instant(w.rng.IntN(30e6))
+	n := w.nodes[w.rng.IntN(len(w.nodes))]
+	switch r := w.rng.IntN(100); {
+	case r < 60 && len(n.fly) > 0:
+		w.finish(n, w.rng.IntN(len(n.fly)))
+	case r < 65 && len(n.fly) > 0: // lands, but the issuer is not told yet
+		if f := &n.fly[w.rng.IntN(len(n.fly))]; f.op.Kind == register.Write && !f.landed {
+			f.landed = true
+			w.disks[f.op.Disk].land(cell{f.op.Header, f.op.Value})
+		}
+	case r < 70:
+		p := w.disks[w.rng.IntN(len(w.disks))]
+		p.drop(func(o orphan) bool { return o.until < w.now })
+		if len(p.late) > 0 {
+			i := w.rng.IntN(len(p.late))
+			p.land(p.late[i].cell)
+			p.late = slices.Delete(p.late, i, i+1)
+		}
+	case r < 72 && crashes:
+		w.crash(n, w.rng.IntN(2) == 0)
+	case r < 80 && n.m.Ready():
+		w.propose(n)
+	case r < 84:
+		o := w.nodes[w.rng.IntN(len(w.nodes))]
+		n.m.Learn(w.now, o.m.Claim())
+		w.collect(n)
+	default:
+		n.m.Tick(w.now)
+		w.collect(n)
+	}
+}
+
+// settle stops the faults and demands progress from every node.
+func (w *world) settle() {
+	w.failRate = 0
+	for _, n := range w.nodes {
+		before := w.commits
+		for i := 0; w.commits == before; i++ {
+			if i > 10000 {
+				w.t.Fatalf("node %d cannot commit although nothing fails", n.id)
+			}
+			w.now += 20e6
+			if n.m.Ready() {
+				w.propose(n)
+			}
+			n.m.Tick(w.now)
+			w.collect(n)
+			for len(n.fly) > 0 {
+				w.finish(n, 0)
+			}
+		}
+	}
+}
+
+// TestOneValuePerVersion runs proposers against disks with late, failing and
+// orphaned writes, crashes between the phases and restarts within an
+// incarnation: every version has one value, built on the one before.
+func TestOneValuePerVersion(t *testing.T) {
+	for _, disks := range []int{1, 3} {
+		for _, fail := range []int{0, 5, 30} {
+			t.Run(fmt.Sprintf("disks=%d/fail=%d", disks, fail), func(t *testing.T) {
+				seeds := 150
+				if testing.Short() {
+					seeds = 40
+				}
+				commits := 0
+				for seed := range seeds {
+					w := newWorld(t, uint64(seed), 2+seed%3, disks)
+					w.failRate = fail
+					for range 4000 {
+						w.step(true)
+					}
+					w.settle()
+					commits += w.commits
+				}
+				if commits < seeds*5 {
+					t.Fatalf("only %d commits in %d runs: the test tests nothing", commits, seeds)
+				}
+				t.Logf("%d commits in %d runs", commits, seeds)
+			})
+		}
+	}
+}
