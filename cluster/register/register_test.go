@@ -44,7 +44,8 @@ type node struct {
 	life uint64
 	m    *register.Machine[val]
 	fly  []flight
-	want int // proposals still to make
+	// wrote: this life completed a write on that disk
+	wrote []bool
 }
 
 type flight struct {
@@ -71,7 +72,7 @@ func newWorld(t *testing.T, seed uint64, nodes, disks int) *world {
 		w.disks = append(w.disks, &platter{ring: map[ident.NodeID]*[register.Generations]cell{}})
 	}
 	for i := range nodes {
-		w.nodes = append(w.nodes, &node{id: ident.NodeID(i + 1), inc: 1})
+		w.nodes = append(w.nodes, &node{id: ident.NodeID(i + 1), inc: 1, wrote: make([]bool, disks)})
 		w.start(w.nodes[i])
 	}
 	return w
@@ -84,17 +85,21 @@ func (w *world) start(n *node) {
 	w.collect(n)
 }
 
-// crash loses the volatile state; what was in flight may land whenever it likes.
+// crash loses the volatile state. A write in flight has landed or will not: the
+// slot lock of the former life is free only when the kernel is done with its
+// requests. A write that was reported as failed may still land, unless the life
+// before it left some too: see recoverRing.
 func (w *world) crash(n *node, newInc bool) {
 	for _, f := range n.fly {
-		if f.op.Kind == register.Write && !f.landed {
-			w.orphan(n, f.op)
+		if f.op.Kind == register.Write && !f.landed && w.rng.IntN(2) == 0 {
+			w.disks[f.op.Disk].land(cell{f.op.Header, f.op.Value})
 		}
 	}
 	n.fly = nil
-	for _, p := range w.disks { // of the life before this one nothing is left: the slot lock says so
-		p.drop(func(o orphan) bool { return o.h.Node == n.id && o.life < n.life })
+	for d, p := range w.disks {
+		p.drop(func(o orphan) bool { return o.h.Node == n.id && (o.life < n.life || !n.wrote[d]) })
 	}
+	n.wrote = make([]bool, len(w.disks))
 	if newInc {
 		n.inc++
 	}
@@ -183,6 +188,7 @@ func (w *world) finish(n *node, i int) {
 		} else if !f.landed {
 			p.land(cell{f.op.Header, f.op.Value})
 		}
+		n.wrote[f.op.Disk] = n.wrote[f.op.Disk] || !fails
 		n.m.Wrote(w.now, f.op.Disk, f.op.Seq, !fails)
 	case register.ReadHeaders:
 		var all []register.Header
