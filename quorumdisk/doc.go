@@ -1,0 +1,58 @@
+// Package quorumdisk is the format of a Holdfast quorum disk: its layout, and
+// the codecs of everything on it. Package volume works on a disk with it.
+// docs/formats/quorumdisk.md has the same in pictures.
+//
+// A quorum disk is what all nodes can read when they cannot hear each other. It
+// carries, from its start: the SBD area (package sbd), a superblock, the beat
+// table (one sector per node: "this node and this boot of it was there"), the
+// register (the cluster's state: per node a ring of headers and of bodies), the
+// status blobs, and a second superblock. Every region has one writer per node,
+// nothing is ever cleared, and every record says which fault it guards against.
+//
+// Codecs are total and strict: no clock, no I/O, and a sector is refused with
+// the first of magic, format, cluster, place, length, reserved zero, checksum
+// and seal that does not fit, each with an error value of its own. Errors name
+// the region and the node; the caller adds the disk.
+//
+// A Codec seals and opens sectors. The guard uses SealBeat and FindKill, which
+// allocate nothing, and never looks into the daemon's payload beyond the kill
+// records. A Codec belongs to one goroutine at a time.
+package quorumdisk
+
+import "errors"
+
+// Format is the version of the on-disk format. Every record carries the format
+// it was written in. A reader refuses a record of a newer format than Newest
+// rather than guess. A newer format is written only once every member can read
+// it, so that a cluster can be upgraded node by node.
+type Format uint16
+
+const (
+	// Format1 is the first format: all that docs/formats/quorumdisk.md says.
+	Format1 Format = 1 + iota
+
+	formatEnd
+)
+
+// Newest is the newest format that this program reads and writes.
+const Newest = formatEnd - 1
+
+// Why a record was refused, in the order in which it is checked. Errors of this
+// package wrap one of these.
+var (
+	ErrMagic    = errors.New("no such record here (magic)")
+	ErrFormat   = errors.New("written in a format that this version of holdfast does not know: upgrade holdfast on this node")
+	ErrCluster  = errors.New("belongs to another cluster")
+	ErrPlace    = errors.New("belongs to another place: it was copied or written to the wrong sector")
+	ErrLength   = errors.New("a length inside does not fit")
+	ErrReserved = errors.New("reserved bytes are not zero: damaged, or written by a newer version of holdfast")
+	ErrChecksum = errors.New("the checksum does not match: the sector is damaged or half written")
+	ErrSeal     = errors.New("sealed with another cluster key")
+	ErrValue    = errors.New("a value is out of its range")
+	ErrTooLarge = errors.New("too large for its place on the quorum disk")
+
+	// ErrSectorSize: a buffer or handle of another sector size than the disk's.
+	ErrSectorSize = errors.New("the sector size does not fit")
+	// ErrWrongDisk: not a record but the disk is another one.
+	ErrWrongDisk = errors.New("another quorum disk of the same cluster: check the disks in node.yaml")
+)

@@ -1,0 +1,152 @@
+package quorumdisk_test
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	q "github.com/holdfast-ha/holdfast/quorumdisk"
+)
+
+// Whatever the bytes are, a decoder returns; and what it accepts, it would have
+// written itself.
+
+func FuzzSectors(f *testing.F) {
+	for _, sector := range []int{512, 4096} {
+		for _, k := range kinds(sector) {
+			b, err := k.make(codec(f, sector))
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(b, uint8(3), k.slot)
+		}
+		f.Add(make([]byte, sector), uint8(1), uint8(0))
+	}
+	small, large := codec(f, 512), codec(f, 4096)
+	f.Fuzz(func(t *testing.T, b []byte, node, slot uint8) {
+		for _, c := range []*q.Codec{small, large} {
+			for _, k := range kinds(c.Layout().SectorSize) {
+				_, _ = k.open(c, b, ident.NodeID(node), slot)
+			}
+			_, _ = c.PeekOwn(b, ident.NodeID(node))
+			_, _ = c.FindKill(b, ident.NodeID(node), incarnation())
+			h, ok, err := c.OpenHeader(b, ident.NodeID(node), slot)
+			if err != nil || !ok {
+				continue
+			}
+			again := make([]byte, len(b))
+			if err := c.SealHeader(again, &h); err != nil || !bytes.Equal(again, b) {
+				t.Errorf("sealed again it differs: %v", err)
+			}
+		}
+	})
+}
+
+func FuzzPayload(f *testing.F) {
+	p := payload()
+	full, err := q.EncodePayload(nil, &p)
+	if err != nil {
+		f.Fatal(err)
+	}
+	empty, err := q.EncodePayload(nil, &cluster.Payload{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(full)
+	f.Add(empty)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := q.DecodePayload(b)
+		if err != nil {
+			return
+		}
+		again, err := q.EncodePayload(nil, &p)
+		if err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%x decoded to %+v, encoded again %x, %v", b, p, again, err)
+		}
+	})
+}
+
+func FuzzState(f *testing.F) {
+	b, err := q.EncodeState(state())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte("HFS\x01"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := q.DecodeState(b)
+		if err != nil {
+			return
+		}
+		body, err := q.EncodeState(s)
+		if err != nil {
+			return // it compresses less well than what was found
+		}
+		again, err := q.DecodeState(body)
+		if err != nil || !reflect.DeepEqual(s, again) {
+			t.Errorf("%+v became %+v, %v", s, again, err)
+		}
+	})
+}
+
+// FuzzPlainState looks behind the compressor, which hides the decoder from
+// random changes.
+func FuzzPlainState(f *testing.F) {
+	plain, err := q.UnpackState(mustState(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(plain)
+	f.Fuzz(func(t *testing.T, plain []byte) {
+		body, err := q.PackState(plain, 0)
+		if err != nil {
+			return
+		}
+		s, err := q.DecodeState(body)
+		if err != nil {
+			return
+		}
+		again, err := q.EncodeState(s)
+		if err != nil {
+			t.Fatalf("decoded but not encoded: %v", err)
+		}
+		if p, err := q.UnpackState(again); err != nil || !bytes.Equal(p, plain) {
+			t.Errorf("%x decoded to %+v, encoded again %x", plain, s, p)
+		}
+	})
+}
+
+func mustState(f *testing.F) []byte {
+	b, err := q.EncodeState(state())
+	if err != nil {
+		f.Fatal(err)
+	}
+	return b
+}
+
+func FuzzBlobBody(f *testing.F) {
+	b := blob()
+	f.Add(q.BlobBody(&b))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got, err := q.DecodeBlobBody(body)
+		if err != nil {
+			return
+		}
+		if again := q.BlobBody(got); !bytes.Equal(again, body) {
+			t.Errorf("%x decoded to %+v, encoded again %x", body, got, again)
+		}
+	})
+}
+
+func FuzzKeys(f *testing.F) {
+	f.Add([]byte("0101010101010101010101010101010101010101010101010101010101010101\n"))
+	f.Add([]byte(""))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		k, err := q.ParseKeys(text)
+		if err == nil && k.Current.IsZero() {
+			t.Error("accepted a file without a key")
+		}
+	})
+}

@@ -1,0 +1,172 @@
+package quorumdisk_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	q "github.com/holdfast-ha/holdfast/quorumdisk"
+)
+
+func state() *cluster.State {
+	proof := cluster.Proof{
+		Kind: cluster.ProofTime, Node: 2, Inc: incarnation(), By: 1, DiskGen: 3, Wait: 9200 * time.Millisecond,
+		Silent: 9300 * time.Millisecond, Text: "silent for 9.3 s",
+	}
+	return &cluster.State{
+		Ver: 44, Cluster: uuid(0xc0), Config: []byte("cluster:\n  name: hospital\n"), ConfigRev: 7, View: 12,
+		Nodes: []cluster.NodeState{
+			{ID: 1, Name: "alpha", Host: uuid(0xa0), Links: []string{"10.0.0.1:7400", "10.1.0.1:7400"}, Phase: cluster.MemberPhase, Inc: incarnation()},
+			{ID: 2, Name: "beta", Host: uuid(0xa1), Phase: cluster.Out, Fencing: incarnation(), Why: "no beat", Dead: 7, Proof: proof, Standby: true},
+		},
+		Services: []cluster.Grant{
+			{
+				Service: "orders", Owner: 1, Inc: incarnation(), Term: 5, Pending: []cluster.Pending{{Node: 2, Inc: incarnation()}}, Want: 1,
+				Frozen: true, Why: "beta died", Proof: proof, Fails: []cluster.Fail{{Node: 2, Count: 3, Text: "start: exit status 1"}},
+			},
+			{Service: "reports", Term: 1, Stopped: true},
+		},
+		Disks: []ident.UUID{uuid(0xd0), uuid(0xd1), uuid(0xd2)}, DiskGen: 3,
+	}
+}
+
+func TestStateRoundTrip(t *testing.T) {
+	for name, s := range map[string]*cluster.State{"full": state(), "empty": {}} {
+		b, err := q.EncodeState(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := q.EncodeState(s)
+		if err != nil || !bytes.Equal(b, again) {
+			t.Errorf("%s: encoded twice, different bytes, %v", name, err)
+		}
+		got, err := q.DecodeState(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, s) {
+			t.Errorf("%s: decoded\n%+v, want\n%+v", name, got, s)
+		}
+	}
+}
+
+// Every field of a state is stored: a field that somebody adds to
+// cluster.State must not be lost silently.
+func TestEveryFieldOfStateIsStored(t *testing.T) {
+	for _, v := range []any{cluster.State{}, cluster.NodeState{}, cluster.Grant{}, cluster.Proof{}, cluster.Pending{}, cluster.Fail{}, cluster.Blob{}, cluster.Released{}, cluster.RunState{}, cluster.Payload{}, cluster.Kill{}, cluster.Claim{}, cluster.Lease{}, ident.Ballot{}, ident.Incarnation{}} {
+		want := map[string]int{
+			"State": 10, "NodeState": 11, "Grant": 11, "Proof": 8, "Pending": 2, "Fail": 3, "Blob": 5, "Released": 2, "RunState": 4,
+			"Payload": 9, "Kill": 4, "Claim": 4, "Lease": 6, "Ballot": 4, "Incarnation": 2,
+		}
+		if typ := reflect.TypeOf(v); typ.NumField() != want[typ.Name()] {
+			t.Errorf("%v has %d fields, the codec knows %d: add the new one to the codec and its format", typ, typ.NumField(), want[typ.Name()])
+		}
+	}
+}
+
+// The uncompressed bytes are pinned; the compressor's may differ by version.
+func TestStateGolden(t *testing.T) {
+	b, err := q.EncodeState(state())
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	plain, err := z.DecodeAll(b[4:], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "state.hex", hex.Dump(b[:4])+hex.Dump(plain))
+}
+
+func TestStateRefusals(t *testing.T) {
+	unsorted, nameless, proof := state(), state(), state()
+	unsorted.Nodes[0].ID = 3
+	nameless.Services[0].Service = ""
+	proof.Nodes[0].Proof.Kind = 99
+	for _, s := range []*cluster.State{unsorted, nameless, proof} {
+		if _, err := q.EncodeState(s); !errors.Is(err, q.ErrValue) {
+			t.Errorf("encoded an invalid state: %v", err)
+		}
+	}
+	large := state()
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 140 << 10 {
+		large.Config = append(large.Config, byte(r.Uint32()))
+	}
+	if _, err := q.EncodeState(large); !errors.Is(err, q.ErrTooLarge) || !strings.Contains(err.Error(), "128 KiB") {
+		t.Errorf("a state that does not fit: %v", err)
+	}
+	good, err := q.EncodeState(state())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pack := func(plain []byte) []byte {
+		z, err := zstd.NewWriter(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer z.Close()
+		return z.EncodeAll(plain, []byte("HFS\x01"))
+	}
+	for name, c := range map[string]struct {
+		body []byte
+		want error
+	}{
+		"empty":         {nil, q.ErrMagic},
+		"foreign":       {[]byte("XFS\x01 and more"), q.ErrMagic},
+		"newer":         {[]byte("HFS\x02 and more"), q.ErrFormat},
+		"no frame":      {[]byte("HFS\x01 and more"), q.ErrValue},
+		"cut":           {good[:len(good)-3], q.ErrValue},
+		"too long":      {make([]byte, q.BodySize+1), q.ErrTooLarge},
+		"bomb":          {pack(make([]byte, q.MaxState+1)), q.ErrTooLarge},
+		"nothing":       {pack(nil), q.ErrLength},
+		"lying length":  {pack(append(make([]byte, 24), 0xff, 0xff, 0xff, 0x7f)), q.ErrLength},
+		"trailing byte": {pack(make([]byte, 8+16+4+8+8+4+4+4+4+1)), q.ErrLength},
+	} {
+		if _, err := q.DecodeState(c.body); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+// 16 nodes and 100 services with a configuration to match fit.
+func TestLargeClusterFits(t *testing.T) {
+	s := state()
+	s.Services = nil
+	for i := range 100 {
+		name := fmt.Sprintf("service-%03d", i)
+		s.Services = append(s.Services, cluster.Grant{Service: name, Owner: ident.NodeID(i%16 + 1), Inc: incarnation(), Term: uint64(i), Why: "runs where it is preferred"})
+		s.Config = fmt.Appendf(s.Config, "  %s:\n    prefer: [alpha, beta]\n    stack:\n      - ip: {address: 192.0.2.%d/24}\n      - systemd: app@%d.service\n", name, i, i)
+	}
+	b, err := q.EncodeState(s)
+	if err != nil || len(b) > q.BodySize/4 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
+
+func TestBlobTooLarge(t *testing.T) {
+	c, b := codec(t, 512), blob()
+	b.Services = append(b.Services, cluster.RunState{Service: "x", Text: strings.Repeat("x", q.BlobSize)})
+	if _, err := c.SealBlob(nil, &b); !errors.Is(err, q.ErrTooLarge) {
+		t.Errorf("%v, want %v", err, q.ErrTooLarge)
+	}
+	b = blob()
+	b.Services[0].State = 99
+	if _, err := c.SealBlob(nil, &b); !errors.Is(err, q.ErrValue) {
+		t.Errorf("%v, want %v", err, q.ErrValue)
+	}
+}
