@@ -1,0 +1,326 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+// Node is what a node knows of itself before it can read the cluster's state.
+type Node struct {
+	Name          string
+	ID            ident.NodeID
+	Cluster       ClusterRef
+	Disks         []QuorumDisk     // one or three
+	Links         []netip.AddrPort // this node's own address on each link, two or more
+	SingleLink    bool             // the admin accepted one link only
+	Key           string           // path of the cluster key
+	Watchdogs     []Watchdog       // in the order in which they are listed
+	AcceptSoftdog bool             // softdog alone may carry a time proof: weak
+	Platform      Platform
+	BMC           BMC
+	Dirs          Dirs
+}
+
+// ClusterRef says which cluster a node belongs to.
+type ClusterRef struct {
+	Name string
+	ID   ident.UUID
+}
+
+// QuorumDisk is a disk by a path that does not change, and the identity that
+// its superblock must show.
+type QuorumDisk struct {
+	Path string
+	UUID ident.UUID
+}
+
+// Watchdog is a device that the guard feeds: the kernel's softdog, or a device.
+type Watchdog struct {
+	Device  string        // path; "softdog"; on an emulated platform the emulator's name for it
+	Timeout time.Duration // fixed by the admin; 0: derived from failover_within
+}
+
+// Softdog is the Device that stands for the kernel's software watchdog,
+// whatever path it gets.
+const Softdog = "softdog"
+
+// Platform is what kind of machine a node is.
+type Platform struct {
+	PauseBound time.Duration // how long a hypervisor may stop it; PauseSet tells 0 from nothing written
+	PauseSet   bool
+	Emulated   bool   // a node of a power emulator: no device of this machine is touched
+	Emulator   string // Unix socket of the emulator
+	Holder     string // Unix socket of the process that holds the watchdog descriptors as well
+}
+
+// BMC refers to the node's own management controller. The password stands in a
+// file of its own.
+type BMC struct {
+	URL          string // redfish://user@host or ipmi://user@host; empty: none
+	PasswordFile string
+}
+
+// Dirs are where a node keeps things.
+type Dirs struct {
+	Run    string // sockets and the guard's mark, gone after a boot
+	State  string // cache, dated copies of every configuration, events
+	Cgroup string // cgroup v2 folder for the operations; empty: the daemon's own
+}
+
+// ParseNode reads node.yaml; the file's name is for messages only. Defaults are
+// filled in. The error is Problems: everything that is wrong, in the order of
+// the file.
+func ParseNode(file string, src []byte) (*Node, error) {
+	r, v := read(file, src, nodeShape())
+	if v == nil {
+		return nil, r.err()
+	}
+	n := nodeOf(v)
+	r.disks(v.get("quorum_disks"))
+	r.links(v, n)
+	r.watchdogs(v, n)
+	r.platform(v, n)
+	if b := v.get("bmc"); b != nil && strings.Contains(n.BMC.URL, "@") && n.BMC.PasswordFile == "" {
+		r.add(b.node, "bmc: a user, but no password_file", "add password_file: /etc/holdfast/bmc.secret")
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+func nodeOf(v *value) *Node {
+	head, platform, dirs, bmc := v.get("cluster"), v.get("platform"), v.get("directories"), v.get("bmc")
+	n := &Node{
+		Name:    v.str("name"),
+		Cluster: ClusterRef{Name: head.str("name")},
+		Key:     v.str("key"), SingleLink: v.yes("single_link"),
+		AcceptSoftdog: v.get("watchdog").yes("accept_softdog"),
+		Platform: Platform{
+			PauseBound: platform.dur("pause_bound"), PauseSet: platform.get("pause_bound") != nil,
+			Emulated: platform.yes("emulated"), Emulator: platform.str("emulator"), Holder: platform.str("holder"),
+		},
+		BMC:  BMC{URL: bmc.str("url"), PasswordFile: bmc.str("password_file")},
+		Dirs: Dirs{Run: dirs.str("run"), State: dirs.str("state"), Cgroup: dirs.str("cgroup")},
+	}
+	n.Cluster.ID, _ = ident.ParseUUID(head.str("id"))
+	if id := v.get("id"); id != nil {
+		n.ID = ident.NodeID(id.num)
+	}
+	if disks := v.get("quorum_disks"); disks != nil {
+		for _, d := range disks.list {
+			id, _ := ident.ParseUUID(d.str("uuid"))
+			n.Disks = append(n.Disks, QuorumDisk{Path: d.str("path"), UUID: id})
+		}
+	}
+	for _, l := range v.texts("links") {
+		a, _ := netip.ParseAddrPort(l)
+		n.Links = append(n.Links, a)
+	}
+	if dogs := v.get("watchdogs"); dogs != nil {
+		for _, d := range dogs.list {
+			w := Watchdog{Device: d.text}
+			if d.shape.form == object {
+				w = Watchdog{Device: d.str("device"), Timeout: d.dur("timeout")}
+			}
+			n.Watchdogs = append(n.Watchdogs, w)
+		}
+	}
+	n.Dirs.defaults(n.Name)
+	return n
+}
+
+func (d *Dirs) defaults(node string) {
+	if d.Run == "" {
+		d.Run = "/run/holdfast/" + node
+	}
+	if d.State == "" {
+		d.State = "/var/lib/holdfast"
+	}
+}
+
+func (r *reader) disks(v *value) {
+	if v == nil {
+		return
+	}
+	if n := len(v.list); n != 1 && n != 3 {
+		r.add(v.node, fmt.Sprintf("quorum_disks: %d disks", n), "use one or three: quorum is a majority of the quorum disks")
+	}
+	for _, key := range []string{"path", "uuid"} {
+		seen := map[string]bool{}
+		for _, d := range v.list {
+			text := d.str(key)
+			if seen[text] && text != "" {
+				r.add(d.get(key).node, "quorum_disks: two disks with the same "+key, "each entry is a disk of its own")
+			}
+			seen[text] = true
+		}
+	}
+}
+
+func (r *reader) links(v *value, n *Node) {
+	l := v.get("links")
+	if l == nil {
+		return
+	}
+	if len(l.list) == 1 && len(l.node.(*ast.SequenceNode).Values) == 1 && !n.SingleLink {
+		r.add(l.node, "links: one link only", "add a second address, on another network; or accept the risk with single_link: true")
+	}
+	if len(l.list) > 1 && n.SingleLink {
+		r.add(v.get("single_link").node, fmt.Sprintf("single_link: true, but there are %d links", len(l.list)), "remove it")
+	}
+	seen := map[netip.Addr]bool{}
+	for i, e := range l.list {
+		a := n.Links[i].Addr()
+		if seen[a] {
+			r.add(e.node, "links: two links with the same address", "a second link is of use only on another network")
+		}
+		seen[a] = true
+	}
+}
+
+// watchdogs refuses a device twice, and on an emulated platform every device of
+// this machine: an emulated node must never arm a real watchdog.
+func (r *reader) watchdogs(v *value, n *Node) {
+	dogs := v.get("watchdogs")
+	if dogs == nil {
+		return
+	}
+	var seen []string
+	for i, e := range dogs.list {
+		at, device := e.node, n.Watchdogs[i].Device
+		if d := e.get("device"); d != nil {
+			at = d.node
+		}
+		path := strings.Contains(device, "/")
+		switch {
+		case device == "":
+		case slices.Contains(seen, device):
+			r.add(at, "watchdogs: "+device+" is listed twice", "remove one")
+		case n.Platform.Emulated && path:
+			r.add(at, "watchdogs: "+device+" is a device of this machine, but the platform is emulated", "write the emulator's name for it, without a slash")
+		case !n.Platform.Emulated && !path && device != Softdog:
+			r.add(at, "watchdogs: "+device+" is neither softdog nor the path of a device", "write /dev/watchdog0 or the like; `holdfast watchdog list` shows them")
+		}
+		seen = append(seen, device)
+	}
+}
+
+func (r *reader) platform(v *value, n *Node) {
+	p := v.get("platform")
+	if p == nil {
+		return
+	}
+	if n.Platform.Emulated && n.Platform.Emulator == "" {
+		r.add(p.node, "platform: emulated, but no emulator", "add emulator: and the path of its socket")
+	}
+	if !n.Platform.Emulated && n.Platform.Emulator != "" {
+		r.add(p.get("emulator").node, "platform: an emulator, but emulated is not true", "add emulated: true, or remove the emulator")
+	}
+}
+
+func nodeShape() *shape {
+	absolutePath := func(doc, example string) shape { return textOf(doc, example, absolute) }
+	dog := textOf("softdog, or on an emulated platform the emulator's name", Softdog, deviceName)
+	device := objectOf("A watchdog device",
+		required("device", textOf("Its path", "/dev/watchdog0", deviceName)),
+		optional("timeout", spanOf("Fixes its timeout, which otherwise is derived", "5s", 100*time.Millisecond, 10*time.Minute)))
+	dog.or = &device
+	s := objectOf("What a Holdfast node knows of itself",
+		required("name", textOf("Name of this node", "alpha", nodeName)),
+		required("id", numberOf("Its slot on the quorum disks", 1, ident.MaxNodes)),
+		required("cluster", objectOf("The cluster it belongs to",
+			required("name", textOf("", "hospital", nodeName)),
+			required("id", textOf("", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", uuidText)))),
+		required("quorum_disks", listOf("One or three disks that all nodes can read and write", objectOf("",
+			required("path", absolutePath("By a name that does not change", "/dev/disk/by-id/wwn-0x600")),
+			required("uuid", textOf("Identity in the disk's superblock", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", uuidText))))),
+		required("links", listOf("This node's own address on each heartbeat network", textOf("", "10.0.0.11:7320", addrPort))),
+		optional("single_link", truthOf("Accepts that there is one link only: then one broken cable silences a healthy node")),
+		required("key", absolutePath("The file with the cluster key", "/etc/holdfast/cluster.key")),
+		optional("watchdogs", listOf("What resets this node when it hangs", dog)),
+		optional("watchdog", objectOf("", optional("accept_softdog",
+			truthOf("Accepts takeover by lease with softdog alone, which one locked-up CPU defeats: weak")))),
+		optional("platform", objectOf("What kind of machine this is",
+			optional("pause_bound", spanOf("How long a hypervisor may stop it; default 0 s, in guests 10 s", "0s", 0, 10*time.Minute)),
+			optional("emulated", truthOf("A node of a power emulator (demo and tests)")),
+			optional("emulator", absolutePath("The emulator's socket", "/run/holdfast/power.sock")),
+			optional("holder", absolutePath("Socket of the second holder of the watchdog descriptors, where the service manager is none", "/run/holdfast/holder.sock")))),
+		optional("bmc", objectOf("This node's own management controller",
+			required("url", textOf("", "redfish://user@10.0.0.11", bmcURL)),
+			optional("password_file", absolutePath("", "/etc/holdfast/bmc.secret")))),
+		optional("directories", objectOf("Where this node keeps things",
+			optional("run", absolutePath("Default /run/holdfast/NAME", "/run/holdfast/alpha")),
+			optional("state", absolutePath("Default /var/lib/holdfast", "/var/lib/holdfast")),
+			optional("cgroup", absolutePath("cgroup v2 folder for the services; default: the daemon's own", "/sys/fs/cgroup/holdfast.slice")))),
+	)
+	return &s
+}
+
+func deviceName(s string) string {
+	if strings.HasPrefix(s, "/") {
+		if s != path.Clean(s) {
+			return "is not written in its shortest form, " + path.Clean(s)
+		}
+		return ""
+	}
+	return nodeName(s)
+}
+
+func uuidText(s string) string {
+	u, err := ident.ParseUUID(s)
+	switch {
+	case err != nil || u.String() != strings.ToLower(s):
+		return "is no identity of the form 8-4-4-4-12 hexadecimal digits"
+	case u.IsZero():
+		return "is the zero identity"
+	}
+	return ""
+}
+
+func addrPort(s string) string {
+	a, err := netip.ParseAddrPort(s)
+	switch {
+	case err != nil:
+		return "is no IP address and port"
+	case a.Port() == 0:
+		return "has no port"
+	case a.Addr().IsUnspecified() || a.Addr().IsMulticast():
+		return "is no address of this node"
+	}
+	return ""
+}
+
+func bmcURL(s string) string {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok || scheme != "redfish" && scheme != "ipmi" && scheme != "redfish+http" || rest == "" {
+		return "is neither redfish://user@host nor ipmi://user@host"
+	}
+	if user, _, found := strings.Cut(rest, "@"); found && strings.Contains(user, ":") {
+		return "holds a password; it belongs into password_file"
+	}
+	return ""
+}
+
+// quote writes a text so that YAML reads the same text back.
+func quote(s string) string {
+	plain := s != ""
+	for _, c := range s {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '/' || c == '_') {
+			plain = false
+		}
+	}
+	if plain && !slices.Contains([]string{"true", "false", "null", "yes", "no", "on", "off", "y", "n"}, strings.ToLower(s)) {
+		return s
+	}
+	return strconv.Quote(s)
+}

@@ -1,0 +1,109 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+)
+
+// references checks what services say of each other.
+func (c *clusterReader) references(conf *cluster.Config) {
+	var names []string
+	for _, s := range conf.Services {
+		names = append(names, s.Name)
+	}
+	for _, s := range conf.Services {
+		for _, list := range []string{"after", "with", "apart_from"} {
+			c.referenced(s.Name, list, names)
+		}
+	}
+	c.cycles(conf)
+	c.apart(conf)
+}
+
+func (c *clusterReader) referenced(service, list string, names []string) {
+	l := c.services[service].get(list)
+	if l == nil {
+		return
+	}
+	where := fmt.Sprintf("services.%s.%s", service, list)
+	for _, n := range l.list {
+		switch {
+		case n.text == service:
+			c.add(n.node, where+": names the service itself", "remove it")
+		case !slices.Contains(names, n.text):
+			c.add(n.node, fmt.Sprintf("%s: there is no service %q", where, n.text), suggest(n.text, names))
+		}
+	}
+}
+
+// cycles refuses services that wait for each other, once for each circle.
+func (c *clusterReader) cycles(conf *cluster.Config) {
+	done := map[string]bool{}
+	var trail []string
+	var visit func(name string)
+	visit = func(name string) {
+		if i := slices.Index(trail, name); i >= 0 {
+			if len(trail)-i > 1 {
+				c.circle(append(slices.Clone(trail[i:]), name))
+			}
+			return
+		}
+		s, ok := conf.Service(name)
+		if done[name] || !ok {
+			return
+		}
+		trail = append(trail, name)
+		for _, before := range s.After {
+			visit(before)
+		}
+		trail = trail[:len(trail)-1]
+		done[name] = true
+	}
+	for _, s := range conf.Services {
+		visit(s.Name)
+	}
+}
+
+// circle records a cycle at the reference that closes it.
+func (c *clusterReader) circle(names []string) {
+	last := names[len(names)-2]
+	what := fmt.Sprintf("services.%s.after: none of these could ever start: %s", last, strings.Join(names, " after "))
+	for _, n := range c.services[last].get("after").list {
+		if n.text == names[len(names)-1] {
+			c.add(n.node, what, "remove one of these")
+		}
+	}
+}
+
+// apart refuses services that must be on one node and must not be.
+func (c *clusterReader) apart(conf *cluster.Config) {
+	together := map[string]string{} // union-find
+	root := func(s string) string {
+		for together[s] != "" {
+			s = together[s]
+		}
+		return s
+	}
+	for _, s := range conf.Services {
+		for _, other := range s.With {
+			if a, b := root(s.Name), root(other); a != b {
+				together[a] = b
+			}
+		}
+	}
+	for _, s := range conf.Services {
+		for _, other := range s.ApartFrom {
+			if other == s.Name || root(s.Name) != root(other) {
+				continue
+			}
+			for _, n := range c.services[s.Name].get("apart_from").list {
+				if n.text == other {
+					c.add(n.node, fmt.Sprintf("services.%s.apart_from: %s must be on the same node, by with", s.Name, other), "remove one of the two")
+				}
+			}
+		}
+	}
+}
