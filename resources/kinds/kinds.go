@@ -6,11 +6,13 @@ package kinds
 import (
 	"github.com/holdfast-ha/holdfast/resources"
 	"github.com/holdfast-ha/holdfast/resources/exec"
+	"github.com/holdfast-ha/holdfast/resources/filesystem"
 )
 
 // All returns the kinds that this build knows.
 func All() resources.Kinds {
 	return resources.Kinds{
-		"exec": exec.Agent{},
+		"exec":       exec.Agent{},
+		"filesystem": filesystem.Agent{},
 	}
 }

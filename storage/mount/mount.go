@@ -115,7 +115,7 @@ type Namespace struct {
 }
 
 // Own returns the mount table of this process.
-func Own() ([]Mount, error) { return table("self") }
+func Own() ([]Mount, error) { return table("thread-self") }
 
 func table(pid string) ([]Mount, error) {
 	f, err := os.Open("/proc/" + pid + "/mountinfo")
@@ -142,7 +142,7 @@ func table(pid string) ([]Mount, error) {
 // process's first. A namespace that only an open descriptor or a bind mount
 // keeps is not found; Claim sees what is mounted in it nevertheless.
 func Namespaces() ([]Namespace, error) {
-	own, err := os.Readlink("/proc/self/ns/mnt")
+	own, err := os.Readlink("/proc/thread-self/ns/mnt")
 	if err != nil {
 		return nil, fmt.Errorf("mount namespace: %w", err)
 	}

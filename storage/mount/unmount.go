@@ -21,13 +21,24 @@ func (d Device) Unmount(ns Namespace) error {
 		return d.unmountHere()
 	}
 	done := make(chan error, 1)
-	go func() {
-		// Never unlocked: the runtime ends the thread with the goroutine, since
-		// nobody else may run in that namespace by accident.
-		runtime.LockOSThread()
-		done <- d.unmountIn(ns)
-	}()
+	go onThreadOfItsOwn(func() error { return d.unmountIn(ns) }, done)
 	return <-done
+}
+
+// onThreadOfItsOwn runs what changes a thread for good. The thread stays locked,
+// so that the runtime ends it with the goroutine and nobody else gets it. The
+// first thread of a process cannot be ended, and it is what /proc/self shows: if
+// it is the one, it is held here while another does the work.
+func onThreadOfItsOwn(work func() error, done chan<- error) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		done <- work()
+		return
+	}
+	inner := make(chan error, 1)
+	go onThreadOfItsOwn(work, inner)
+	done <- <-inner
+	runtime.UnlockOSThread()
 }
 
 func (d Device) unmountIn(ns Namespace) error {
