@@ -1,0 +1,138 @@
+package api
+
+import (
+	"fmt"
+	"time"
+)
+
+// The verbs of POST /v1/service/{name}/{verb}.
+const (
+	ServiceMove     = "move" // To: the node; empty: the best other one
+	ServiceStart    = "start"
+	ServiceStop     = "stop"
+	ServiceRestart  = "restart"
+	ServiceFreeze   = "freeze"
+	ServiceUnfreeze = "unfreeze"
+	ServiceFailback = "failback" // move to the best node
+	ServiceClear    = "clear"    // forget failures
+)
+
+// The verbs of POST /v1/node/{name}/{verb}.
+const (
+	NodeStandby    = "standby"
+	NodeOnline     = "online"
+	NodeFence      = "fence"       // Why
+	NodeConfirmOff = "confirm-off" // Operator and How
+	NodeRemove     = "remove"
+)
+
+// ServiceRequest is the body of a service verb; it may be empty.
+type ServiceRequest struct {
+	To string `json:"to,omitempty"`
+}
+
+// NodeRequest is the body of a node verb.
+type NodeRequest struct {
+	Why      string `json:"why,omitempty"`
+	Operator string `json:"operator,omitempty"`
+	How      string `json:"how,omitempty"` // how it was verified that the node is off
+}
+
+// ApplyRequest replaces the configuration. With DryRun it is only planned.
+type ApplyRequest struct {
+	Config string `json:"config"` // YAML
+	File   string `json:"file,omitempty"`
+	Expect uint64 `json:"expect_version,omitempty"` // config_version it was made for; 0: any
+	DryRun bool   `json:"dry_run,omitempty"`
+}
+
+// Result is the answer to a request that was carried out: it is committed.
+type Result struct {
+	Version int    `json:"version"`
+	Text    string `json:"text,omitempty"`
+	State   uint64 `json:"state_version,omitempty"` // the version that carries it
+}
+
+// Config is a configuration, byte for byte.
+type Config struct {
+	Version int    `json:"version"`
+	Config  uint64 `json:"config_version"`
+	State   uint64 `json:"state_version"`
+	Text    string `json:"config"`
+}
+
+// ConfigVersion is a version of the configuration that this node has kept.
+type ConfigVersion struct {
+	Config uint64    `json:"config_version"`
+	State  uint64    `json:"state_version"`
+	Time   time.Time `json:"time"` // when this node learned it
+	Bytes  int       `json:"bytes"`
+}
+
+// Plan says what applying a configuration would do.
+type Plan struct {
+	Version  int          `json:"version"`
+	Config   uint64       `json:"config_version"` // that it is compared with
+	Changes  []Change     `json:"changes"`
+	Actions  []PlanAction `json:"actions"`            // in order
+	Problems []string     `json:"problems,omitempty"` // why it would be refused
+}
+
+// Change is one difference of two configurations.
+type Change struct {
+	What string `json:"what"` // "service orders", "cluster"
+	Kind string `json:"kind"` // add, remove, change
+	Text string `json:"text"`
+}
+
+// PlanAction is one thing that will happen.
+type PlanAction struct {
+	Service      string   `json:"service"`
+	Action       string   `json:"action"` // start, stop, restart, move, check
+	From         string   `json:"from,omitempty"`
+	To           string   `json:"to,omitempty"`
+	Text         string   `json:"text"`
+	Interruption *Seconds `json:"interruption_seconds,omitempty"` // as predicted; absent: none
+}
+
+// EventQuery selects events.
+type EventQuery struct {
+	Since   time.Time // wall clock; zero: all
+	After   uint64    // only IDs above
+	Kind    string    // empty: all
+	Service string    // empty: all
+	Node    string    // empty: all
+	Limit   int       // only the newest so many; 0: all
+	Follow  bool      // go on with what happens
+}
+
+// Error is a failure as it goes over the wire.
+type Error struct {
+	Status  int    `json:"-"`    // of HTTP
+	Code    string `json:"code"` // one of the Code constants
+	Message string `json:"message"`
+}
+
+// The codes of errors.
+const (
+	CodeRefused   = "refused"   // it cannot be done; the message says why
+	CodeInvalid   = "invalid"   // the request makes no sense
+	CodeForbidden = "forbidden" // the role does not allow it
+	CodeNotFound  = "not-found"
+	CodeUnknown   = "unknown"     // no answer in time: it may still take effect
+	CodeNotReady  = "unavailable" // the daemon cannot answer that now
+)
+
+// Error is the message.
+func (e *Error) Error() string { return e.Message }
+
+// Errorf makes an Error with the HTTP status that fits the code.
+func Errorf(code, format string, args ...any) *Error {
+	status := map[string]int{
+		CodeRefused: 409, CodeInvalid: 400, CodeForbidden: 403, CodeNotFound: 404, CodeUnknown: 504, CodeNotReady: 503,
+	}[code]
+	if status == 0 {
+		status = 500
+	}
+	return &Error{Status: status, Code: code, Message: fmt.Sprintf(format, args...)}
+}
