@@ -7,6 +7,7 @@ import (
 	"github.com/holdfast-ha/holdfast/resources"
 	"github.com/holdfast-ha/holdfast/resources/exec"
 	"github.com/holdfast-ha/holdfast/resources/filesystem"
+	"github.com/holdfast-ha/holdfast/resources/ip"
 )
 
 // All returns the kinds that this build knows.
@@ -14,5 +15,6 @@ func All() resources.Kinds {
 	return resources.Kinds{
 		"exec":       exec.Agent{},
 		"filesystem": filesystem.Agent{},
+		"ip":         ip.Agent{},
 	}
 }
