@@ -168,7 +168,7 @@ func (r *Runner) Stop(ctx context.Context, svc Service, term uint32, opts StopOp
 func (r *Runner) Check(ctx context.Context, svc Service, term uint32) Result {
 	ctx, done, err := r.take(ctx, svc, false)
 	if err != nil {
-		return Result{Outcome: Unknown, Text: err.Error()}
+		return refusal(err)
 	}
 	defer done()
 	w := r.work(svc, term)
@@ -332,4 +332,10 @@ func (r *Runner) heldBy(service string) ([]Held, error) {
 	return slices.DeleteFunc(held, func(h Held) bool { return h.Service != service }), err
 }
 
-func refusal(err error) Result { return Result{Outcome: Failed, Text: err.Error()} }
+// refusal is the result of what never began.
+func refusal(err error) Result {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return Result{Outcome: Unknown, Text: err.Error()}
+	}
+	return Result{Outcome: Failed, Text: err.Error()}
+}

@@ -112,7 +112,7 @@ func TestEmergencyStop(t *testing.T) {
 		r := newRunner(t, groups)
 		svc := resources.Service{Name: "orders", Stack: []resources.Member{
 			member(t, "deaf", "exec", map[string]any{"run": "trap '' TERM; while :; do sleep 0.05; done", "settle": "10ms", "grace": "1h"}),
-			member(t, "odd", "exec", map[string]any{"start": "sleep 1000 & sleep 1000 &", "stop": "exit 9"}),
+			member(t, "odd", "exec", map[string]any{"start": "sleep 1000 & sleep 1000 &", "stop": "exit 9", "check": "exit 7"}),
 		}}
 		if res := r.Start(ctx, svc, 1, resources.StartOptions{}); res.Outcome != resources.OK {
 			t.Fatalf("start: %v %s", res.Outcome, res.Text)

@@ -156,11 +156,14 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 type Verb string
 
 const (
+	// VerbStart brings a member up.
 	VerbStart Verb = "start"
-	VerbStop  Verb = "stop"
+	// VerbStop takes it down in good order.
+	VerbStop Verb = "stop"
 	// VerbKill is the emergency stop of one member: no politeness, no waiting
 	// for anybody, the same verification as a stop.
-	VerbKill  Verb = "kill"
+	VerbKill Verb = "kill"
+	// VerbCheck asks whether it runs and is well.
 	VerbCheck Verb = "check"
 	// VerbProbe asks only whether the member runs here, for adoption and for
 	// the verification of a stop.

@@ -18,7 +18,8 @@
 // The check command exits 0 when all is well and 7 (or 3, as init scripts do)
 // when the thing is not running; everything else means that it runs, badly.
 // With start and stop this difference is what makes a stop verifiable, so a
-// check that says neither before the first start is refused.
+// check that says neither before the first start is refused. Without a check, the
+// stop command's exit code and the end of all its processes have to do.
 package exec
 
 import (
@@ -173,9 +174,10 @@ func (a Agent) Stop(ctx context.Context, req resources.Request) resources.Report
 		}
 		return terminate(ctx, req.Left, grace)
 	}
-	// In an emergency the processes are dead already. The stop command runs only
-	// if the check says that something it does not own is still up.
-	if now := a.Probe(ctx, req); req.Emergency && now.Outcome == resources.NotRunning {
+	// What the check calls not running needs no stop command: it was never
+	// started here, or an emergency has killed it already. Without a check only
+	// the command knows whether something runs elsewhere, as in a container.
+	if len(spec.Check) > 0 && len(req.Left) == 0 && a.Probe(ctx, req).Outcome == resources.NotRunning {
 		return resources.Done("nothing is left to stop")
 	}
 	switch code, err := spec.command(ctx, spec.Stop, req); {
@@ -199,7 +201,7 @@ func (Agent) Check(ctx context.Context, req resources.Request) resources.Report 
 	}
 	if len(spec.Check) == 0 {
 		if len(req.Left) == 0 {
-			return resources.Absent("no process is left of it")
+			return resources.Absent("no process is left of it; if it lives elsewhere, as in a container, give it a check")
 		}
 		return resources.Done("%d processes", len(req.Left))
 	}

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/resources/agenttest"
 	"github.com/holdfast-ha/holdfast/resources/ip"
 )
 
@@ -174,18 +175,10 @@ func TestLifeOfAnIPv4Address(t *testing.T) {
 	w := newWire(t)
 	w.add("near0", "192.0.2.5/24")
 	spec := map[string]any{"address": "192.0.2.10/24", "reach": "192.0.2.1"}
-	w.want("probe", spec, resources.NotRunning, "")
-	w.want("check", spec, resources.NotRunning, "")
-	w.want("start", spec, resources.OK, "near0")
-	w.want("start", spec, resources.OK, "near0") // safe to repeat
-	w.want("probe", spec, resources.OK, "")
-	w.want("check", spec, resources.OK, "")
-	w.want("stop", spec, resources.OK, "")
+	agenttest.Run(t, ip.Agent{}, spec)
 	if w.has("192.0.2.10") || !w.has("192.0.2.5") {
 		t.Error("after the stop the node's own address must be left, and only that")
 	}
-	w.want("stop", spec, resources.OK, "") // safe to repeat
-	w.want("probe", spec, resources.NotRunning, "")
 }
 
 // What clients see: the observer at the far end receives both forms of
