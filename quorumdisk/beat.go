@@ -221,6 +221,24 @@ func (c *Codec) OpenBeat(sector []byte, slot ident.NodeID) (*cluster.Beat, error
 	return b, nil
 }
 
+// OpenTable decodes every slot of the bytes that one read of Layout.TableSize
+// bytes at SuperOffset gave. It returns nil for another length.
+func (c *Codec) OpenTable(table []byte) []cluster.SeenBeat {
+	if len(table) != c.layout.TableSize() {
+		return nil
+	}
+	seen := make([]cluster.SeenBeat, 0, c.layout.Nmax)
+	for n := 1; n <= c.layout.Nmax; n++ {
+		s := cluster.SeenBeat{Node: ident.NodeID(n), Sector: c.layout.Beat(table, ident.NodeID(n))}
+		var err error
+		if s.Beat, err = c.OpenBeat(s.Sector, s.Node); err != nil {
+			s.Err = err.Error()
+		}
+		seen = append(seen, s)
+	}
+	return seen
+}
+
 // PeekOwn is what the guard reads of its node's last beat before its first own
 // one: which incarnation of which boot it was, and in which state. The payload
 // stays unread. A sector that was never written gives the zero header (Node 0)
