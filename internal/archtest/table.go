@@ -44,6 +44,10 @@ func coreRows() []row {
 			why: "codecs over a disk: what is written is the core's, how it is written is storage's",
 		},
 		{
+			tree: "quorumdisk/...", may: []string{"cluster/...", "storage", "quorumdisk"},
+			why: "what works on a whole quorum disk stands on its codecs, not beside them",
+		},
+		{
 			tree: "sbd", may: []string{"cluster/...", "storage"},
 			why: "codecs over a disk: what is written is the core's, how it is written is storage's",
 		},
@@ -66,6 +70,10 @@ func deviceRows() []row {
 		{
 			tree: "resources/...", may: []string{"cluster", "cluster/ident", "storage/...", "iscsi", "resources"},
 			why: "a kind of resource implements the model of resources; kinds do not know each other",
+		},
+		{
+			tree: "resources/kinds", may: []string{"cluster", "cluster/ident", "storage/...", "iscsi", "resources/..."},
+			why: "one place lists the kinds that a build has, so that neither the model nor a kind has to",
 		},
 	}
 }
@@ -105,7 +113,7 @@ func internalRows() []row {
 			tree: "internal/ctl",
 			may: []string{
 				"internal/api", "internal/config", "internal/guardwire", "internal/clock", "internal/build",
-				"cluster/...", "quorumdisk", "sbd", "sbd/watchdog", "storage",
+				"cluster/...", "quorumdisk/...", "sbd", "sbd/watchdog", "storage",
 			},
 			why: "the command line talks to the daemon, and works on disks alone when no daemon runs; it starts, stops and fences nothing itself",
 		},
