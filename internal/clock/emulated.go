@@ -83,11 +83,13 @@ func (e *Emulated) ask(question, answer any) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Sendto(e.socket, out, unix.MSG_NOSIGNAL, nil); err != nil {
+	err = uninterrupted(func() error { return unix.Sendto(e.socket, out, unix.MSG_NOSIGNAL, nil) })
+	if err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
 	in := make([]byte, maxEmulatorMessage)
-	n, err := unix.Read(e.socket, in)
+	n := 0
+	err = uninterrupted(func() (err error) { n, err = unix.Read(e.socket, in); return err })
 	switch {
 	case err != nil:
 		return fmt.Errorf("wait %v for the answer: %w", emulatorPatience, err)
@@ -119,6 +121,16 @@ func (e *Emulated) Reset(why string) error {
 // Close leaves the emulator; the node's power is not touched.
 func (e *Emulated) Close() error { return unix.Close(e.socket) }
 
+// uninterrupted repeats a system call that a signal interrupted; the runtime sends
+// itself signals, and a socket with a time limit does not go on by itself.
+func uninterrupted(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
 func dialSeqpacket(path string) (int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -128,7 +140,7 @@ func dialSeqpacket(path string) (int, error) {
 	if err := errors.Join(
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience),
-		unix.Connect(fd, &unix.SockaddrUnix{Name: path}),
+		uninterrupted(func() error { return unix.Connect(fd, &unix.SockaddrUnix{Name: path}) }),
 	); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("connect: %w", err)

@@ -108,11 +108,13 @@ func (d *emulatedDog) ask(q emulatorRequest) (emulatorReply, error) {
 	if err != nil {
 		return r, err
 	}
-	if err := unix.Sendto(d.fd, out, unix.MSG_NOSIGNAL, nil); err != nil {
+	err = uninterrupted(func() error { return unix.Sendto(d.fd, out, unix.MSG_NOSIGNAL, nil) })
+	if err != nil {
 		return r, fmt.Errorf("send: %w", err)
 	}
 	in := make([]byte, maxEmulatorMessage)
-	n, err := unix.Read(d.fd, in)
+	n := 0
+	err = uninterrupted(func() (err error) { n, err = unix.Read(d.fd, in); return err })
 	if err != nil {
 		return r, fmt.Errorf("wait %v for the emulator's answer: %w", emulatorPatience, err)
 	}
@@ -143,10 +145,16 @@ func (d *emulatedDog) Feed() error {
 }
 
 func (d *emulatedDog) write(b []byte) error {
-	if _, err := unix.SendmsgN(d.fd, b, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT); err != nil {
-		return fmt.Errorf("feed %s: %w", d.info.Path, err)
+	for {
+		_, err := unix.SendmsgN(d.fd, b, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		switch err {
+		case nil:
+			return nil
+		case unix.EINTR:
+		default:
+			return fmt.Errorf("feed %s: %w", d.info.Path, err)
+		}
 	}
-	return nil
 }
 
 func (d *emulatedDog) Disarm() error {
@@ -177,6 +185,16 @@ func (d *emulatedDog) Close() error {
 	return nil
 }
 
+// uninterrupted repeats a system call that a signal interrupted; the runtime sends
+// itself signals, and a socket with a time limit does not go on by itself.
+func uninterrupted(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
 // dialSeqpacket connects to a Unix socket that keeps message boundaries; waits
 // for answers on it are bounded by emulatorPatience.
 func dialSeqpacket(path string) (int, error) {
@@ -188,7 +206,7 @@ func dialSeqpacket(path string) (int, error) {
 	if err := errors.Join(
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience),
-		unix.Connect(fd, &unix.SockaddrUnix{Name: path}),
+		uninterrupted(func() error { return unix.Connect(fd, &unix.SockaddrUnix{Name: path}) }),
 	); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("connect: %w", err)

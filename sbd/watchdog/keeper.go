@@ -168,11 +168,16 @@ func (h Holding) converse(m holderMessage, fds []int) (holderAnswer, []int, erro
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	if err := unix.Sendmsg(conn, out, rights, nil, unix.MSG_NOSIGNAL); err != nil {
+	err = uninterrupted(func() error { return unix.Sendmsg(conn, out, rights, nil, unix.MSG_NOSIGNAL) })
+	if err != nil {
 		return a, nil, fmt.Errorf("send: %w", err)
 	}
 	in, oob := make([]byte, maxEmulatorMessage), make([]byte, unix.CmsgSpace(4*maxKept))
-	n, oobn, _, _, err := unix.Recvmsg(conn, in, oob, unix.MSG_CMSG_CLOEXEC)
+	n, oobn := 0, 0
+	err = uninterrupted(func() (err error) {
+		n, oobn, _, _, err = unix.Recvmsg(conn, in, oob, unix.MSG_CMSG_CLOEXEC)
+		return err
+	})
 	switch {
 	case err != nil:
 		return a, nil, fmt.Errorf("wait %v for the answer: %w", emulatorPatience, err)

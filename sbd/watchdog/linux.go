@@ -124,18 +124,29 @@ func (d *linuxDog) Feed() error {
 	if d.fd < 0 {
 		return ErrClosed
 	}
-	if _, err := unix.Write(d.fd, d.pet[:]); err != nil {
-		return fmt.Errorf("feed %s: %w", d.info.Path, err)
+	return d.write(d.pet[:], "feed")
+}
+
+// write does not give up for a signal, which the runtime sends to itself.
+func (d *linuxDog) write(b []byte, what string) error {
+	for {
+		_, err := unix.Write(d.fd, b)
+		switch err {
+		case nil:
+			return nil
+		case unix.EINTR:
+		default:
+			return fmt.Errorf("%s %s: %w", what, d.info.Path, err)
+		}
 	}
-	return nil
 }
 
 func (d *linuxDog) Disarm() error {
 	if d.fd < 0 {
 		return ErrClosed
 	}
-	if _, err := unix.Write(d.fd, []byte{'V'}); err != nil {
-		return errors.Join(fmt.Errorf("disarm %s: %w", d.info.Path, err), d.Close())
+	if err := d.write([]byte{'V'}, "disarm"); err != nil {
+		return errors.Join(err, d.Close())
 	}
 	if err := d.Close(); err != nil {
 		return err

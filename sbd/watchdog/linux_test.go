@@ -145,6 +145,17 @@ func TestCloseWritesNothing(t *testing.T) {
 	}
 }
 
+func TestFeedDoesNotAllocate(t *testing.T) {
+	d, err := openLinux(newDriver(t), testHost(t, nil), "/dev/watchdog0", 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if n := testing.AllocsPerRun(100, func() { d.Feed() }); n != 0 {
+		t.Errorf("Feed allocates %v times; the guard's loop must not", n)
+	}
+}
+
 func TestOpenLinuxRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

@@ -170,5 +170,7 @@ func (s serviceManager) send(message string, fds ...int) error {
 		rights = unix.UnixRights(fds...)
 	}
 	// x/sys turns a leading '@' into the abstract namespace, as the variable means it.
-	return unix.Sendmsg(fd, []byte(message), rights, &unix.SockaddrUnix{Name: s.socket}, unix.MSG_NOSIGNAL)
+	return uninterrupted(func() error {
+		return unix.Sendmsg(fd, []byte(message), rights, &unix.SockaddrUnix{Name: s.socket}, unix.MSG_NOSIGNAL)
+	})
 }

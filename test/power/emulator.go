@@ -41,6 +41,9 @@ type machine struct {
 	clockZero int64
 	// life counts power-ons. A connection of an earlier life is dead wood.
 	life int
+	// ns is the node's mount namespace, held open: it must be found also
+	// when the process that it was registered by has ended.
+	ns *os.File
 	// dark is closed once the last power loss is done; nil before the first.
 	dark chan struct{}
 }
@@ -62,7 +65,8 @@ func Start(path string, log io.Writer) (*Emulator, error) {
 }
 
 // Close ends the emulator: all connections end, all chips stop, power losses that
-// have begun are finished. Nodes that are on stay as they are.
+// have begun are finished, no disk stays write-protected. Nodes that are on stay
+// as they are.
 func (e *Emulator) Close() error {
 	e.mu.Lock()
 	if e.closed {
@@ -81,7 +85,13 @@ func (e *Emulator) Close() error {
 	e.tasks.Wait()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.unguardDisks()
+	for _, m := range e.machines {
+		m.unpin()
+	}
+	for _, d := range e.guarded {
+		err = errors.Join(err, outage.Writable(d))
+	}
+	e.guarded = nil
 	return err
 }
 
@@ -129,6 +139,9 @@ func (e *Emulator) register(n Node) error {
 	if _, err := ident.ParseUUID(n.HostUUID); err != nil {
 		return fmt.Errorf("node %s: host %w", n.Name, err)
 	}
+	if err := m.pin(&n.Supply); err != nil {
+		return fmt.Errorf("node %s: %w", n.Name, err)
+	}
 	if m.state == On {
 		m.spec.Supply = n.Supply
 		return nil
@@ -140,6 +153,29 @@ func (e *Emulator) register(n Node) error {
 	}
 	e.journal.add(Event{What: Registered, Node: n.Name})
 	return nil
+}
+
+// pin opens the mount namespace of a supply and puts what is open in its place.
+func (m *machine) pin(s *Supply) error {
+	if s.MountNS == "" {
+		m.unpin()
+		return nil
+	}
+	f, err := os.Open(s.MountNS)
+	if err != nil {
+		return fmt.Errorf("mount namespace: %w", err)
+	}
+	m.unpin()
+	m.ns = f
+	s.MountNS = fmt.Sprintf("/proc/self/fd/%d", f.Fd())
+	return nil
+}
+
+func (m *machine) unpin() {
+	if m.ns != nil {
+		m.ns.Close()
+		m.ns = nil
+	}
 }
 
 // powerOn boots the machine's firmware: a new boot identity, a clock that starts

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,19 +90,43 @@ func (s Supply) kill() error {
 		}
 	}
 	deadline := time.Now().Add(killPatience)
+	struck := map[int]bool{}
 	for {
 		pids := s.processes()
-		if len(pids) == 0 && s.unpopulated() {
-			return errors.Join(errs...)
-		}
 		for _, pid := range pids {
 			_ = unix.Kill(pid, unix.SIGKILL) // gone is as good as killed
+			struck[pid] = true
+		}
+		for pid := range struck {
+			if ended(pid) {
+				delete(struck, pid)
+			}
+		}
+		if len(pids) == 0 && len(struck) == 0 && s.unpopulated() {
+			return errors.Join(errs...)
 		}
 		if time.Now().After(deadline) {
-			return errors.Join(append(errs, fmt.Errorf("processes %v are still there after %v: blocked in the kernel?", pids, killPatience))...)
+			still := slices.Sorted(maps.Keys(struck))
+			return errors.Join(append(errs, fmt.Errorf("processes %v are still there after %v: blocked in the kernel?", still, killPatience))...)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
+}
+
+// ended says that a killed process has closed what it had open: it is gone or a
+// zombie, and so are its threads. Its environment goes earlier than its files.
+func ended(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	// The state follows the name, which is in parentheses and may hold some.
+	_, after, _ := strings.Cut(string(b[bytes.LastIndexByte(b, ')')+1:]), " ")
+	if !strings.HasPrefix(after, "Z") && !strings.HasPrefix(after, "X") {
+		return false
+	}
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err != nil || len(threads) <= 1
 }
 
 // emptyOfSpared moves the spared processes to the cgroup above, out of reach of

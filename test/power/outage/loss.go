@@ -126,3 +126,6 @@ func Unguard(disk string) bool {
 	})
 	return errors.Is(err, os.ErrNotExist) || err == nil && detached
 }
+
+// Writable lifts the write protection of a disk whatever is attached to it.
+func Writable(disk string) error { return setReadOnly(disk, 0) }

@@ -76,29 +76,41 @@ func (l *loss) inViews(views []view, f func([]*mountinfo.Info) error) error {
 	return errors.Join(errs...)
 }
 
-// enter runs f on a thread in the namespace. The thread is not given back to the
-// runtime: it ends with its goroutine. When the view is our own no thread moves,
-// so that nobody needs to be root for it.
+// enter runs f on a thread in the namespace. When the view is our own no thread
+// moves, so that nobody needs to be root for it.
 func (v view) enter(f func() error) error {
 	var own, theirs unix.Stat_t
-	if err := errors.Join(unix.Stat("/proc/self/ns/mnt", &own), unix.Fstat(int(v.ns.Fd()), &theirs)); err != nil {
+	if err := errors.Join(unix.Stat("/proc/thread-self/ns/mnt", &own), unix.Fstat(int(v.ns.Fd()), &theirs)); err != nil {
 		return err
 	}
 	if own.Ino == theirs.Ino {
 		return f()
 	}
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked
+	return onThrowAwayThread(func() error {
 		err := unix.Unshare(unix.CLONE_FS)
 		if err == nil {
 			err = unix.Setns(int(v.ns.Fd()), unix.CLONE_NEWNS)
 		}
 		if err != nil {
-			done <- fmt.Errorf("enter the mount namespace: %w", err)
+			return fmt.Errorf("enter the mount namespace: %w", err)
+		}
+		return f()
+	})
+}
+
+// onThrowAwayThread runs f on a thread that ends after it, for things that cannot
+// be undone on a thread. The process's first thread never ends, and is what
+// /proc/self shows; where the runtime offers that one it is kept busy meanwhile.
+func onThrowAwayThread(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			done <- onThrowAwayThread(f)
+			runtime.UnlockOSThread()
 			return
 		}
-		done <- f()
+		done <- f() // still locked: the thread ends with the goroutine
 	}()
 	return <-done
 }
