@@ -33,9 +33,8 @@ type Snapshot struct {
 	Disks     []Disk
 }
 
-// Killed says which kill record the guard obeys; By is zero if none.
+// Killed says which kill record the guard obeys; Ver is zero if none.
 type Killed struct {
-	By  ident.NodeID  // in whose beat it was read first
 	Ver uint64        // the register version that chose it
 	At  ident.Instant // when it was read
 }
@@ -121,20 +120,19 @@ type NoticeKind uint8
 
 // The happenings.
 const (
-	NoticeKilled     NoticeKind = iota + 1 // a kill record names this incarnation: stop everything, the reset comes when the lease ends
-	NoticeLeave                            // SIGTERM, or mail: the node is asked to leave the cluster
-	NoticeMail                             // mail was read and not obeyed
-	NoticeRefused                          // the watchdogs starve since At
-	NoticeRevived                          // they are fed again
-	NoticeWatchdog                         // a watchdog could not be fed
-	NoticeDisk                             // a disk's superblock changed, or it cannot be opened
-	NoticePermission                       // the permission has run out
-	lastNotice       = NoticePermission
+	NoticeKilled   NoticeKind = iota + 1 // a kill record names this incarnation: stop everything, the reset comes when the lease ends
+	NoticeLeave                          // SIGTERM, or mail: the node is asked to leave the cluster
+	NoticeMail                           // mail was read and not obeyed
+	NoticeRefused                        // the watchdogs starve since At
+	NoticeRevived                        // they are fed again
+	NoticeWatchdog                       // a watchdog could not be fed
+	NoticeDisk                           // a disk's superblock changed, or it cannot be opened
+	lastNotice     = NoticeDisk
 )
 
 // String is the word used in logs.
 func (k NoticeKind) String() string {
-	names := [...]string{"", "killed", "leave", "mail", "refused", "revived", "watchdog", "disk", "permission"}
+	names := [...]string{"", "killed", "leave", "mail", "refused", "revived", "watchdog", "disk"}
 	if k > 0 && int(k) < len(names) {
 		return names[k]
 	}
@@ -244,7 +242,6 @@ func (s *Snapshot) encode(w *writer) {
 	s.Params.encode(w)
 	w.bytes(s.Payload)
 	w.u64(s.Seq)
-	w.u8(uint8(s.Killed.By))
 	w.u64(s.Killed.Ver)
 	w.instant(s.Killed.At)
 	w.b = append(w.b, s.Boot[:]...)
@@ -267,7 +264,7 @@ func (s *Snapshot) decode(r *reader) {
 	s.Lease = decodeView(r)
 	s.Params.decode(r)
 	s.Payload, s.Seq = r.bytes(MaxPayload), r.u64()
-	s.Killed = Killed{By: ident.NodeID(r.u8()), Ver: r.u64(), At: r.instant()}
+	s.Killed = Killed{Ver: r.u64(), At: r.instant()}
 	s.Boot, s.Host = ident.BootID(r.uuid()), r.uuid()
 	s.Emulated, s.Holder, s.RealTime = r.truth(), Holder(r.most(uint8(ProcessHolder))), r.text()
 	for range r.count() {

@@ -1,0 +1,146 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/rs/zerolog"
+	"github.com/rs/zerolog/diode"
+
+	"github.com/holdfast-ha/holdfast/cluster/quorum"
+	"github.com/holdfast-ha/holdfast/internal/clock"
+	"github.com/holdfast-ha/holdfast/internal/guardwire"
+	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/storage"
+)
+
+const (
+	logLines      = 1000 // lines that may wait for a slow log; more are dropped
+	exitOK        = 0
+	exitFailure   = 1
+	exitUsage     = 2
+	defaultConfig = "/run/holdfast/guard.conf"
+)
+
+// Main is the guard's process: it runs until a SIGTERM while nothing is bound and
+// returns the exit code: 0 after a clean end, 1 after a failure, 2 for wrong
+// flags or settings.
+func Main(args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("holdfast-guard", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	file := flags.String("config", defaultConfig, "settings `file`, written by holdfast")
+	check := flags.Bool("check", false, "read the settings, say what is wrong with them, and end")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		return exitUsage
+	case flags.NArg() > 0:
+		fmt.Fprintf(stderr, "holdfast-guard: %q: no arguments are taken, only flags\n", flags.Arg(0))
+		return exitUsage
+	}
+	text, err := os.ReadFile(*file)
+	var s *guardwire.Settings
+	if err == nil {
+		s, err = guardwire.ParseSettings(*file, text)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "holdfast-guard: %v\n", err)
+		return exitUsage
+	}
+	if *check {
+		fmt.Fprintf(stdout, "%s: node %d (%s), %d disks, %d watchdogs\n", *file, s.Node, s.Name, len(s.Disks), len(s.Watchdogs))
+		return exitOK
+	}
+	sink := diode.NewWriter(stderr, logLines, 0, func(int) {})
+	defer sink.Close()
+	log := zerolog.New(sink).With().Timestamp().Str("node", s.Name).Logger()
+	if err := run(s, log); err != nil {
+		log.Error().Err(err).Msg("the guard ends")
+		return exitFailure
+	}
+	return exitOK
+}
+
+func run(s *guardwire.Settings, log zerolog.Logger) error {
+	before, err := takeOver()
+	if err != nil {
+		return err
+	}
+	held := -1
+	if before != nil {
+		held = before.Lock
+	} else if held, err = lock(s.Run); err != nil {
+		return err
+	}
+	p, err := clock.Open(clock.Config{Emulator: s.Emulator, Node: s.Name, OpenReset: clock.OpenSysrq})
+	if err != nil {
+		return err
+	}
+	platform, ok := p.(Platform)
+	if !ok {
+		return errors.New("this platform's clock does not tell suspends")
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	d := Deps{
+		Platform: platform, Node: s.Node, Run: s.Run, Drain: s.Drain,
+		Disks: ports(s), Sets: sets(s),
+		Codec:    func() (*quorumdisk.Codec, error) { return codec(s) },
+		Arm:      func() Armed { return arm(s, platform.Identity(), before, log) },
+		Signals:  signals,
+		Upgrade:  func(path string, h Handover) error { h.Lock = held; return replace(path, h) },
+		Restored: before,
+		RealTime: takeRealTime(),
+		Log:      log,
+	}
+	if d.RealTime != "" {
+		log.Warn().Str("refused", d.RealTime).Msg("not everything that makes the guard punctual was granted")
+	}
+	g, err := New(d)
+	if err != nil {
+		return err
+	}
+	return g.Run(context.Background())
+}
+
+func codec(s *guardwire.Settings) (*quorumdisk.Codec, error) {
+	keys, err := quorumdisk.LoadKeys(s.Key)
+	if err != nil {
+		return nil, err
+	}
+	return quorumdisk.NewCodec(keys, s.Cluster, quorumdisk.Layout{SectorSize: s.Layout.Sector, Nmax: s.Layout.NMax})
+}
+
+func ports(s *guardwire.Settings) []DiskPort {
+	l := quorumdisk.Layout{SectorSize: s.Layout.Sector, Nmax: s.Layout.NMax}
+	var out []DiskPort
+	for _, d := range s.Disks {
+		out = append(out, DiskPort{Path: d.Path, UUID: d.UUID, Open: func() (storage.Disk, error) {
+			return storage.Open(d.Path, storage.Options{Sync: true, MaxIO: l.TableSize(), SectorSize: l.SectorSize})
+		}})
+	}
+	return out
+}
+
+// sets are the sets of disks of each of which a majority is needed: one, and two
+// while a disk is being exchanged.
+func sets(s *guardwire.Settings) []quorum.Set {
+	var older, newer quorum.Set
+	for i, d := range s.Disks {
+		if d.Set != guardwire.NewSet {
+			older |= 1 << i
+		}
+		if d.Set != guardwire.OldSet {
+			newer |= 1 << i
+		}
+	}
+	return []quorum.Set{older, newer}
+}

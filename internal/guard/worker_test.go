@@ -1,0 +1,449 @@
+package guard
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/lease"
+	"github.com/holdfast-ha/holdfast/internal/guardwire"
+	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/storage"
+	"github.com/holdfast-ha/holdfast/storage/storagetest"
+)
+
+// writes counts the writes that reach a disk's beat table.
+func (r *rig) countWrites(disk int) *int {
+	n := new(int)
+	r.disks[disk].SetBefore(func(q storagetest.Request) {
+		if q.Op == storagetest.Writes {
+			*n++
+		}
+	})
+	return n
+}
+
+func (r *rig) start0() ident.Instant { return r.g.state.snapshot().Lease.Start }
+
+func TestFreeOnlyReads(t *testing.T) {
+	r := newRig(t).start()
+	n := r.countWrites(0)
+	r.turn()
+	r.turn()
+	if *n != 0 {
+		t.Errorf("%d writes while FREE", *n)
+	}
+	if s := r.g.workers[0].snapshot(); !s.Open || s.Err != "" || s.Last != 1000*sec {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestBeatSaysWhatWasClaimed(t *testing.T) {
+	r := newRig(t).start().claim()
+	r.p.step(time.Second)
+	r.turn()
+	b := r.beat(1)
+	if b == nil || b.Inc != k7 || b.State != cluster.GuardBound || b.Seq != uint64(1001*sec) ||
+		b.Lease != promise().Lease || b.DiskGen != 1 || b.Payload.Phase != cluster.Joining || b.Host != r.p.id.Host {
+		t.Errorf("beat %+v", b)
+	}
+	if got := r.start0(); got != 1001*sec {
+		t.Errorf("the lease counts from %v", time.Duration(got))
+	}
+	must(t, r.g.obey(2, &guardwire.Stopping{Inc: k7}))
+	r.turn()
+	if b := r.beat(1); b.State != cluster.GuardStopping {
+		t.Errorf("beat says %v", b.State)
+	}
+}
+
+// The lease counts from the stamp before the write, however long the cycle took,
+// and not at all for a cycle that did not complete.
+func TestLeaseCountsFromTheIssue(t *testing.T) {
+	r := newRig(t).start().claim()
+	for _, d := range r.disks {
+		d.SetBefore(func(storagetest.Request) { r.p.step(time.Second) })
+	}
+	r.g.workers[0].turn(true)
+	issued := ident.Instant(r.beat(0).Seq)
+	r.g.workers[1].turn(true)
+	if got := r.start0(); got != issued || issued > 1001*sec {
+		t.Errorf("the lease counts from %v, the first of two beats was issued at %v", time.Duration(got), time.Duration(issued))
+	}
+}
+
+func TestCyclesThatDoNotCount(t *testing.T) {
+	for name, spoil := range map[string]func(r *rig, d int){
+		"write fails": func(r *rig, d int) { r.open[d].Inject(storagetest.Fault{Op: storagetest.Writes}) },
+		"read fails":  func(r *rig, d int) { r.open[d].Inject(storagetest.Fault{Op: storagetest.Reads}) },
+		"write hangs": func(r *rig, d int) {
+			r.open[d].Inject(storagetest.Fault{Kind: storagetest.HangAfter, Op: storagetest.Writes})
+		},
+		"disk wiped": func(r *rig, d int) { r.disks[d].Poke(quorumdisk.SuperOffset, make([]byte, 512)) },
+		"another disk": func(r *rig, d int) {
+			r.disks[d].Poke(quorumdisk.SuperOffset, r.disks[2].Peek(quorumdisk.SuperOffset, 512))
+		},
+		"no clock": func(r *rig, _ int) { r.p.noisy = true },
+		"no permission": func(r *rig, _ int) {
+			r.p.step(31 * time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t).start().claim()
+			r.turn()
+			before := r.start0()
+			r.p.step(time.Second)
+			for d := range 2 {
+				spoil(r, d)
+			}
+			r.turn()
+			r.turn()
+			if got := r.start0(); got != before {
+				t.Errorf("the lease was renewed from %v to %v", time.Duration(before), time.Duration(got))
+			}
+		})
+	}
+}
+
+// One disk of three may hang for ever, and its late completion counts for nothing.
+func TestOneDiskOfThreeHangs(t *testing.T) {
+	r := newRig(t).start().claim()
+	r.turn()
+	r.open[2].Inject(storagetest.Fault{Kind: storagetest.Hang, Op: storagetest.Writes, Times: 1})
+	for range 5 {
+		r.p.step(time.Second)
+		r.turn()
+	}
+	if got := r.start0(); got != 1005*sec {
+		t.Errorf("the lease counts from %v", time.Duration(got))
+	}
+	if s := r.g.workers[2].snapshot(); s.Err == "" || s.Last != 1000*sec {
+		t.Errorf("status of the hung disk: %+v", s)
+	}
+	if r.g.workers[2].disk == nil {
+		t.Error("a handle with a request in flight was given up")
+	}
+	r.disks[2].Land(r.disks[2].Pending()[0].ID)
+	r.p.step(time.Second)
+	r.turn()
+	if s := r.g.workers[2].snapshot(); s.Err != "" || s.Last != 1006*sec {
+		t.Errorf("status of the disk that came back: %+v", s)
+	}
+}
+
+func TestDiskThatComesBackUnderAnotherName(t *testing.T) {
+	r := newRig(t).start()
+	r.turn()
+	old := r.open[0]
+	old.Inject(storagetest.Fault{})
+	for range reopenAfter + 1 {
+		r.turn()
+	}
+	if r.open[0] == old || r.g.workers[0].snapshot().Err != "" {
+		t.Errorf("the disk was not opened again: %+v", r.g.workers[0].snapshot())
+	}
+}
+
+func TestWrongDisksAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(r *rig)
+		want  string
+	}{
+		"blank":         {func(r *rig) { r.disks[0].Poke(quorumdisk.SuperOffset, make([]byte, 512)) }, "no such record"},
+		"other disk":    {func(r *rig) { r.deps.Disks[0].UUID = ident.UUID{9} }, "another quorum disk"},
+		"clone":         {func(r *rig) { r.disks[0].SetIdentity("memory", storage.Identity{Kind: "naa", Value: "other"}) }, "clone"},
+		"other cluster": {func(r *rig) { clusterOf(r, 0, ident.UUID{0xee}) }, "another cluster"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			c.spoil(r)
+			r.start().turn()
+			if s := r.g.workers[0].snapshot(); s.Open || !strings.Contains(s.Err, c.want) {
+				t.Errorf("%+v, want %q", s, c.want)
+			}
+		})
+	}
+}
+
+// clusterOf writes a superblock of another cluster.
+func clusterOf(r *rig, disk int, id ident.UUID) {
+	c, err := quorumdisk.NewCodec(keys, id, layout)
+	must(r.t, err)
+	mine := r.codec
+	r.codec = c
+	r.format(disk)
+	r.codec = mine
+}
+
+// killRecord writes a beat of node 1 that says who is to die.
+func (r *rig) killRecord(disk int, inc ident.Incarnation) {
+	r.t.Helper()
+	payload, err := quorumdisk.EncodePayload(nil, &cluster.Payload{Kills: []cluster.Kill{
+		{Node: self, Inc: inc.N, Boot: [8]byte(inc.Boot[:8]), Ver: 77},
+	}})
+	must(r.t, err)
+	sector := make([]byte, layout.SectorSize)
+	must(r.t, r.codec.SealBeat(sector, &quorumdisk.BeatHeader{
+		Node: 1, State: cluster.GuardBound, Inc: ident.Incarnation{N: 1}, Seq: 1, Lease: promise().Lease,
+	}, payload))
+	r.disks[disk].Poke(layout.BeatOffset(1), sector)
+}
+
+func TestKillRecord(t *testing.T) {
+	r := newRig(t).start().claim()
+	r.turn()
+	r.killRecord(0, ident.Incarnation{N: 6, Boot: thisBoot})
+	r.turn()
+	if r.g.state.snapshot().Lease.Killed {
+		t.Fatal("obeyed a kill record of another incarnation")
+	}
+	r.killRecord(0, k7)
+	r.p.step(time.Second)
+	r.turn()
+	r.turn()
+	s := r.g.state.snapshot()
+	if !s.Lease.Killed || s.Killed.Ver != 77 || s.Killed.At != 1001*sec {
+		t.Errorf("snapshot %+v", s)
+	}
+	if b := r.beat(1); b.State != cluster.GuardFencing {
+		t.Errorf("the beat says %v", b.State)
+	}
+	if got := r.notices(); !slices.Equal(got, []guardwire.NoticeKind{guardwire.NoticeKilled}) {
+		t.Errorf("notices %v", got)
+	}
+	r.p.step(6 * time.Second)
+	r.g.feeder.round()
+	if len(r.p.reset()) != 1 {
+		t.Errorf("resets %v", r.p.reset())
+	}
+}
+
+func TestRetireSaysSoOnEveryDisk(t *testing.T) {
+	r := newRig(t).start().claim()
+	r.turn()
+	r.open[1].Inject(storagetest.Fault{Op: storagetest.Writes, Times: 1})
+	must(t, r.g.obey(3, &guardwire.Retire{Inc: k7}))
+	r.turn()
+	if b := r.beat(1); b.State == cluster.GuardRetired {
+		t.Fatal("the failed write took effect")
+	}
+	r.turn()
+	for d := range 3 {
+		if b := r.beat(d); b.State != cluster.GuardRetired || b.Inc != k7 {
+			t.Errorf("disk %d: %+v", d, b)
+		}
+	}
+	n := r.countWrites(0)
+	r.turn()
+	if *n != 0 {
+		t.Error("a FREE guard goes on writing")
+	}
+}
+
+// A retired beat that a disk still owes must not be written once another
+// incarnation is bound.
+func TestNextClaimEndsTheFarewell(t *testing.T) {
+	r := newRig(t).start().claim()
+	r.turn()
+	must(t, r.g.obey(2, &guardwire.Retire{Inc: k7}))
+	o := r.claimOrder()
+	o.Inc.N++
+	must(t, r.g.obey(3, o))
+	r.turn()
+	if b := r.beat(0); b.Inc != o.Inc || b.State != cluster.GuardBound {
+		t.Errorf("beat %+v", b)
+	}
+}
+
+func (r *rig) mail(disk int, cmd byte) {
+	sector := make([]byte, layout.SectorSize)
+	sector[0] = cmd
+	copy(sector[1:], "admin")
+	r.disks[disk].Poke(r.mailAt(), sector)
+}
+
+func (r *rig) mailAt() int64 { return int64(2+2*(int(self)-1)) * int64(layout.SectorSize) }
+
+func (r *rig) mailNow(disk int) byte { return r.disks[disk].Peek(r.mailAt(), 1)[0] }
+
+func TestMailFoundAtTheStartIsNeverObeyed(t *testing.T) {
+	r := newRig(t)
+	r.mail(0, mailReset)
+	r.start().turn()
+	r.claim().turn()
+	if len(r.p.reset()) > 0 || r.mailNow(0) != mailReset {
+		t.Errorf("resets %v, mail %d: it is cleared only when the old boot's writes are over", r.p.reset(), r.mailNow(0))
+	}
+	r.p.step(time.Second)
+	r.turn()
+	if len(r.p.reset()) > 0 || r.mailNow(0) != mailEmpty {
+		t.Errorf("resets %v, mail %d", r.p.reset(), r.mailNow(0))
+	}
+	r.mail(0, mailReset)
+	r.turn()
+	if len(r.p.reset()) != 1 {
+		t.Error("new mail, although with the same words, must be obeyed")
+	}
+}
+
+func TestMail(t *testing.T) {
+	for name, c := range map[string]struct {
+		cmd    byte
+		bound  bool
+		reset  bool
+		notice guardwire.NoticeKind
+	}{
+		"reset":          {mailReset, true, true, 0},
+		"off":            {mailOff, true, true, 0},
+		"crashdump":      {mailCrash, true, true, 0},
+		"exit":           {mailExit, true, false, guardwire.NoticeLeave},
+		"test":           {mailTest, true, false, guardwire.NoticeMail},
+		"unknown":        {99, true, false, guardwire.NoticeMail},
+		"reset but free": {mailReset, false, false, guardwire.NoticeMail},
+		"exit but free":  {mailExit, false, false, guardwire.NoticeMail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t).start()
+			r.turn()
+			if c.bound {
+				r.claim()
+			}
+			r.mail(0, c.cmd)
+			r.turn()
+			r.turn()
+			if (len(r.p.reset()) > 0) != c.reset {
+				t.Errorf("resets %v", r.p.reset())
+			}
+			got := r.notices()
+			if c.notice != 0 && !slices.Equal(got, []guardwire.NoticeKind{c.notice}) {
+				t.Errorf("notices %v, want %v", got, c.notice)
+			}
+			if !c.reset && r.mailNow(0) != mailEmpty {
+				t.Errorf("mail %d was not cleared", r.mailNow(0))
+			}
+		})
+	}
+}
+
+// A disk that shows up late with a bound incarnation of this boot, which this
+// guard knows nothing of.
+func TestOwnBeatOfADeadGuardFoundLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		boot    ident.BootID
+		state   cluster.GuardState
+		claimed bool
+		reset   bool
+	}{
+		"bound in this boot":       {thisBoot, cluster.GuardBound, false, true},
+		"retired in this boot":     {thisBoot, cluster.GuardRetired, false, false},
+		"bound in an earlier boot": {ident.BootID{1}, cluster.GuardBound, false, false},
+		"own, bound since":         {thisBoot, cluster.GuardBound, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t).start()
+			r.g.settled.Store(true)
+			sector := make([]byte, layout.SectorSize)
+			must(t, r.codec.SealBeat(sector, &quorumdisk.BeatHeader{
+				Node: self, State: c.state, Inc: ident.Incarnation{N: 6, Boot: c.boot}, Seq: 9, Lease: promise().Lease,
+			}, nil))
+			r.disks[0].Poke(layout.BeatOffset(self), sector)
+			if c.claimed {
+				r.claim()
+			}
+			r.turn()
+			if (len(r.p.reset()) > 0) != c.reset {
+				t.Errorf("resets %v", r.p.reset())
+			}
+		})
+	}
+}
+
+func TestDeadWritesNothing(t *testing.T) {
+	r := newRig(t).start().claim()
+	r.turn()
+	n := r.countWrites(0)
+	r.g.die("a test")
+	r.turn()
+	if *n != 0 {
+		t.Errorf("%d writes of a dead node", *n)
+	}
+}
+
+func TestRekey(t *testing.T) {
+	r := newRig(t).start().claim()
+	next := keys
+	next.Previous, next.Current = keys.Current, quorumdisk.Key{2}
+	r.g.deps.Codec = func() (*quorumdisk.Codec, error) { return quorumdisk.NewCodec(next, clusterID, layout) }
+	must(t, r.g.obey(2, &guardwire.Rekey{}))
+	r.turn()
+	c, err := quorumdisk.NewCodec(quorumdisk.Keys{Current: next.Current}, clusterID, layout)
+	must(t, err)
+	if b, err := c.OpenBeat(r.disks[0].Peek(layout.BeatOffset(self), layout.SectorSize), self); err != nil || b.Inc != k7 {
+		t.Errorf("%+v, %v: not sealed with the new key", b, err)
+	}
+	if r.start0() != 1000*sec || r.g.workers[0].snapshot().Err != "" {
+		t.Errorf("the exchange of keys disturbed a cycle: %+v", r.g.workers[0].snapshot())
+	}
+	r.g.deps.Codec = func() (*quorumdisk.Codec, error) { return nil, errors.New("no file") }
+	if err := r.g.obey(3, &guardwire.Rekey{}); err == nil {
+		t.Error("a missing key file was not reported")
+	}
+}
+
+func TestPermissionEndsTheBeats(t *testing.T) {
+	r := newRig(t).start().claim()
+	r.turn()
+	r.p.step(31 * time.Second)
+	n := r.countWrites(0)
+	r.turn()
+	if *n != 0 {
+		t.Error("a beat without permission")
+	}
+	must(t, r.g.obey(2, &guardwire.Permission{Inc: k7, Until: 1100 * sec}))
+	r.turn()
+	if *n != 1 {
+		t.Errorf("%d beats with a new permission", *n)
+	}
+	_ = r.g.state.with(func(l *lease.Lease) error {
+		if !l.MayFeed(1031 * sec) {
+			t.Error("a new permission and a completed cycle revive the lease")
+		}
+		return nil
+	})
+}
+
+// On a real file, through the kernel: a round of beats allocates nothing.
+func TestBeatingAllocatesNothing(t *testing.T) {
+	r := newRig(t)
+	path := storagetest.File(t, layout.MinSize())
+	d, err := storage.Open(path, storage.Options{Sync: true, SectorSize: layout.SectorSize})
+	must(t, err)
+	defer func() { must(t, d.Close()) }()
+	sector := make([]byte, layout.SectorSize)
+	must(t, r.codec.SealSuperblock(sector, &quorumdisk.Superblock{
+		Cluster: clusterID, Disk: diskUUID(0), DiskGen: 1, Layout: layout,
+		Size: d.Info().Size, Created: time.Unix(1e9, 0), Identity: d.Info().Identity,
+	}, 0))
+	must(t, d.Write(sector, quorumdisk.SuperOffset, time.Minute))
+	r.deps.Disks = r.deps.Disks[:1]
+	r.deps.Disks[0].Open = func() (storage.Disk, error) {
+		return storage.Open(path, storage.Options{Sync: true, SectorSize: layout.SectorSize})
+	}
+	r.start().claim()
+	w := r.g.workers[0]
+	must(t, w.turn(true))
+	n := testing.AllocsPerRun(20, func() {
+		r.p.step(time.Second)
+		if err := w.turn(true); err != nil {
+			t.Error(err)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations per cycle", n)
+	}
+	must(t, w.disk.Close())
+}
