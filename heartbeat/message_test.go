@@ -1,0 +1,146 @@
+package heartbeat_test
+
+import (
+	"encoding/hex"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/heartbeat"
+)
+
+func message(t *rapid.T) *cluster.Message {
+	fill := func(label string, b []byte) {
+		copy(b, rapid.SliceOfN(rapid.Byte(), len(b), len(b)).Draw(t, label))
+	}
+	u64 := func(label string) uint64 { return rapid.Uint64().Draw(t, label) }
+	small := func(label string, most int) byte { return byte(rapid.IntRange(0, most).Draw(t, label)) }
+	m := &cluster.Message{
+		From: ident.NodeID(small("from", 255)), Phase: cluster.Phase(small("phase", 3)), State: cluster.GuardState(small("state", 5)),
+		ViewAcked: u64("view"), LeaseAge: time.Duration(rapid.Int64().Draw(t, "age")),
+		Committed: cluster.Claim{
+			Ver: u64("ver"), Node: ident.NodeID(small("node", 255)), Gen: u64("gen"),
+			Ballot: ident.Ballot{Round: u64("round"), Node: ident.NodeID(small("bnode", 255)), Inc: rapid.Uint32().Draw(t, "binc"), Life: u64("life")},
+		},
+		Ack: rapid.Bool().Draw(t, "ack"), Leaving: rapid.Bool().Draw(t, "leaving"),
+	}
+	m.Inc.N = rapid.Uint32().Draw(t, "n")
+	fill("boot", m.Inc.Boot[:])
+	fill("host", m.Host[:])
+	fill("disks", m.Disks[:])
+	fill("reach", m.Reach[:])
+	name := rapid.StringMatching(`[a-z0-9-]{1,63}`)
+	for range rapid.IntRange(0, 30).Draw(t, "released") {
+		m.Released = append(m.Released, cluster.Released{Service: name.Draw(t, "service"), Term: u64("term")})
+	}
+	for range rapid.IntRange(0, 30).Draw(t, "services") {
+		m.Services = append(m.Services, cluster.RunState{
+			Service: name.Draw(t, "service"), Term: u64("term"), State: cluster.ServiceState(small("run", 4)),
+			Text: rapid.StringN(0, 30, 120).Draw(t, "text"),
+		})
+	}
+	return m
+}
+
+func TestMessageRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := message(t)
+		b, err := heartbeat.Encode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := heartbeat.Decode(b)
+		if err != nil || !reflect.DeepEqual(got, m) {
+			t.Fatalf("%v\nsent %+v\nread %+v", err, m, got)
+		}
+		// No prefix is a message, nor is anything longer.
+		if _, err := heartbeat.Decode(b[:rapid.IntRange(0, len(b)-1).Draw(t, "cut")]); !errors.Is(err, heartbeat.ErrMessage) {
+			t.Fatalf("a part of a message is read: %v", err)
+		}
+		if _, err := heartbeat.Decode(append(b, 0)); !errors.Is(err, heartbeat.ErrMessage) {
+			t.Fatalf("a message with a byte more is read: %v", err)
+		}
+	})
+}
+
+// TestFields fails when a field is added to what a message holds: the codec
+// would silently drop it.
+func TestFields(t *testing.T) {
+	for kind, want := range map[reflect.Type]int{
+		reflect.TypeFor[cluster.Message](): 14, reflect.TypeFor[cluster.Claim](): 4, reflect.TypeFor[ident.Ballot](): 4,
+		reflect.TypeFor[cluster.Released](): 2, reflect.TypeFor[cluster.RunState](): 4, reflect.TypeFor[ident.Incarnation](): 2,
+	} {
+		if got := kind.NumField(); got != want {
+			t.Errorf("%v has %d fields, the codec knows %d: add the new one to Encode, Decode, this test and its generator, and raise the version",
+				kind, got, want)
+		}
+	}
+}
+
+func TestMessageGolden(t *testing.T) {
+	m := &cluster.Message{
+		From: 2, Inc: ident.Incarnation{N: 7, Boot: ident.BootID{1, 2, 3}}, Host: ident.UUID{4}, Phase: cluster.MemberPhase, State: cluster.GuardBound,
+		ViewAcked: 9, Committed: cluster.Claim{Ver: 10, Ballot: ident.Ballot{Round: 11, Node: 2, Inc: 7, Life: 12}, Node: 1, Gen: 13},
+		LeaseAge: -1, Disks: cluster.Digest{14}, Reach: [32]byte{15}, Released: []cluster.Released{{Service: "a", Term: 16}},
+		Services: []cluster.RunState{{Service: "b", Term: 17, State: cluster.Up, Text: "ok"}}, Leaving: true,
+	}
+	b, err := heartbeat.Encode(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "01" + "02" + "07000000" + "01020300000000000000000000000000" + "04000000000000000000000000000000" + "02" + "01" +
+		"0900000000000000" + "0a00000000000000" + "0b00000000000000" + "02" + "07000000" + "0c00000000000000" + "01" + "0d00000000000000" +
+		"ffffffffffffffff" + "0e00000000000000" + "0f" + strings.Repeat("00", 31) + "02" +
+		"0100" + "0161" + "1000000000000000" + "0100" + "0162" + "1100000000000000" + "02" + "026f6b"
+	if got := hex.EncodeToString(b); got != want {
+		t.Errorf("the format changed:\ngot  %s\nwant %s", got, want)
+	}
+}
+
+func TestMessageLimits(t *testing.T) {
+	long := &cluster.Message{Services: []cluster.RunState{{Service: "a", Text: strings.Repeat("ä", 100) + "\xff"}}}
+	b, err := heartbeat.Encode(long)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := heartbeat.Decode(b)
+	if err != nil || got.Services[0].Text != strings.Repeat("ä", 60) {
+		t.Errorf("a long text is cut to %q, %v", got.Services[0].Text, err)
+	}
+	for _, name := range []string{"", strings.Repeat("a", 64), "\xff"} {
+		if _, err := heartbeat.Encode(&cluster.Message{Released: []cluster.Released{{Service: name}}}); err == nil {
+			t.Errorf("the service name %q is encoded", name)
+		}
+	}
+	if _, err := heartbeat.Encode(&cluster.Message{Released: make([]cluster.Released, 1025)}); err == nil {
+		t.Error("1025 entries are encoded")
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	b, err := heartbeat.Encode(&cluster.Message{From: 1, Released: []cluster.Released{{Service: "a", Term: 1}}, Services: []cluster.RunState{{Service: "b"}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte{1})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := heartbeat.Decode(b)
+		if err != nil {
+			if !errors.Is(err, heartbeat.ErrMessage) {
+				t.Fatalf("error %v does not wrap ErrMessage", err)
+			}
+			return
+		}
+		again, err := heartbeat.Encode(m)
+		if err != nil || string(again) != string(b) {
+			t.Fatalf("%x is read as %+v, which is written as %x, %v", b, m, again, err)
+		}
+	})
+}

@@ -1,0 +1,114 @@
+package heartbeat
+
+import (
+	"bytes"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+// The window accepts no counter twice, accepts what is new, and refuses only
+// what is too old to know.
+func TestWindow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var w window
+		seen := map[uint64]bool{}
+		highest := uint64(0)
+		for range rapid.IntRange(1, 200).Draw(t, "packets") {
+			base := max(0, int(highest)-80)
+			c := uint64(rapid.IntRange(base, int(highest)+80).Draw(t, "counter"))
+			want := c != 0 && !seen[c] && (c > highest || highest-c < 64)
+			if got := w.accept(c); got != want {
+				t.Fatalf("counter %d with highest %d: accepted %v, want %v", c, highest, got, want)
+			}
+			if want {
+				seen[c] = true
+				highest = max(highest, c)
+			}
+		}
+		if w.total != uint64(len(seen)) {
+			t.Fatalf("total %d of %d", w.total, len(seen))
+		}
+	})
+}
+
+func TestRetiredIsBounded(t *testing.T) {
+	p := past{links: make([]window, 1)}
+	boot := func(i int) header { return header{boot: ident.BootID{byte(i), byte(i >> 8), 1}, life: 1, counter: 1} }
+	for i := range 1000 {
+		if ok, fresh := p.accept(boot(i), uint32(i+1)); !ok || !fresh {
+			t.Fatalf("boot %d: accepted %v, fresh %v", i, ok, fresh)
+		}
+	}
+	if len(p.retired) != mostRetired {
+		t.Errorf("%d former boots are kept, want %d", len(p.retired), mostRetired)
+	}
+	for _, i := range []int{0, 500, 998} { // forgotten ones are known by their number
+		if ok, _ := p.accept(boot(i), uint32(i+1)); ok {
+			t.Errorf("former boot %d is accepted", i)
+		}
+	}
+}
+
+// Parts arrive in any order, repeated, mixed with those of older and newer
+// messages; what comes out is whole, right, and in order.
+func TestAssembly(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var all []part
+		bodies := map[uint64][]byte{}
+		for n := range rapid.IntRange(1, 5).Draw(t, "messages") {
+			body := bytes.Repeat([]byte{byte(n + 1)}, rapid.IntRange(1, mostParts*mostPart).Draw(t, "length"))
+			bodies[uint64(n+1)] = body
+			parts := (len(body) + mostPart - 1) / mostPart
+			for i := range parts {
+				all = append(all, part{number: uint64(n + 1), part: uint8(i), parts: uint8(parts), bytes: body[i*mostPart : min((i+1)*mostPart, len(body))]})
+			}
+		}
+		var a assembly
+		last := uint64(0)
+		for _, p := range rapid.Permutation(append(all, all...)).Draw(t, "order") {
+			if got := a.add(p); got != nil {
+				if p.number <= last || !bytes.Equal(got, bodies[p.number]) {
+					t.Fatalf("message %d after %d, %d bytes of %d", p.number, last, len(got), len(bodies[p.number]))
+				}
+				last = p.number
+			}
+		}
+	})
+}
+
+func TestAssemblyInOrder(t *testing.T) {
+	var a assembly
+	for n := range uint64(3) {
+		if got := a.add(part{number: n + 1, parts: 2, bytes: make([]byte, mostPart)}); got != nil {
+			t.Fatal("half a message")
+		}
+		if got := a.add(part{number: n + 1, part: 1, parts: 2, bytes: []byte{9}}); len(got) != mostPart+1 || got[mostPart] != 9 {
+			t.Fatalf("message %d: %d bytes", n+1, len(got))
+		}
+	}
+	if got := a.add(part{number: 4, parts: mostParts, part: mostParts - 1, bytes: []byte{1}}); got != nil || a.have != 1<<63 {
+		t.Fatalf("the last of %d parts: %x", mostParts, a.have)
+	}
+}
+
+// Whatever arrives, a part is either refused or within its bounds.
+func FuzzPart(f *testing.F) {
+	f.Add(part{number: 1, parts: 1, bytes: []byte{1}}.append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) < preamble {
+			return
+		}
+		p, err := parsePart(b)
+		if err != nil {
+			return
+		}
+		if p.part >= p.parts || p.parts > mostParts || len(p.bytes) == 0 || !bytes.Equal(p.append(nil), b) {
+			t.Fatalf("%+v", p)
+		}
+		var a assembly
+		a.add(p)
+	})
+}
