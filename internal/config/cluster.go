@@ -62,7 +62,7 @@ func parseCluster(file string, src []byte, opts []Option) (*cluster.Config, []Al
 	}
 	c := &clusterReader{reader: r, options: o, services: map[string]*value{}}
 	conf := c.config(v)
-	alerts := c.alerts(v.get("alerts"))
+	alerts := c.alerts(v)
 	c.references(conf)
 	if err := r.err(); err != nil {
 		return nil, nil, err
@@ -127,36 +127,25 @@ func (c *clusterReader) service(name string, v *value) cluster.Service {
 		s.Priority = int(p.num)
 	}
 	for _, list := range []string{"prefer", "only", "never"} {
-		if l := v.get(list); l != nil {
-			for _, n := range l.list {
-				c.node(n.node, n.text, where+"."+list)
-			}
+		for _, n := range v.items(list) {
+			c.node(n.node, n.text, where+"."+list)
 		}
 	}
 	c.placement(v, where)
-	if stack := v.get("stack"); stack != nil {
-		s.Stack = c.stack(stack, where)
-	}
+	s.Stack = c.stack(v, where)
 	return s
 }
 
 // placement refuses rules that contradict each other.
 func (c *clusterReader) placement(v *value, where string) {
 	only, never := v.texts("only"), v.texts("never")
-	if l := v.get("prefer"); l != nil {
-		for _, n := range l.list {
+	for _, list := range []string{"prefer", "only"} {
+		for _, n := range v.items(list) {
 			switch {
 			case slices.Contains(never, n.text):
-				c.add(n.node, fmt.Sprintf("%s: %s is preferred, but stands under never", where, n.text), "remove it from one of the two")
-			case len(only) > 0 && !slices.Contains(only, n.text):
+				c.add(n.node, fmt.Sprintf("%s: %s stands under %s and under never", where, n.text, list), "remove it from one of the two")
+			case list == "prefer" && len(only) > 0 && !slices.Contains(only, n.text):
 				c.add(n.node, fmt.Sprintf("%s: %s is preferred, but does not stand under only", where, n.text), "add it to only, or remove it here")
-			}
-		}
-	}
-	if l := v.get("only"); l != nil {
-		for _, n := range l.list {
-			if slices.Contains(never, n.text) {
-				c.add(n.node, fmt.Sprintf("%s: %s stands under only and under never", where, n.text), "remove it from one of the two")
 			}
 		}
 	}
@@ -189,11 +178,8 @@ func (c *clusterReader) ways(v *value, where string) []cluster.Way {
 }
 
 func (c *clusterReader) alerts(v *value) []Alert {
-	if v == nil {
-		return nil
-	}
 	var list []Alert
-	for i, e := range v.list {
+	for i, e := range v.items("alerts") {
 		if len(e.keys) != 1 {
 			c.add(e.node, fmt.Sprintf("alerts[%d]: names %d receivers, not one", i+1, len(e.keys)), "write one list entry for each")
 			continue
@@ -207,7 +193,7 @@ func (c *clusterReader) alerts(v *value) []Alert {
 func (c *clusterReader) stack(v *value, where string) []cluster.Member {
 	var members []cluster.Member
 	count := map[string]int{}
-	for i, e := range v.list {
+	for i, e := range v.items("stack") {
 		at := fmt.Sprintf("%s.stack[%d]", where, i+1)
 		kind, spec := c.kind(e, at)
 		if spec == nil {
@@ -245,28 +231,10 @@ func (c *clusterReader) kind(v *value, where string) (memberKind, *value) {
 			found, spec = k, e.value
 		}
 	}
-	if spec == nil && !c.complained(v.node) {
+	if spec == nil && !v.wrong {
 		c.add(v.node, where+": names no kind of resource", "add one of "+kindNames())
 	}
 	return found, spec
-}
-
-// complained says whether a problem was recorded inside a member already, so
-// that a refused kind is not also called a missing one.
-func (c *clusterReader) complained(n ast.Node) bool {
-	start, end := first(n).Position.Line, lastLine(n)
-	return slices.ContainsFunc(c.problems, func(p *Problem) bool { return p.Line >= start && p.Line <= end })
-}
-
-func lastLine(n ast.Node) int {
-	line := first(n).Position.Line
-	for _, m := range entries(n) {
-		line = max(line, m.Key.GetToken().Position.Line)
-		if m.Value != nil {
-			line = max(line, first(m.Value).Position.Line)
-		}
-	}
-	return line
 }
 
 // specOf is a specification as canonical JSON: keys sorted, durations as they

@@ -35,12 +35,14 @@ func serviceShape() shape {
 		optional("prefer", names("Nodes in order of preference; others may run it too unless `only` is given", "alpha", nodeName)),
 		optional("only", names("Nothing else may run it", "alpha", nodeName)),
 		optional("never", names("These nodes never run it", "gamma", nodeName)),
-		optional("failback", textOf("Whether it returns to a more preferred node: manual (default), automatic, automatic after 10m", "automatic after 10m", failbackText)),
+		optional("failback", textOf("Whether it returns to a more preferred node: manual (default), automatic, automatic after 10m", "automatic after 10m",
+			parsed(failbackOf, "is none of: manual, automatic, automatic after DURATION"))),
 		optional("priority", numberOf("Higher is placed first", 0, 1000)),
 		optional("after", names("Services that must run first", "storage", serviceName)),
 		optional("with", names("Always on the same node as these services", "storage", serviceName)),
 		optional("apart_from", names("Never on the same node as these services", "reports", serviceName)),
-		optional("restarts", textOf("Failures on a node before it moves; without it, it moves at the first", "3 in 15m", budgetText)),
+		optional("restarts", textOf("Failures on a node before it moves; without it, it moves at the first", "3 in 15m",
+			parsed(budgetOf, "is not COUNT in DURATION"))),
 		optional("quick-stop", oneOf("early: begin the emergency stop while the lease is merely overdue", "early")),
 		required("stack", listOf("Started top to bottom, stopped bottom to top", memberShape())),
 	)
@@ -49,8 +51,10 @@ func serviceShape() shape {
 func wayShape() shape {
 	way := oneOf("disk: kill record and watchdog; reservation: SCSI-3 persistent reservations; bmc: power off over Redfish or IPMI", "disk", "reservation", "bmc")
 	agent := objectOf("An external fence agent",
-		required("agent", textOf("Name of the program", "fence_vmware_rest", agentName)),
-		optional("with", tableOf("Its parameters", parameterName, rawOf("", ""))),
+		required("agent", textOf("Name of the program", "fence_vmware_rest", like(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`,
+			"is no name of a fence agent; it is looked for where fence agents are installed"))),
+		optional("with", tableOf("Its parameters", like(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`,
+			"is no name of a parameter: letters, digits, hyphens and underscores"), rawOf("", ""))),
 	)
 	way.or = &agent
 	return way
@@ -59,8 +63,8 @@ func wayShape() shape {
 func alertShape() shape {
 	return objectOf("One receiver",
 		optional("script", textOf("A program, called with the event on its standard input", "/usr/local/bin/notify", absolute)),
-		optional("mail", textOf("An address for the machine's own mail system", "ops@example.org", mailAddress)),
-		optional("webhook", textOf("A URL that gets the event as JSON", "https://example.org/hook", webURL)),
+		optional("mail", textOf("An address for the machine's own mail system", "ops@example.org", like(`^[^@\s,]+@[^@\s,]+$`, "is no mail address"))),
+		optional("webhook", textOf("A URL that gets the event as JSON", "https://example.org/hook", like(`^https?://[^/\s]+`, "is no http or https URL"))),
 	)
 }
 
@@ -92,34 +96,24 @@ func kindNames() string {
 	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
-// The checks below return what is wrong with a text, "" if nothing is.
+// like makes a check of a text: it returns what is wrong, "" if nothing is.
+func like(pattern, wrong string) func(string) string {
+	re := regexp.MustCompile(pattern)
+	return func(s string) string {
+		if re.MatchString(s) {
+			return ""
+		}
+		return wrong
+	}
+}
 
 func serviceName(s string) string {
-	if !regexp.MustCompile(`^[a-z0-9-]{1,63}$`).MatchString(s) {
-		return "is no service name: 1 to 63 small letters, digits and hyphens"
-	}
-	return ""
+	return like(`^[a-z0-9-]{1,63}$`, "is no service name: 1 to 63 small letters, digits and hyphens")(s)
 }
 
 func nodeName(s string) string {
-	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`).MatchString(s) {
-		return "is no name: 1 to 63 letters, digits, dots, hyphens and underscores, the first a letter or digit"
-	}
-	return ""
-}
-
-func parameterName(s string) string {
-	if !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`).MatchString(s) {
-		return "is no name of a parameter: letters, digits, hyphens and underscores"
-	}
-	return ""
-}
-
-func agentName(s string) string {
-	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`).MatchString(s) {
-		return "is no name of a fence agent; it is looked for where fence agents are installed"
-	}
-	return ""
+	return like(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`,
+		"is no name: 1 to 63 letters, digits, dots, hyphens and underscores, the first a letter or digit")(s)
 }
 
 func absolute(s string) string {
@@ -132,23 +126,10 @@ func absolute(s string) string {
 	return ""
 }
 
-func mailAddress(s string) string {
-	if !regexp.MustCompile(`^[^@\s,]+@[^@\s,]+$`).MatchString(s) {
-		return "is no mail address"
-	}
-	return ""
-}
-
-func webURL(s string) string {
-	if !regexp.MustCompile(`^https?://[^/\s]+`).MatchString(s) {
-		return "is no http or https URL"
-	}
-	return ""
-}
-
 func ipAddress(s string) string {
-	if a, err := netip.ParseAddr(s); err != nil || a.Zone() != "" {
-		return "is no IP address"
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" || a.Is4In6() || a.IsUnspecified() || a.IsMulticast() {
+		return "is no IP address of a machine"
 	}
 	return ""
 }
@@ -158,29 +139,20 @@ func ipPrefix(s string) string {
 	switch {
 	case err != nil:
 		return "is no address with its prefix length"
-	case p.Bits() < p.Addr().BitLen() && p.Masked().Addr() == p.Addr() && p.Addr().BitLen()-p.Bits() > 1:
+	case ipAddress(p.Addr().String()) != "":
+		return "cannot be the address of a service"
+	case p.Addr().BitLen()-p.Bits() > 1 && p.Masked().Addr() == p.Addr():
 		return "is the address of the network itself"
 	}
 	return ""
 }
 
-func interfaceName(s string) string {
-	if !regexp.MustCompile(`^[^\s/:]{1,15}$`).MatchString(s) || s == "." || s == ".." {
-		return "is no name of a network interface"
+// parsed makes a check of what a function reads.
+func parsed[T any](read func(string) (T, bool), wrong string) func(string) string {
+	return func(s string) string {
+		if _, ok := read(s); ok {
+			return ""
+		}
+		return wrong
 	}
-	return ""
-}
-
-func failbackText(s string) string {
-	if _, ok := failbackOf(s); !ok {
-		return "is none of: manual, automatic, automatic after DURATION"
-	}
-	return ""
-}
-
-func budgetText(s string) string {
-	if _, ok := budgetOf(s); !ok {
-		return "is not COUNT in DURATION"
-	}
-	return ""
 }

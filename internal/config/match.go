@@ -140,7 +140,8 @@ func (r *reader) mapping(v *value, nodes []*ast.MappingValueNode, where string) 
 	if len(nodes) == 0 && v.shape.form == table && !v.shape.empty {
 		r.add(v.node, where+": is empty", "")
 	}
-	return len(r.problems) == before || len(v.keys) > 0
+	v.wrong = len(r.problems) > before
+	return !v.wrong || len(v.keys) > 0
 }
 
 func (s shape) sample() string {

@@ -116,24 +116,20 @@ func nodeOf(v *value) *Node {
 	if id := v.get("id"); id != nil {
 		n.ID = ident.NodeID(id.num)
 	}
-	if disks := v.get("quorum_disks"); disks != nil {
-		for _, d := range disks.list {
-			id, _ := ident.ParseUUID(d.str("uuid"))
-			n.Disks = append(n.Disks, QuorumDisk{Path: d.str("path"), UUID: id})
-		}
+	for _, d := range v.items("quorum_disks") {
+		id, _ := ident.ParseUUID(d.str("uuid"))
+		n.Disks = append(n.Disks, QuorumDisk{Path: d.str("path"), UUID: id})
 	}
 	for _, l := range v.texts("links") {
 		a, _ := netip.ParseAddrPort(l)
 		n.Links = append(n.Links, a)
 	}
-	if dogs := v.get("watchdogs"); dogs != nil {
-		for _, d := range dogs.list {
-			w := Watchdog{Device: d.text}
-			if d.shape.form == object {
-				w = Watchdog{Device: d.str("device"), Timeout: d.dur("timeout")}
-			}
-			n.Watchdogs = append(n.Watchdogs, w)
+	for _, d := range v.items("watchdogs") {
+		w := Watchdog{Device: d.text}
+		if d.shape.form == object {
+			w = Watchdog{Device: d.str("device"), Timeout: d.dur("timeout")}
 		}
+		n.Watchdogs = append(n.Watchdogs, w)
 	}
 	n.Dirs.defaults(n.Name)
 	return n
@@ -191,12 +187,8 @@ func (r *reader) links(v *value, n *Node) {
 // watchdogs refuses a device twice, and on an emulated platform every device of
 // this machine: an emulated node must never arm a real watchdog.
 func (r *reader) watchdogs(v *value, n *Node) {
-	dogs := v.get("watchdogs")
-	if dogs == nil {
-		return
-	}
 	var seen []string
-	for i, e := range dogs.list {
+	for i, e := range v.items("watchdogs") {
 		at, device := e.node, n.Watchdogs[i].Device
 		if d := e.get("device"); d != nil {
 			at = d.node

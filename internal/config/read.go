@@ -30,6 +30,7 @@ type value struct {
 	span  time.Duration
 	list  []*value
 	keys  []entry // object and table, in the order of the file
+	wrong bool    // something in it was refused already
 }
 
 type entry struct {
@@ -73,14 +74,18 @@ func (v *value) dur(name string) time.Duration {
 	return 0
 }
 
+// items are the items of a list, nil if it is not there.
+func (v *value) items(name string) []*value {
+	if g := v.get(name); g != nil {
+		return g.list
+	}
+	return nil
+}
+
 // texts are the texts of a list, nil if it is not there.
 func (v *value) texts(name string) []string {
-	g := v.get(name)
-	if g == nil {
-		return nil
-	}
-	out := make([]string, 0, len(g.list))
-	for _, e := range g.list {
+	var out []string
+	for _, e := range v.items(name) {
 		out = append(out, e.text)
 	}
 	return out

@@ -24,12 +24,8 @@ func (c *clusterReader) references(conf *cluster.Config) {
 }
 
 func (c *clusterReader) referenced(service, list string, names []string) {
-	l := c.services[service].get(list)
-	if l == nil {
-		return
-	}
 	where := fmt.Sprintf("services.%s.%s", service, list)
-	for _, n := range l.list {
+	for _, n := range c.services[service].items(list) {
 		switch {
 		case n.text == service:
 			c.add(n.node, where+": names the service itself", "remove it")
@@ -71,7 +67,7 @@ func (c *clusterReader) cycles(conf *cluster.Config) {
 func (c *clusterReader) circle(names []string) {
 	last := names[len(names)-2]
 	what := fmt.Sprintf("services.%s.after: none of these could ever start: %s", last, strings.Join(names, " after "))
-	for _, n := range c.services[last].get("after").list {
+	for _, n := range c.services[last].items("after") {
 		if n.text == names[len(names)-1] {
 			c.add(n.node, what, "remove one of these")
 		}
@@ -99,7 +95,7 @@ func (c *clusterReader) apart(conf *cluster.Config) {
 			if other == s.Name || root(s.Name) != root(other) {
 				continue
 			}
-			for _, n := range c.services[s.Name].get("apart_from").list {
+			for _, n := range c.services[s.Name].items("apart_from") {
 				if n.text == other {
 					c.add(n.node, fmt.Sprintf("services.%s.apart_from: %s must be on the same node, by with", s.Name, other), "remove one of the two")
 				}

@@ -1,9 +1,6 @@
 package config
 
-import (
-	"encoding/json"
-	"fmt"
-)
+import "encoding/json"
 
 // ClusterSchema is the JSON Schema (draft 2020-12) of the cluster's
 // configuration, for editors; made of the same tables that the reader uses.
@@ -76,9 +73,6 @@ func (s shape) objectSchema(m map[string]any) {
 	for _, k := range s.keys {
 		if k.refused != "" {
 			continue
-		}
-		if props[k.name] != nil {
-			panic(fmt.Sprintf("config: key %s stands twice in a table", k.name))
 		}
 		props[k.name] = k.shape.schema()
 		if k.must {

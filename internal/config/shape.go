@@ -24,7 +24,6 @@ type shape struct {
 	elem    *shape              // list, table
 	names   func(string) string // table: says what is wrong with a name
 	enum    []string            // text
-	pattern string              // text, for the schema
 	check   func(string) string // text: says what is wrong with it
 	least   int64               // number; span in ns
 	most    int64               // 0: no limit

@@ -1,7 +1,7 @@
 package config
 
 import (
-	"regexp"
+	"net/netip"
 	"time"
 )
 
@@ -19,7 +19,7 @@ func memberKinds() []memberKind {
 	return []memberKind{
 		{name: "exec", shape: execShape(), check: checkExec},
 		{name: "filesystem", storage: true, shape: filesystemShape()},
-		{name: "ip", shape: ipShape()},
+		{name: "ip", shape: ipShape(), check: checkIP},
 	}
 }
 
@@ -46,7 +46,7 @@ func execShape() shape {
 		optional("start", commandOf("A command that starts something and returns", "/srv/app/up")),
 		optional("stop", commandOf("A command that stops it and returns", "/srv/app/down")),
 		optional("check", commandOf("Exits with 0 when all is well, with 7 when it does not run", "/srv/app/ok")),
-		optional("env", tableOf("Environment of the commands", variableName, rawOf("", ""))),
+		optional("env", tableOf("Environment of the commands", like(`^[A-Za-z_][A-Za-z0-9_]*$`, "is no name of an environment variable"), rawOf("", ""))),
 		optional("dir", textOf("Working directory", "/srv/app", absolute)),
 		optional("grace", spanOf("From SIGTERM to SIGKILL", "10s", 0, time.Hour)),
 		optional("settle", spanOf("How long a `run` program must have stayed up for the start to count", "300ms", 0, time.Hour)),
@@ -67,18 +67,11 @@ func checkExec(r *reader, v *value, where string) {
 	}
 }
 
-func variableName(s string) string {
-	if !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(s) {
-		return "is no name of an environment variable"
-	}
-	return ""
-}
-
 func filesystemShape() shape {
 	return objectOf("A file system on a shared disk",
 		required("device", textOf("The block device, by a name that is the same on all nodes", "/dev/disk/by-id/wwn-0x600", absolute)),
 		required("at", textOf("Where it is mounted", "/srv/orders", mountPoint)),
-		optional("type", textOf("Type of the file system; without it, as found on the device", "xfs", fsType)),
+		optional("type", textOf("Type of the file system; without it, as found on the device", "xfs", like(`^[a-z][a-z0-9._-]{0,31}$`, "is no type of a file system"))),
 		optional("options", textOf("Mount options, as in fstab", "noatime,nodev", nil)),
 		optional("fsck", oneOf("auto (default): ext file systems are checked before the mount", "auto", "never")),
 		optional("create_mountpoint", truthOf("Make the mount point if it is missing; default true")),
@@ -95,17 +88,26 @@ func mountPoint(s string) string {
 	return absolute(s)
 }
 
-func fsType(s string) string {
-	if !regexp.MustCompile(`^[a-z][a-z0-9._-]{0,31}$`).MatchString(s) {
-		return "is no type of a file system"
-	}
-	return ""
-}
-
 func ipShape() shape {
 	return objectOf("An address that moves with the service",
 		required("address", textOf("Address and prefix length", "192.0.2.10/24", ipPrefix)),
-		optional("interface", textOf("Network interface; without it, the one that has the network", "eth0", interfaceName)),
+		optional("interface", textOf("Network interface; without it, the one that has the network", "eth0", like(`^[^\s/:]{1,15}$`, "is no name of a network interface"))),
 		optional("reach", textOf("An address that must answer, as part of the check", "192.0.2.1", ipAddress)),
+		optional("arp", numberOf("How often the new place is announced, default 3", 1, 20)),
+		optional("duplicate_check", truthOf("Ask before the start whether somebody else has the address; default true")),
 	)
+}
+
+func checkIP(r *reader, v *value, where string) {
+	address, err := netip.ParsePrefix(v.str("address"))
+	reach := v.get("reach")
+	if err != nil || reach == nil {
+		return
+	}
+	switch to, _ := netip.ParseAddr(reach.text); {
+	case to == address.Addr():
+		r.add(reach.node, where+".reach: is the address itself, which always answers", "name the gateway")
+	case to.Is4() != address.Addr().Is4():
+		r.add(reach.node, where+".reach: is of another family than the address", "name a neighbour of the same family")
+	}
 }
