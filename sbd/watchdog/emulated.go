@@ -141,10 +141,10 @@ func (d *emulatedDog) Feed() error {
 	if d.fd < 0 {
 		return ErrClosed
 	}
-	return d.write(d.pet[:])
+	return d.write(d.pet[:], "feed")
 }
 
-func (d *emulatedDog) write(b []byte) error {
+func (d *emulatedDog) write(b []byte, what string) error {
 	for {
 		_, err := unix.SendmsgN(d.fd, b, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 		switch err {
@@ -152,7 +152,7 @@ func (d *emulatedDog) write(b []byte) error {
 			return nil
 		case unix.EINTR:
 		default:
-			return fmt.Errorf("feed %s: %w", d.info.Path, err)
+			return fmt.Errorf("%s %s: %w", what, d.info.Path, err)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func (d *emulatedDog) Disarm() error {
 	if d.fd < 0 {
 		return ErrClosed
 	}
-	if err := d.write([]byte{'V'}); err != nil {
+	if err := d.write([]byte{'V'}, "disarm"); err != nil {
 		return errors.Join(err, d.Close())
 	}
 	if err := d.Close(); err != nil {

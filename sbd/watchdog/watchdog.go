@@ -18,6 +18,7 @@ import (
 // Device is one armed watchdog. Feed, Close and Disarm are different methods
 // on purpose: Close leaves the device running (and pets it), Disarm stops it.
 type Device interface {
+	// Info describes the device as it was when it was armed or adopted.
 	Info() Info
 	// Feed pets the device once. It must not allocate.
 	Feed() error
@@ -33,6 +34,7 @@ type Device interface {
 // package do. The number is for handing the device on: to a Keeper, or to the
 // program that replaces this one by execve. Closing it is Close.
 type Descriptor interface {
+	// FD returns the descriptor, or -1 after Close or Disarm.
 	FD() int
 }
 
