@@ -83,7 +83,7 @@ func (m *Machine[V]) issue(d int, op Op[V]) {
 // same bytes may land twice. Another block takes the next generation.
 func (m *Machine[V]) write(now ident.Instant, d int) {
 	k := &m.disks[d]
-	h := Header{Node: m.cfg.Self, Inc: m.cfg.Inc, Mbal: m.mbal, Bal: m.own.bal, Ver: m.own.ver}
+	h := Header{Node: m.cfg.Self, Inc: m.inc, Mbal: m.mbal, Bal: m.own.bal, Ver: m.own.ver}
 	if r := &k.redo; r.Gen != 0 && r.Mbal == h.Mbal && r.Bal == h.Bal && r.Ver == h.Ver {
 		h.Gen = r.Gen
 	} else if g, free := k.nextGen(now); free {

@@ -21,6 +21,7 @@ func (m *Machine[V]) recoverRing(now ident.Instant, d int, all []Header) {
 		}
 		k.gen = max(k.gen, h.Gen)
 	}
+	m.inc = max(m.inc, k.own.Inc+1)
 	k.orphan = [Generations]ident.Instant{}
 	for range maxUnknown + 1 {
 		k.gen++

@@ -22,7 +22,7 @@ import (
 )
 
 // Generations is the length of a node's ring: the block of a node on a disk is
-// its valid header with the highest (incarnation, generation), so a write that
+// its valid header with the highest (life, generation), so a write that
 // lands late falls into its own place and hides nothing newer.
 const Generations = 16
 
@@ -39,8 +39,8 @@ const (
 // Header describes one generation of a node's block on one disk.
 type Header struct {
 	Node ident.NodeID
-	Slot uint8 // place in the ring: Gen modulo Generations
-	Inc  uint32
+	Slot uint8  // place in the ring: Gen modulo Generations
+	Inc  uint32 // which life of the proposer wrote it: one more than any seen at its start
 	Gen  uint64
 	Mbal ident.Ballot // highest ballot entered
 	Bal  ident.Ballot // ballot of the accepted value; zero: none
@@ -49,8 +49,8 @@ type Header struct {
 	Sum  [32]byte     // SHA-256 of the stored body
 }
 
-// Newer says that h replaces o as the block of their node: a later incarnation,
-// a later life of the daemon within it, a later generation of that life.
+// Newer says that h replaces o as the block of their node: a later life (Life
+// tells two apart that could not see each other), a later generation of it.
 func (h *Header) Newer(o *Header) bool {
 	if h.Inc != o.Inc {
 		return h.Inc > o.Inc
@@ -134,7 +134,6 @@ type Propose[V any] func(base V, ver uint64) (V, bool)
 // Config is who proposes. Life is now() at the start of this daemon, in ns.
 type Config struct {
 	Self  ident.NodeID
-	Inc   uint32
 	Life  uint64
 	Disks int
 }
@@ -172,6 +171,7 @@ type place struct {
 // Machine is one node's proposer. It is used by one goroutine.
 type Machine[V any] struct {
 	cfg       Config
+	inc       uint32 // of this life: see Header.Inc
 	phase     phase
 	round     uint64       // highest round seen anywhere
 	mbal      ident.Ballot // own block: entered
@@ -247,7 +247,7 @@ func (m *Machine[V]) Take() ([]Op[V], []Outcome[V]) {
 func (m *Machine[V]) enter(now ident.Instant) {
 	m.round++
 	m.leader = false
-	m.mbal = ident.Ballot{Round: m.round, Node: m.cfg.Self, Inc: m.cfg.Inc, Life: m.cfg.Life}
+	m.mbal = ident.Ballot{Round: m.round, Node: m.cfg.Self, Inc: m.inc, Life: m.cfg.Life}
 	m.adopting.best = value[V]{bal: m.own.bal, ver: m.own.ver}
 	m.adopting.sources = nil
 	m.begin(now, phase1)

@@ -40,7 +40,6 @@ type platter struct {
 // node is one proposer with its volatile state.
 type node struct {
 	id   ident.NodeID
-	inc  uint32
 	life uint64
 	m    *register.Machine[val]
 	fly  []flight
@@ -72,7 +71,7 @@ func newWorld(t *testing.T, seed uint64, nodes, disks int) *world {
 		w.disks = append(w.disks, &platter{ring: map[ident.NodeID]*[register.Generations]cell{}})
 	}
 	for i := range nodes {
-		w.nodes = append(w.nodes, &node{id: ident.NodeID(i + 1), inc: 1, wrote: make([]bool, disks)})
+		w.nodes = append(w.nodes, &node{id: ident.NodeID(i + 1), wrote: make([]bool, disks)})
 		w.start(w.nodes[i])
 	}
 	return w
@@ -80,7 +79,7 @@ func newWorld(t *testing.T, seed uint64, nodes, disks int) *world {
 
 func (w *world) start(n *node) {
 	n.life++
-	n.m = register.New[val](register.Config{Self: n.id, Inc: n.inc, Life: n.life, Disks: len(w.disks)})
+	n.m = register.New[val](register.Config{Self: n.id, Life: n.life, Disks: len(w.disks)})
 	n.m.Tick(w.now)
 	w.collect(n)
 }
@@ -89,7 +88,7 @@ func (w *world) start(n *node) {
 // slot lock of the former life is free only when the kernel is done with its
 // requests. A write that was reported as failed may still land, unless the life
 // before it left some too: see recoverRing.
-func (w *world) crash(n *node, newInc bool) {
+func (w *world) crash(n *node) {
 	for _, f := range n.fly {
 		if f.op.Kind == register.Write && !f.landed && w.rng.IntN(2) == 0 {
 			w.disks[f.op.Disk].land(cell{f.op.Header, f.op.Value})
@@ -100,9 +99,6 @@ func (w *world) crash(n *node, newInc bool) {
 		p.drop(func(o orphan) bool { return o.h.Node == n.id && (o.life < n.life || !n.wrote[d]) })
 	}
 	n.wrote = make([]bool, len(w.disks))
-	if newInc {
-		n.inc++
-	}
 	w.start(n)
 }
 
@@ -229,7 +225,7 @@ func (w *world) step(crashes bool) {
 			p.late = slices.Delete(p.late, i, i+1)
 		}
 	case r < 72 && crashes:
-		w.crash(n, w.rng.IntN(2) == 0)
+		w.crash(n)
 	case r < 80 && n.m.Ready():
 		w.propose(n)
 	case r < 84:

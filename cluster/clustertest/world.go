@@ -1,0 +1,284 @@
+// Package clustertest runs whole clusters of the pure core in virtual time: the
+// real core, lease and register over simulated disks, links, guards, watchdogs
+// and services, with faults that a test switches on and off. Every step is
+// checked: no service runs on two nodes, and no time proof is asserted before
+// the proven incarnation must have ended.
+package clustertest
+
+import (
+	"container/heap"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/register"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
+)
+
+// T is what the world needs of a test.
+type T interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Logf(format string, args ...any)
+}
+
+// Options describe the cluster at the start.
+type Options struct {
+	Seed     uint64
+	Nodes    int
+	Disks    int
+	Within   time.Duration // failover_within; zero: 10 s
+	Services []cluster.Service
+	WaitLess time.Duration // shortens every time proof, to see it fail
+	Timing   func(*timing.Input)
+}
+
+// World is one simulated cluster. It is used by one goroutine.
+type World struct {
+	T     T
+	Now   time.Duration // true time
+	Nodes []*Node       // index 0 is node 1
+	Disks []*Disk
+	Notes []Told
+	opt   Options
+	rng   *rand.Rand
+	queue queue
+	seq   uint64
+	cut   map[[2]ident.NodeID]bool // links cut, one way
+	conf  *cluster.Config
+}
+
+// Told is a note with the node that told it.
+type Told struct {
+	At   time.Duration
+	Node ident.NodeID
+	cluster.Note
+}
+
+// Disk is one shared quorum disk.
+type Disk struct {
+	UUID    ident.UUID
+	beats   map[ident.NodeID][]byte
+	decoded map[ident.NodeID]*cluster.Beat
+	ring    map[ident.NodeID]*[register.Generations]block
+	blobs   map[ident.NodeID]cluster.Blob
+}
+
+type block struct {
+	h register.Header
+	v *cluster.State
+}
+
+type event struct {
+	at  time.Duration
+	seq uint64
+	run func()
+}
+
+type queue []event
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
+}
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)   { *q = append(*q, x.(event)) }
+func (q *queue) Pop() any {
+	old := *q
+	e := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return e
+}
+
+// New returns a formatted cluster whose nodes are all switched off.
+func New(t T, opt Options) *World {
+	if opt.Within == 0 {
+		opt.Within = 10 * time.Second
+	}
+	w := &World{T: t, opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 42)), cut: map[[2]ident.NodeID]bool{}}
+	slices.SortFunc(opt.Services, func(a, b cluster.Service) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	w.conf = &cluster.Config{Name: "test", FailoverWithin: opt.Within, Services: opt.Services}
+	first := &cluster.State{Ver: 1, ConfigRev: 1, Conf: w.conf, View: 1, DiskGen: 1}
+	for i := range opt.Nodes {
+		id := ident.NodeID(i + 1)
+		first.Nodes = append(first.Nodes, cluster.NodeState{ID: id, Name: nodeName(id)})
+		w.Nodes = append(w.Nodes, newNode(w, id))
+	}
+	for d := range opt.Disks {
+		k := &Disk{UUID: ident.UUID{byte(d + 1)}, beats: map[ident.NodeID][]byte{}, decoded: map[ident.NodeID]*cluster.Beat{},
+			ring: map[ident.NodeID]*[register.Generations]block{}, blobs: map[ident.NodeID]cluster.Blob{}}
+		first.Disks = append(first.Disks, k.UUID)
+		w.Disks = append(w.Disks, k)
+	}
+	for _, k := range w.Disks {
+		b := ident.Ballot{Round: 1, Node: 1, Inc: 1}
+		k.land(block{register.Header{Node: 1, Slot: 1, Inc: 1, Gen: 1, Mbal: b, Bal: b, Ver: 1}, first})
+	}
+	return w
+}
+
+func nodeName(id ident.NodeID) string {
+	names := []string{"", "alpha", "beta", "gamma", "delta", "epsilon"}
+	if int(id) < len(names) {
+		return names[id]
+	}
+	return fmt.Sprintf("node%d", id)
+}
+
+func (k *Disk) land(b block) {
+	r := k.ring[b.h.Node]
+	if r == nil {
+		r = new([register.Generations]block)
+		k.ring[b.h.Node] = r
+	}
+	r[b.h.Slot] = b
+}
+
+// After runs f once the true time has advanced by d.
+func (w *World) After(d time.Duration, f func()) {
+	w.seq++
+	heap.Push(&w.queue, event{w.Now + d, w.seq, f})
+}
+
+// Run advances the world by d.
+func (w *World) Run(d time.Duration) {
+	end := w.Now + d
+	for len(w.queue) > 0 && w.queue[0].at <= end {
+		e := heap.Pop(&w.queue).(event)
+		w.Now = e.at
+		e.run()
+		w.check()
+	}
+	w.Now = end
+}
+
+// Until runs until cond holds, at most for limit; it fails the test otherwise.
+func (w *World) Until(what string, limit time.Duration, cond func() bool) time.Duration {
+	w.T.Helper()
+	start := w.Now
+	for !cond() {
+		if w.Now-start > limit {
+			w.Tell()
+			w.T.Fatalf("seed %d: after %s there is still not: %s", w.opt.Seed, limit, what)
+		}
+		w.Run(10 * time.Millisecond)
+	}
+	return w.Now - start
+}
+
+// Node returns a node by name.
+func (w *World) Node(name string) *Node {
+	for _, n := range w.Nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	w.T.Fatalf("there is no node %s", name)
+	return nil
+}
+
+// Boot switches all nodes on.
+func (w *World) Boot() {
+	for _, n := range w.Nodes {
+		n.PowerOn()
+	}
+}
+
+// Cut cuts (or mends) the link between two nodes, both ways.
+func (w *World) Cut(a, b *Node, cut bool) {
+	w.cut[[2]ident.NodeID{a.ID, b.ID}] = cut
+	w.cut[[2]ident.NodeID{b.ID, a.ID}] = cut
+}
+
+// CutOneWay cuts what from sends to to.
+func (w *World) CutOneWay(from, to *Node, cut bool) {
+	w.cut[[2]ident.NodeID{from.ID, to.ID}] = cut
+}
+
+// CutNetwork cuts (or mends) every link.
+func (w *World) CutNetwork(cut bool) {
+	for _, a := range w.Nodes {
+		for _, b := range w.Nodes {
+			w.cut[[2]ident.NodeID{a.ID, b.ID}] = cut
+		}
+	}
+}
+
+// check is the oracle: a service never runs on two nodes.
+func (w *World) check() {
+	owner := map[string]*Node{}
+	for _, n := range w.Nodes {
+		for name := range n.running {
+			if o := owner[name]; o != nil {
+				w.Tell()
+				w.T.Fatalf("seed %d at %s: %s runs on %s and on %s", w.opt.Seed, w.Now, name, o.Name, n.Name)
+			}
+			owner[name] = n
+		}
+	}
+}
+
+// proven is the stronger oracle: at the instant of a time proof no node may
+// still be able to run what it owned, whatever it happens to do.
+func (w *World) proven(note cluster.Note) {
+	if note.Proof != cluster.ProofTime || note.Kind != cluster.NoteProof {
+		return
+	}
+	n := w.Nodes[note.Node-1]
+	if n.inc == note.Inc && n.mayBeUntil > w.Now && !n.isDead() {
+		w.Tell()
+		w.T.Fatalf("seed %d at %s: %s %s was called dead by time, but its watchdogs may let it go on until %s",
+			w.opt.Seed, w.Now, n.Name, n.inc, n.mayBeUntil)
+	}
+}
+
+// Owner is the node that runs a service, or nil.
+func (w *World) Owner(service string) *Node {
+	for _, n := range w.Nodes {
+		if n.running[service] {
+			return n
+		}
+	}
+	return nil
+}
+
+// Told says whether a note of this kind about this node or service was told
+// since from, by anybody.
+func (w *World) Told(kind cluster.NoteKind, about string, from time.Duration) *Told {
+	for i := range w.Notes {
+		n := &w.Notes[i]
+		if n.At >= from && n.Kind == kind && (about == "" || n.Service == about || nodeName(n.Note.Node) == about) {
+			return n
+		}
+	}
+	return nil
+}
+
+// Tell prints the story so far into the test's log.
+func (w *World) Tell() {
+	for _, n := range w.Notes {
+		w.T.Logf("%9.3fs %-6s %-10s %-6s %s %s/%d %s %s", n.At.Seconds(), nodeName(n.Node), n.Kind, nodeName(n.Note.Node),
+			n.Inc, n.Service, n.Term, n.Proof, n.Text)
+	}
+	for _, n := range w.Nodes {
+		v := "off"
+		if n.core != nil {
+			s := n.core.View(n.clock())
+			v = fmt.Sprintf("%s %s (%s) coordinator %d lease %v", s.Stage, s.Inc, s.Waiting, s.Coordinator, s.Lease.Held)
+		}
+		w.T.Logf("%-6s %s runs %v", n.Name, v, n.running)
+	}
+}
+
+// Jitter returns a random duration between a and b.
+func (w *World) Jitter(a, b time.Duration) time.Duration {
+	return a + time.Duration(w.rng.Int64N(int64(b-a)+1))
+}

@@ -1,0 +1,345 @@
+// Package cluster decides. It is the pure core of Holdfast: events in, actions
+// out, no I/O, no clock, no goroutine, so that every decision can be replayed
+// and every rule can be tested as a story. The walk is: evidence (observe.go) ->
+// view -> decision (revise.go) -> fence -> proof (fence.go) -> takeover
+// (services.go). Safety never depends on which node decides, nor on a message:
+// what counts is committed in the register, and a service starts only under a
+// grant whose former owner is proven to have stopped or to be dead.
+package cluster
+
+import (
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/liveness"
+	"github.com/holdfast-ha/holdfast/cluster/quorum"
+	"github.com/holdfast-ha/holdfast/cluster/register"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
+)
+
+// Settings is what does not change during a daemon's life.
+type Settings struct {
+	Self    ident.NodeID
+	Name    string
+	Cluster ident.UUID
+	Host    ident.UUID
+	Boot    ident.BootID
+	Life    uint64 // now() at the start of this daemon, in ns
+	Disks   []ident.UUID
+	Digest  Digest       // of Disks, as messages carry it
+	Timing  timing.Input // FailoverWithin is taken from the configuration
+	// WaitLess shortens every wait of a time proof. It exists for the tests
+	// that must see the proof fail; a daemon never sets it.
+	WaitLess time.Duration
+}
+
+// stage is how far this node has come.
+type stage uint8
+
+const (
+	starting stage = iota // before Started
+	reading               // the quorum disk is read, nothing is written
+	claiming              // the guard was asked to bind a new incarnation
+	joining               // beats as "joining", until the membership has it
+	member
+	leaving // its services are being moved away
+	ending  // fenced, or the lease is lost: everything is stopped at once
+	retired // holds nothing; comes back with a new incarnation
+	out     // has left; the daemon ends
+)
+
+// String is what status shows.
+func (s stage) String() string {
+	return [...]string{"starting", "reading the quorum disk", "binding the guard", "joining", "member",
+		"leaving", "stopping everything at once", "retired", "out"}[s]
+}
+
+// Core is one node's decisions. It is used by one goroutine.
+type Core struct {
+	set   Settings
+	now   ident.Instant
+	out   []Action
+	t     timing.Table
+	timed bool // t is valid
+	reg   registerSide
+	guard guardSide
+	self  selfSide
+	disks []diskSide
+	peers map[ident.NodeID]*peer
+	local map[string]*local
+	asked []*question
+	next  clockSide
+	blob  blobSide
+	mem   memorySide
+}
+
+// memorySide is what is counted from when this node saw it first; a change of
+// coordinator begins it anew.
+type memorySide struct {
+	fails   map[failKey]ident.Instant
+	healthy map[ident.NodeID]healthy
+}
+
+// registerSide is the register and what this node does with it.
+type registerSide struct {
+	m        *register.Machine[*State]
+	state    *State // the highest committed version this node knows
+	ver      uint64
+	learned  bool // phase 1 was completed in this life: state is not older than that
+	notUntil ident.Instant
+	aborts   uint
+	halted   bool
+	draft    *draft // of the proposal under way, as made from its base
+}
+
+// guardSide is what the guard was told and what it has echoed.
+type guardSide struct {
+	seq     uint64
+	bound   ident.Incarnation
+	claim   ident.Incarnation // asked for, not echoed
+	since   ident.Instant     // the lease is no older than this: the claim, or what the guard said at Started
+	payload Payload           // as ordered last
+	sent    uint64            // order that carried it
+	echoed  uint64            // latest payload order that was echoed
+	kicked  ident.Instant
+	retire  bool // asked to retire
+	killed  bool
+	frozen  bool
+}
+
+// selfSide is this node's own standing.
+type selfSide struct {
+	stage   stage
+	inc     ident.Incarnation
+	since   ident.Instant // of the stage
+	waiting string
+	refuse  string        // why this node does not go on
+	seeing  ident.Instant // since when this node has seen the disks and its links without a gap
+	ops     uint64        // number of the latest Run
+	adopted map[string]Adopted
+	// inherited are the terms of this incarnation that a former life knew
+	inherited map[string]uint64
+	ack       ident.Incarnation // this incarnation was verified stopped after it was killed
+	lost      bool              // the lease was lost in this incarnation
+	words     []ident.NodeID
+	leave     bool
+}
+
+type diskSide struct {
+	issued    ident.Instant // issue of the latest own beat that completed
+	completed ident.Instant // completion of the latest good read
+	previous  ident.Instant // and of the one before
+	latency   time.Duration
+	reads     uint64
+	err       string
+}
+
+// clockSide holds the deadlines of what is done periodically.
+type clockSide struct {
+	permit ident.Instant
+	send   ident.Instant
+	tick   ident.Instant
+}
+
+// New returns a core that waits for Started.
+func New(set Settings) *Core {
+	c := &Core{set: set, peers: map[ident.NodeID]*peer{}, local: map[string]*local{}}
+	c.disks = make([]diskSide, len(set.Disks))
+	for d := range c.disks {
+		c.disks[d] = diskSide{issued: ident.LongAgo, completed: ident.LongAgo, previous: ident.LongAgo}
+	}
+	c.mem = memorySide{fails: map[failKey]ident.Instant{}, healthy: map[ident.NodeID]healthy{}}
+	return c
+}
+
+// Step takes one event and returns what is to be done, in order. The slice is
+// the caller's. now never falls.
+func (c *Core) Step(now ident.Instant, ev Event) []Action {
+	c.now = now
+	c.out = nil
+	c.take(ev)
+	c.advance()
+	return c.out
+}
+
+// NextDeadline is when the core wants a Tick at the latest.
+func (c *Core) NextDeadline() ident.Instant { return c.next.tick }
+
+func (c *Core) take(ev Event) {
+	switch e := ev.(type) {
+	case Tick:
+	case Started:
+		c.started(e)
+	case Table:
+		c.table(e)
+	case Echoed:
+		c.echo(e)
+	case Noticed:
+		c.noticed(e)
+	case RegisterWrote:
+		c.reg.m.Wrote(c.now, e.Disk, e.Seq, e.OK)
+	case RegisterHeaders:
+		c.reg.m.Headers(c.now, e.Disk, e.Seq, e.All, e.OK)
+	case RegisterBody:
+		c.reg.m.Body(c.now, e.Disk, e.Seq, e.Value, e.OK)
+	case BlobWrote:
+		c.blobWrote(e)
+	case BlobRead:
+		c.blobRead(e)
+	case Received:
+		c.received(e)
+	case RunDone:
+		c.runDone(e)
+	case Asked:
+		c.ask(e)
+	}
+}
+
+// advance does everything that the new situation allows.
+func (c *Core) advance() {
+	if c.self.stage == starting {
+		c.next.tick = ident.Never
+		return
+	}
+	c.reg.m.Tick(c.now)
+	c.register()
+	c.progress()
+	c.judge()
+	c.manage()
+	c.decide()
+	c.register()
+	c.publish()
+	c.periodic()
+}
+
+// register passes the register's work on and learns what it has found out.
+func (c *Core) register() {
+	for {
+		ops, outs := c.reg.m.Take()
+		if len(ops) == 0 && len(outs) == 0 {
+			return
+		}
+		for _, op := range ops {
+			c.emit(RegisterOp{Op: op})
+		}
+		for _, o := range outs {
+			c.outcome(o)
+		}
+		c.reg.m.Tick(c.now)
+	}
+}
+
+func (c *Core) outcome(o register.Outcome[*State]) {
+	switch o.Kind {
+	case register.Committed, register.Learned:
+		c.learn(o.Value, o.Ver)
+	case register.Aborted:
+		c.reg.aborts++
+		c.reg.notUntil = c.now.Add(c.backoff())
+		return
+	case register.Halted:
+		c.reg.halted = true
+		c.note(Note{Kind: NoteAlarm, Text: "the quorum disks show an older version than was committed: they were rolled back (a snapshot restored, a replica activated); this node decides nothing more"})
+		return
+	}
+	if o.Proposal {
+		c.reg.aborts = 0
+		c.answered(o)
+	}
+	if o.Proposal && !c.reg.learned {
+		c.reg.learned = true
+	}
+}
+
+// backoff spreads proposers that met: by node, growing with every meeting.
+func (c *Core) backoff() time.Duration {
+	shift := min(c.reg.aborts, 4)
+	return time.Duration(c.set.Self)*20*time.Millisecond + 10*time.Millisecond<<shift
+}
+
+// learn takes a committed version.
+func (c *Core) learn(s *State, ver uint64) {
+	if s == nil || ver <= c.reg.ver {
+		return
+	}
+	c.reg.state, c.reg.ver = s, ver
+	c.retime()
+}
+
+// retime derives the timeouts from the configuration, when it is first known
+// and while nothing is bound. A running incarnation keeps what its beat says.
+func (c *Core) retime() {
+	if c.timed && !c.guard.bound.IsZero() {
+		return
+	}
+	conf := c.reg.state.Conf
+	if conf == nil {
+		c.refuse("the configuration on the quorum disk cannot be read by this version of holdfastd: upgrade this node")
+		return
+	}
+	in := c.set.Timing
+	in.FailoverWithin = conf.FailoverWithin
+	t, err := timing.Derive(in)
+	if err != nil {
+		c.refuse("failover_within does not fit this node: " + err.Error())
+		return
+	}
+	c.t, c.timed = t, true
+}
+
+func (c *Core) refuse(why string) {
+	if c.self.refuse != why {
+		c.self.refuse = why
+		c.note(Note{Kind: NoteAlarm, Text: why})
+	}
+}
+
+func (c *Core) emit(a Action) { c.out = append(c.out, a) }
+
+// note adds a line to the story; At is now unless given.
+func (c *Core) note(n Note) {
+	if n.At == 0 {
+		n.At = c.now
+	}
+	if n.Node == 0 {
+		n.Node = c.set.Self
+	}
+	if n.Ver == 0 {
+		n.Ver = c.reg.ver
+	}
+	c.emit(n)
+}
+
+// leaseStart is the issue of the latest beat that a majority of the disks held;
+// until there is one, the claim.
+func (c *Core) leaseStart() ident.Instant {
+	var at [quorum.MaxDisks]ident.Instant
+	for d := range c.disks {
+		at[d] = c.disks[d].issued
+	}
+	n := len(c.disks)
+	return max(c.guard.since, quorum.KthLargest(at[:n], quorum.All(n), quorum.Majority(n)))
+}
+
+// ownAge is how old this node's own view of the disks is: the majority-th read.
+func (c *Core) ownAge() time.Duration {
+	var at [quorum.MaxDisks]ident.Instant
+	for d := range c.disks {
+		at[d] = c.disks[d].completed
+	}
+	n := len(c.disks)
+	return c.now.Sub(quorum.KthLargest(at[:n], quorum.All(n), quorum.Majority(n)))
+}
+
+// name is a node's name for people.
+func (c *Core) name(id ident.NodeID) string { return c.reg.state.NameOf(id) }
+
+// peerOf returns the evidence on a node, making room for it.
+func (c *Core) peerOf(id ident.NodeID) *peer {
+	p := c.peers[id]
+	if p == nil {
+		p = &peer{id: id, disk: liveness.NewPeer(len(c.disks)), heard: ident.LongAgo, off: ident.LongAgo}
+		c.peers[id] = p
+	}
+	return p
+}

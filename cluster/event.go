@@ -1,0 +1,277 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/register"
+)
+
+// Event is something that happened: the only way into the core. The set is sealed.
+type Event interface{ event() }
+
+// Tick says that NextDeadline has passed, and nothing else.
+type Tick struct{}
+
+// Started is the first event of a daemon's life: what the guard holds, and what
+// of a former life was found running.
+type Started struct {
+	Bound  ident.Incarnation // the guard's incarnation; zero if FREE
+	Killed bool              // the guard obeys a kill record
+	Frozen bool              // stopping was said by a former life
+	// LeaseStart is what the bound incarnation's lease counts from.
+	LeaseStart ident.Instant
+	Adopted    []Adopted // after every orphaned operation was emptied
+}
+
+// Adopted is a service that a former daemon life left behind.
+type Adopted struct {
+	Service string
+	Term    uint64
+	Running bool   // wholly: every member answers; else it must be stopped
+	Stuck   string // an operation of it cannot be killed: a stop has failed
+}
+
+// Table is one read of one disk's beat table by the guard.
+type Table struct {
+	Disk       int
+	Wrote      bool // a beat of Inc was written, and completed, before the read
+	Inc        ident.Incarnation
+	Issued     ident.Instant
+	ReadIssued ident.Instant
+	Completed  ident.Instant
+	Err        string // why there is no table
+	Beats      []SeenBeat
+}
+
+// Echoed says that the guard took, or refused, an order.
+type Echoed struct {
+	Order OrderKind
+	Seq   uint64
+	Err   string // empty: obeyed
+}
+
+// Noticed is what the guard says of its own accord.
+type Noticed struct {
+	Killed bool // a kill record names this incarnation
+	Leave  bool // the node is asked to leave
+	Text   string
+}
+
+// RegisterWrote completes a register write.
+type RegisterWrote struct {
+	Disk int
+	Seq  uint64
+	OK   bool
+}
+
+// RegisterHeaders completes a read of all register headers.
+type RegisterHeaders struct {
+	Disk int
+	Seq  uint64
+	All  []register.Header
+	OK   bool
+}
+
+// RegisterBody completes a read of one state; Value.Conf is parsed.
+type RegisterBody struct {
+	Disk  int
+	Seq   uint64
+	Value *State
+	OK    bool
+}
+
+// BlobWrote completes the write of the own status blob.
+type BlobWrote struct {
+	Disk int
+	Gen  uint32
+	OK   bool
+}
+
+// BlobRead completes the read of a peer's status blob; Blob is nil if it failed.
+type BlobRead struct {
+	Disk int
+	Node ident.NodeID
+	Blob *Blob
+}
+
+// Received is a network beat that arrived, authenticated and not seen before.
+type Received struct {
+	Link int
+	Msg  *Message
+}
+
+// RunDone is the result of a Run.
+type RunDone struct {
+	Op      uint64
+	Outcome Outcome
+	Text    string // what failed and why, for people
+}
+
+// Outcome is how an operation ended. Unknown is a value of its own.
+type Outcome uint8
+
+// A start that is Unknown may have started something; a stop that is anything
+// but OK has not released anything.
+const (
+	OK Outcome = iota
+	Failed
+	Unknown
+)
+
+// String is the word used in timelines.
+func (o Outcome) String() string { return [...]string{"ok", "failed", "unknown", "?"}[o&3] }
+
+// Asked is an administrator's request; it is answered by a Reply with its ID.
+type Asked struct {
+	ID      uint64
+	Request Request
+}
+
+func (Tick) event()            {}
+func (Started) event()         {}
+func (Table) event()           {}
+func (Echoed) event()          {}
+func (Noticed) event()         {}
+func (RegisterWrote) event()   {}
+func (RegisterHeaders) event() {}
+func (RegisterBody) event()    {}
+func (BlobWrote) event()       {}
+func (BlobRead) event()        {}
+func (Received) event()        {}
+func (RunDone) event()         {}
+func (Asked) event()           {}
+
+// Action is something to be done by the shell. The set is sealed. Every action
+// that can fail has a result event.
+type Action interface{ action() }
+
+// OrderKind is what the guard is told.
+type OrderKind uint8
+
+// The orders. Every one of them is echoed.
+const (
+	OrderPayload  OrderKind = iota + 1 // what the beat shall carry
+	OrderPermit                        // go on until Until
+	OrderClaim                         // become bound to Inc
+	OrderStopping                      // the lease of Inc is frozen for good
+	OrderRetire                        // Inc holds nothing and never will again
+	OrderKick                          // run a disk cycle now
+)
+
+// Order is one order for the guard. The shell sends orders in sequence.
+type Order struct {
+	Kind    OrderKind
+	Seq     uint64 // number of this order in this life
+	Inc     ident.Incarnation
+	Until   ident.Instant
+	Payload Payload       // for OrderPayload and OrderClaim
+	Lease   Lease         // for OrderClaim
+	H       time.Duration // for OrderClaim: between two beats
+	Pet     time.Duration // for OrderClaim: between two feeds
+	DiskGen uint32        // for OrderClaim
+}
+
+// RegisterOp is work of the register for one disk.
+type RegisterOp struct{ Op register.Op[*State] }
+
+// WriteBlob writes the own status blob to a disk.
+type WriteBlob struct {
+	Disk int
+	Blob Blob
+}
+
+// ReadBlob reads a peer's status blob.
+type ReadBlob struct {
+	Disk int
+	Node ident.NodeID
+	Gen  uint32
+}
+
+// Send sends a network beat on every link.
+type Send struct {
+	To  ident.NodeID
+	Msg *Message
+}
+
+// RunKind is what a Run does to a service.
+type RunKind uint8
+
+// Kill is the emergency stop: processes first, no grace.
+const (
+	RunStart RunKind = iota + 1
+	RunStop
+	RunKill
+	RunCheck
+)
+
+// String is the word used in timelines.
+func (k RunKind) String() string {
+	return [...]string{"?", "start", "stop", "emergency stop", "check", "?", "?", "?"}[k&7]
+}
+
+// Run starts, stops or checks a whole service. It ends in RunDone.
+type Run struct {
+	Op      uint64
+	Kind    RunKind
+	Service *Service
+	Term    uint64
+}
+
+// Reply answers a request of an administrator.
+type Reply struct {
+	ID   uint64
+	Err  string // empty: done
+	Text string
+	Ver  uint64 // the version that carries it
+}
+
+// Note is one line of the story that explain, events and the timeline tell.
+type Note struct {
+	Kind    NoteKind
+	At      ident.Instant // when it happened, which may be before it was noted
+	Node    ident.NodeID
+	Inc     ident.Incarnation
+	Service string
+	Term    uint64
+	Proof   ProofKind
+	Ver     uint64
+	Text    string
+}
+
+// NoteKind classifies notes for readers that are programs.
+type NoteKind string
+
+// The kinds of note.
+const (
+	NoteLastBeat  NoteKind = "last-beat"
+	NoteSuspected NoteKind = "suspected"
+	NoteFencing   NoteKind = "fencing"
+	NoteProof     NoteKind = "proof"
+	NoteGrant     NoteKind = "grant"
+	NoteStarting  NoteKind = "starting"
+	NoteStarted   NoteKind = "started"
+	NoteStopping  NoteKind = "stopping"
+	NoteStopped   NoteKind = "stopped"
+	NoteReleased  NoteKind = "released"
+	NoteFailed    NoteKind = "failed"
+	NoteJoined    NoteKind = "joined"
+	NoteLeft      NoteKind = "left"
+	NoteLease     NoteKind = "lease"
+	NoteWaiting   NoteKind = "waiting"
+	NoteAdmin     NoteKind = "admin"
+	NoteAlarm     NoteKind = "alarm"
+)
+
+// Exit says that this node has left and the daemon may end.
+type Exit struct{ Text string }
+
+func (Order) action()      {}
+func (RegisterOp) action() {}
+func (WriteBlob) action()  {}
+func (ReadBlob) action()   {}
+func (Send) action()       {}
+func (Run) action()        {}
+func (Reply) action()      {}
+func (Note) action()       {}
+func (Exit) action()       {}

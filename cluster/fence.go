@@ -1,0 +1,182 @@
+package cluster
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+// judge works on the proofs by time: it begins a round for every peer that has
+// been silent for long enough, and asks the guard for a fresh read.
+func (c *Core) judge() {
+	if !c.timed || !c.reg.learned {
+		return
+	}
+	for _, id := range c.peerIDs() {
+		p := c.peers[id]
+		n := c.reg.state.Node(id)
+		if n == nil || n.Inc.IsZero() || n.Dead >= n.Inc.N {
+			continue
+		}
+		c.suspicion(p, n)
+		waited := p.disk.Waiting()
+		p.disk.Judge(c.now, c.wait(p))
+		if p.disk.Waiting() && !waited {
+			c.kick()
+		}
+	}
+}
+
+// suspicion tells the story of a peer that falls silent, once.
+func (c *Core) suspicion(p *peer, n *NodeState) {
+	why := c.suspect(n)
+	if why == "" {
+		p.suspected = false
+		return
+	}
+	if !p.suspected {
+		p.suspected = true
+		c.note(Note{Kind: NoteLastBeat, At: p.disk.LastChange(), Node: p.id, Inc: n.Inc, Text: "last beat seen on the quorum disk"})
+		c.note(Note{Kind: NoteSuspected, Node: p.id, Inc: n.Inc, Text: why})
+	}
+}
+
+// suspect says why a member should be fenced; empty if it should not. Only what
+// this node itself has seen counts, and only while its own view is fresh.
+func (c *Core) suspect(n *NodeState) string {
+	p := c.peers[n.ID]
+	if n.ID == c.set.Self || p == nil && c.now.Sub(c.self.seeing) < c.t.Tsus {
+		return ""
+	}
+	if c.ownAge() > c.t.F/2 {
+		return "" // the disks are slow for this node too: accuse nobody
+	}
+	p = c.peerOf(n.ID)
+	age, seen := c.diskAge(p)
+	if !seen {
+		age = c.now.Sub(c.self.seeing)
+	}
+	stale := age > c.ownAge()+c.t.Margin && age >= c.t.Tsus
+	switch {
+	case !stale:
+		return ""
+	case c.netAge(p) >= c.t.Tsus:
+		return fmt.Sprintf("silent on the quorum disk for %s and on every link for %s", round(age), round(c.netAge(p)))
+	case age > c.wait(p)+c.t.Asym && p.msg.Inc == n.Inc && p.msg.State != GuardRetired:
+		return fmt.Sprintf("its beats on the quorum disk stopped %s ago, and it has not released its services although its links work", round(age))
+	}
+	return ""
+}
+
+func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
+
+// proof returns the best proof that node n's registered incarnation is dead, or
+// out, of those that hold now.
+func (c *Core) proof(n *NodeState) (Proof, bool) {
+	p := c.peers[n.ID]
+	if p == nil || n.ID == c.set.Self {
+		return Proof{}, false
+	}
+	base := Proof{Node: n.ID, Inc: n.Inc, By: c.set.Self, DiskGen: c.reg.state.DiskGen}
+	if p.word.Kind == ProofOperator && p.word.Inc == n.Inc {
+		return p.word, true
+	}
+	if pr, ok := c.proofAck(base, p, n); ok {
+		return pr, true
+	}
+	return c.proofTime(base, p, n)
+}
+
+// proofAck is E6: the node has said, itself, that everything was verified
+// stopped, over the network or by its guard's retirement on the disk; and the
+// time in which its last writes may still land has passed since that was read.
+func (c *Core) proofAck(base Proof, p *peer, n *NodeState) (Proof, bool) {
+	if p.beat != nil && p.beat.Inc == n.Inc && p.beat.State == GuardRetired && p.ackedInc != n.Inc {
+		p.ackedInc, p.acked = n.Inc, c.now
+	}
+	if p.ackedInc != n.Inc || c.now.Sub(p.acked) < c.t.Tz {
+		return Proof{}, false
+	}
+	base.Kind = ProofAck
+	base.Text = "it has verified that everything is stopped, and retired"
+	return base, true
+}
+
+// proofTime is E3: see package liveness. It is refused where the node's
+// watchdogs do not carry it, where another disk set is in use, and where the
+// node claims over the network to hold a fresh lease on these very disks.
+func (c *Core) proofTime(base Proof, p *peer, n *NodeState) (Proof, bool) {
+	if p.beat == nil || p.beat.Inc != n.Inc || p.beat.DiskGen != c.reg.state.DiskGen {
+		return Proof{}, false
+	}
+	switch p.beat.Lease.Class {
+	case WatchdogQualified, WatchdogUnqualified, WatchdogSoftAccepted:
+	default:
+		return Proof{}, false
+	}
+	if c.claimsLease(p, n) {
+		return Proof{}, false
+	}
+	w := c.wait(p)
+	inc, ok := p.disk.Judge(c.now, w)
+	if !ok || inc != n.Inc {
+		return Proof{}, false
+	}
+	age, _ := p.disk.Age(c.now)
+	base.Kind, base.Wait, base.Silent = ProofTime, w, age
+	base.Text = fmt.Sprintf("its last beat was seen %s ago; its lease (%s) and its watchdogs (%d x %s) must have ended it within %s",
+		age.Round(time.Millisecond), p.beat.Lease.F.Round(time.Millisecond), p.beat.Lease.M, p.beat.Lease.TMax.Round(time.Millisecond), w.Round(time.Millisecond))
+	return base, true
+}
+
+// claimsLease says that the peer claims, authenticated and within F, to hold a
+// fresh lease on the same disks: then one of us is looking at a clone.
+func (c *Core) claimsLease(p *peer, n *NodeState) bool {
+	m := p.msg
+	return m != nil && m.Inc == n.Inc && c.now.Sub(p.heard) < c.t.F &&
+		m.Disks == c.set.Digest && m.LeaseAge >= 0 && m.LeaseAge < c.t.F
+}
+
+// kills are the kill records of this node's beat: every incarnation that is
+// being fenced, as far as they fit.
+func (c *Core) kills() []Kill {
+	var list []Kill
+	if c.reg.state == nil {
+		return nil
+	}
+	for i := range c.reg.state.Nodes {
+		n := &c.reg.state.Nodes[i]
+		if n.Fencing.IsZero() || len(list) == MaxKills {
+			continue
+		}
+		k := Kill{Node: n.ID, Inc: n.Fencing.N, Ver: c.reg.state.Ver}
+		copy(k.Boot[:], n.Fencing.Boot[:8])
+		list = append(list, k)
+	}
+	return list
+}
+
+// kick asks the guard for a disk cycle now, at most every tenth of a second.
+func (c *Core) kick() {
+	if c.now.Sub(c.guard.kicked) >= 100*time.Millisecond {
+		c.guard.kicked = c.now
+		c.order(Order{Kind: OrderKick})
+	}
+}
+
+// proofDeadline is the next instant at which a proof by time may begin.
+func (c *Core) proofDeadline() ident.Instant {
+	next := ident.Never
+	if !c.timed || c.reg.state == nil {
+		return next
+	}
+	for _, id := range c.peerIDs() {
+		n := c.reg.state.Node(id)
+		if n == nil || n.Inc.IsZero() || n.Dead >= n.Inc.N {
+			continue
+		}
+		next = min(next, c.peers[id].disk.Deadline(c.wait(c.peers[id])))
+	}
+	return next
+}

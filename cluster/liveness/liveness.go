@@ -1,0 +1,142 @@
+// Package liveness weighs what one node has seen of one peer: when each quorum
+// disk first showed the beat that it still shows, and whether the silence since
+// then proves that the peer's incarnation is dead.
+//
+// The proof by time needs no message and no clock of the peer. Every feed of
+// the peer's watchdogs happened at most F after the issue of a beat that a
+// majority of the disks held; so once its beats have stood still on a majority
+// for W, and one more read of all of them, issued after the verdict, shows no
+// change, its watchdogs must have ended it. All disks are judged at one
+// instant: verdicts of different instants must not be combined.
+package liveness
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/quorum"
+)
+
+// sight is the peer's beat sector on one disk, as last read.
+type sight struct {
+	known   bool
+	sector  []byte
+	inc     ident.Incarnation
+	first   ident.Instant // completion of the read that first showed it
+	checked ident.Instant // issue of the latest read that confirmed it in the round
+}
+
+// Peer is one observer's evidence on one peer. It is used by one goroutine.
+type Peer struct {
+	disks []sight
+	round ident.Instant // the instant of judgement; 0: no round under way
+	in    []bool        // disks judged stale at that instant
+	// firsts is room for LastChange
+	firsts []ident.Instant
+}
+
+// NewPeer returns evidence over n disks, with nothing seen yet.
+func NewPeer(n int) *Peer {
+	return &Peer{disks: make([]sight, n), in: make([]bool, n), firsts: make([]ident.Instant, n)}
+}
+
+// Saw records one read of the peer's sector: issued and completed are the
+// reader's stamps, inc is the zero value where the sector does not decode. Any
+// changed byte is a sign of life. It returns true if the sector changed.
+func (p *Peer) Saw(disk int, issued, completed ident.Instant, sector []byte, inc ident.Incarnation) bool {
+	s := &p.disks[disk]
+	if s.known && bytes.Equal(s.sector, sector) {
+		s.checked = issued
+		return false
+	}
+	s.known = true
+	s.sector = append(s.sector[:0], sector...)
+	s.inc = inc
+	s.first = completed
+	s.checked = 0
+	p.round = 0
+	return true
+}
+
+// LastChange is when the beat that stands still was first seen, on the disk
+// that completes a majority of unchanged ones; ident.LongAgo while fewer than a
+// majority were read at all.
+func (p *Peer) LastChange() ident.Instant {
+	for i := range p.disks {
+		p.firsts[i] = ident.LongAgo
+		if p.disks[i].known {
+			p.firsts[i] = p.disks[i].first
+		}
+	}
+	return quorum.KthLargest(p.firsts, quorum.All(len(p.firsts)), quorum.Majority(len(p.firsts)))
+}
+
+// Age is for how long the peer's beats have stood still; false while unknown.
+func (p *Peer) Age(now ident.Instant) (time.Duration, bool) {
+	c := p.LastChange()
+	if c == ident.LongAgo {
+		return 0, false
+	}
+	return now.Sub(c), true
+}
+
+// Judge begins a proof round at now, or goes on with the one under way, and
+// returns true once the proof stands: a majority of the disks, all of the same
+// incarnation, stood still for wait at one instant, and a read issued after it
+// has confirmed each of them. Each change aborts the round.
+func (p *Peer) Judge(now ident.Instant, wait time.Duration) (ident.Incarnation, bool) {
+	if p.round == 0 && !p.begin(now, wait) {
+		return ident.Incarnation{}, false
+	}
+	confirmed, inc := 0, ident.Incarnation{}
+	for i := range p.disks {
+		if s := &p.disks[i]; p.in[i] && s.checked > p.round {
+			confirmed++
+			inc = s.inc
+		}
+	}
+	if confirmed < quorum.Majority(len(p.disks)) {
+		return ident.Incarnation{}, false
+	}
+	return inc, true
+}
+
+// Waiting says that a round is under way and wants a fresh read.
+func (p *Peer) Waiting() bool { return p.round != 0 }
+
+// Restart throws the round away: its evidence is to be gathered anew.
+func (p *Peer) Restart() { p.round = 0 }
+
+// begin picks the disks that are stale at now: a majority, of one incarnation.
+func (p *Peer) begin(now ident.Instant, wait time.Duration) bool {
+	var inc ident.Incarnation
+	stale := 0
+	for i := range p.disks {
+		s := &p.disks[i]
+		p.in[i] = s.known && !s.inc.IsZero() && now.Sub(s.first) >= wait
+		if !p.in[i] {
+			continue
+		}
+		if stale > 0 && s.inc != inc {
+			return false
+		}
+		inc = s.inc
+		stale++
+	}
+	if stale < quorum.Majority(len(p.disks)) {
+		return false
+	}
+	p.round = now
+	return true
+}
+
+// Deadline is when the majority-th disk becomes stale for wait; ident.Never if
+// too few were read.
+func (p *Peer) Deadline(wait time.Duration) ident.Instant {
+	c := p.LastChange()
+	if c == ident.LongAgo || p.round != 0 {
+		return ident.Never
+	}
+	return c.Add(wait)
+}

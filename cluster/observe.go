@@ -1,0 +1,302 @@
+package cluster
+
+import (
+	"sort"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/liveness"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
+)
+
+// peer is everything this node knows of another: its beats on the disks, its
+// network beats, and what it has published of its services.
+type peer struct {
+	id        ident.NodeID
+	disk      *liveness.Peer
+	beat      *Beat // the latest that decoded, of any disk
+	msg       *Message
+	heard     ident.Instant // when msg arrived
+	blob      *Blob
+	blobAsked uint32
+	blobAt    ident.Instant
+	acked     ident.Instant // when the acknowledgement of its kill was read first
+	ackedInc  ident.Incarnation
+	off       ident.Instant
+	suspected bool
+	word      Proof // the operator's word, waiting to be committed
+}
+
+// table takes one read of one disk.
+func (c *Core) table(e Table) {
+	d := &c.disks[e.Disk]
+	if e.Err != "" {
+		d.err = e.Err
+		return
+	}
+	d.err = ""
+	d.reads++
+	if e.Wrote && e.Inc == c.self.inc && e.Issued > d.issued {
+		d.issued = e.Issued
+		d.latency = e.Completed.Sub(e.Issued)
+	}
+	if c.ownAge() > 2*c.beatPeriod() {
+		c.restartSuspicion()
+	}
+	d.previous, d.completed = d.completed, e.Completed
+	for i := range e.Beats {
+		c.seen(e, &e.Beats[i])
+	}
+}
+
+// restartSuspicion begins the ages that may lead to a fencing anew: this node
+// itself was blind until now. The proof by time is not touched: it needs its own
+// reads, and a longer wait only makes it surer.
+func (c *Core) restartSuspicion() { c.self.seeing = c.now }
+
+func (c *Core) seen(e Table, s *SeenBeat) {
+	if s.Beat == nil && s.Err == "" {
+		return // never written
+	}
+	p := c.peerOf(s.Node)
+	var inc ident.Incarnation
+	if s.Beat != nil {
+		inc = s.Beat.Inc
+	}
+	changed := p.disk.Saw(e.Disk, e.ReadIssued, e.Completed, s.Sector, inc)
+	if s.Beat == nil || !changed {
+		return
+	}
+	if p.beat == nil || newerBeat(s.Beat, p.beat) {
+		p.beat = s.Beat
+	}
+	c.heardClaim(s.Beat.Payload.Committed)
+}
+
+// newerBeat orders the beats of one node: by incarnation, then by sequence.
+func newerBeat(a, b *Beat) bool {
+	if a.Inc != b.Inc {
+		return a.Inc.N >= b.Inc.N
+	}
+	return a.Seq >= b.Seq
+}
+
+// heardClaim reads a version that somebody knows to be committed.
+func (c *Core) heardClaim(cl Claim) {
+	if cl.Ver > c.reg.ver {
+		c.reg.m.Learn(c.now, cl.register())
+	}
+}
+
+// received takes a network beat. It is an accelerator: what a peer says of
+// itself is believed, what it says of others is not even carried.
+func (c *Core) received(e Received) {
+	m := e.Msg
+	if m.From == c.set.Self {
+		return
+	}
+	p := c.peerOf(m.From)
+	if p.msg != nil && m.Inc.N < p.msg.Inc.N {
+		return
+	}
+	if c.allSilent() {
+		c.restartSuspicion()
+	}
+	p.msg, p.heard = m, c.now
+	if m.Ack && p.ackedInc != m.Inc {
+		p.ackedInc, p.acked = m.Inc, c.now
+	}
+	c.heardClaim(m.Committed)
+}
+
+// allSilent says that no peer was heard for two network beats: our own links
+// may have been the reason.
+func (c *Core) allSilent() bool {
+	for _, p := range c.peers {
+		if p.id != c.set.Self && c.now.Sub(p.heard) < 4*c.netPeriod() {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Core) beatPeriod() time.Duration {
+	if c.timed {
+		return c.t.H
+	}
+	return time.Second
+}
+
+func (c *Core) netPeriod() time.Duration {
+	if c.timed {
+		return c.t.Net
+	}
+	return 500 * time.Millisecond
+}
+
+// diskAge is how long a peer's beats have stood still, counted for suspicion:
+// never longer than this node itself has been able to see.
+func (c *Core) diskAge(p *peer) (time.Duration, bool) {
+	age, ok := p.disk.Age(c.now)
+	return min(age, c.now.Sub(c.self.seeing)), ok
+}
+
+// netAge is the same for the network.
+func (c *Core) netAge(p *peer) time.Duration {
+	return min(c.now.Sub(p.heard), c.now.Sub(c.self.seeing))
+}
+
+// onDisk says that a peer's beats are fresh, as far as this node can see: its
+// age is compared with this node's own cycle, so that a slow SAN accuses nobody.
+func (c *Core) onDisk(p *peer) bool {
+	age, ok := c.diskAge(p)
+	return ok && age <= max(c.ownAge()+c.t.Margin, c.t.Tsus)
+}
+
+// onNet says that a peer was heard lately.
+func (c *Core) onNet(p *peer) bool { return p.msg != nil && c.netAge(p) < c.t.Tsus }
+
+// present says that a node shows signs of life of this very incarnation.
+func (c *Core) present(id ident.NodeID, inc ident.Incarnation) bool {
+	if id == c.set.Self {
+		return inc == c.self.inc
+	}
+	p := c.peers[id]
+	if p == nil {
+		return false
+	}
+	disk := p.beat != nil && p.beat.Inc == inc && p.beat.State != GuardRetired && c.onDisk(p)
+	net := p.msg != nil && p.msg.Inc == inc && p.msg.State != GuardRetired && c.onNet(p)
+	return disk || net
+}
+
+// ackedView is the view that a node says it knows.
+func (c *Core) ackedView(n *NodeState) uint64 {
+	if n.ID == c.set.Self {
+		return c.reg.state.View
+	}
+	p := c.peers[n.ID]
+	if p == nil {
+		return 0
+	}
+	var v uint64
+	if p.beat != nil && p.beat.Inc == n.Inc {
+		v = p.beat.Payload.ViewAcked
+	}
+	if p.msg != nil && p.msg.Inc == n.Inc {
+		v = max(v, p.msg.ViewAcked)
+	}
+	return v
+}
+
+// claimed is the incarnation that a node's beat publishes, with its phase; it is
+// read from the disk, never from the network.
+func (c *Core) claimed(id ident.NodeID) (ident.Incarnation, Phase, bool) {
+	if id == c.set.Self {
+		return c.self.inc, c.ownPhase(), !c.self.inc.IsZero() && c.guard.bound == c.self.inc
+	}
+	p := c.peers[id]
+	if p == nil || p.beat == nil || p.beat.State == GuardRetired || !c.onDisk(p) {
+		return ident.Incarnation{}, Out, false
+	}
+	return p.beat.Inc, p.beat.Payload.Phase, true
+}
+
+// releasedBy says that the owner has published that the term is released, and
+// why if it gave it up. The blob speaks, or the network beat.
+func (c *Core) releasedBy(g *Grant) (why string, ok bool) {
+	if g.Owner == c.set.Self {
+		l := c.local[g.Service]
+		return c.ownReleased(l, g.Term)
+	}
+	p := c.peers[g.Owner]
+	if p == nil {
+		return "", false
+	}
+	if p.msg != nil && p.msg.Inc == g.Inc && hasReleased(p.msg.Released, g) {
+		return stateText(p.msg.Services, g), true
+	}
+	if p.blob != nil && p.blob.Inc == g.Inc && hasReleased(p.blob.Released, g) {
+		return stateText(p.blob.Services, g), true
+	}
+	return "", false
+}
+
+func hasReleased(list []Released, g *Grant) bool {
+	for _, r := range list {
+		if r.Service == g.Service && r.Term == g.Term {
+			return true
+		}
+	}
+	return false
+}
+
+func stateText(list []RunState, g *Grant) string {
+	for i := range list {
+		if list[i].Service == g.Service && list[i].Term == g.Term {
+			return list[i].Text
+		}
+	}
+	return ""
+}
+
+// runState is what the owner of a service says of it.
+func (c *Core) runState(g *Grant) (RunState, bool) {
+	if g.Owner == c.set.Self {
+		if l := c.local[g.Service]; l != nil && l.term == g.Term {
+			return l.runState(), true
+		}
+		return RunState{}, false
+	}
+	p := c.peers[g.Owner]
+	if p == nil {
+		return RunState{}, false
+	}
+	if p.msg != nil && p.msg.Inc == g.Inc && c.onNet(p) {
+		return findState(p.msg.Services, g)
+	}
+	if p.blob != nil && p.blob.Inc == g.Inc {
+		return findState(p.blob.Services, g)
+	}
+	return RunState{}, false
+}
+
+func findState(list []RunState, g *Grant) (RunState, bool) {
+	for _, r := range list {
+		if r.Service == g.Service && r.Term == g.Term {
+			return r, true
+		}
+	}
+	return RunState{}, false
+}
+
+// wait is W for a peer: from what its beat says and what our own configuration
+// says, whichever demands more.
+func (c *Core) wait(p *peer) time.Duration {
+	theirs := c.t.Lease
+	if p.beat != nil {
+		theirs = leaseOf(p.beat.Lease)
+	}
+	w := timing.Wait(theirs, c.t.Lease, c.t.Site())
+	if c.self.stage < member {
+		w = timing.WaitOutsider(theirs, c.t.Lease, c.t.Site())
+	}
+	return w - c.set.WaitLess
+}
+
+func leaseOf(l Lease) timing.Lease {
+	return timing.Lease{F: l.F, G: l.G, TMax: l.TMax, M: int(l.M), V: l.PauseBound}
+}
+
+// peerIDs returns the nodes there is evidence on, in order: no decision may
+// depend on the order of a map.
+func (c *Core) peerIDs() []ident.NodeID {
+	ids := make([]ident.NodeID, 0, len(c.peers))
+	for id := range c.peers {
+		if id != c.set.Self {
+			ids = append(ids, id)
+		}
+	}
+	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
+	return ids
+}

@@ -1,0 +1,353 @@
+package cluster
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/quorum"
+	"github.com/holdfast-ha/holdfast/cluster/register"
+)
+
+// started begins this daemon's life.
+func (c *Core) started(e Started) {
+	c.reg.m = register.New[*State](register.Config{Self: c.set.Self, Life: c.set.Life, Disks: len(c.disks)})
+	c.guard.bound, c.guard.killed, c.guard.frozen, c.guard.since = e.Bound, e.Killed, e.Frozen, e.LeaseStart
+	c.self.inc = e.Bound
+	c.self.seeing = c.now
+	c.self.adopted = map[string]Adopted{}
+	for _, a := range e.Adopted {
+		c.self.adopted[a.Service] = a
+	}
+	c.enter(reading)
+}
+
+func (c *Core) enter(s stage) {
+	c.self.stage, c.self.since, c.self.waiting = s, c.now, ""
+}
+
+// progress takes this node through its stages.
+func (c *Core) progress() {
+	switch c.self.stage {
+	case reading:
+		c.fromReading()
+	case joining:
+		c.fromJoining()
+	case member, leaving:
+		c.fromMember()
+	case ending:
+		c.fromEnding()
+	case retired:
+		c.fromRetired()
+	}
+}
+
+// fromReading binds an incarnation once the register and the own slot are
+// known, or continues the one that the guard still holds.
+func (c *Core) fromReading() {
+	c.self.waiting = c.notReady()
+	if c.self.waiting != "" {
+		return
+	}
+	if !c.guard.bound.IsZero() {
+		c.resume()
+		return
+	}
+	if c.self.waiting = c.slotTaken(); c.self.waiting != "" {
+		return
+	}
+	c.claim()
+}
+
+// notReady says what is missing before this node may do anything.
+func (c *Core) notReady() string {
+	s := c.reg.state
+	switch {
+	case c.reg.halted:
+		return "the quorum disks were rolled back"
+	case !c.reg.learned:
+		return "a majority of the quorum disks has not been read"
+	case s == nil:
+		return "the quorum disk holds no state: run holdfast init"
+	case c.self.refuse != "" && !c.timed:
+		return c.self.refuse
+	case s.Node(c.set.Self) == nil || s.Node(c.set.Self).Name != c.set.Name:
+		return fmt.Sprintf("the cluster does not know %s as node %d: run holdfast join", c.set.Name, c.set.Self)
+	}
+	return ""
+}
+
+// resume continues the incarnation that a former life of this daemon left.
+func (c *Core) resume() {
+	s := c.reg.state
+	c.self.inherited = map[string]uint64{}
+	for i := range s.Services {
+		if g := &s.Services[i]; g.Owner == c.set.Self && g.Inc == c.guard.bound {
+			c.self.inherited[g.Service] = g.Term
+		}
+	}
+	c.enter(joining)
+	c.dropUnowned()
+}
+
+// dropUnowned stops what was found running without a grant that covers it.
+func (c *Core) dropUnowned() {
+	for name, a := range c.self.adopted {
+		if t, ok := c.self.inherited[name]; ok && t == a.Term {
+			continue
+		}
+		delete(c.self.adopted, name)
+		spec, ok := c.reg.state.Conf.Service(name)
+		if !ok {
+			spec = &Service{Name: name}
+		}
+		c.local[name] = &local{name: name, term: a.Term, spec: spec, state: Up, text: "found running without a grant"}
+	}
+}
+
+// slotTaken says why this node's slot may not be claimed yet; empty if it may.
+func (c *Core) slotTaken() string {
+	if c.now.Sub(c.self.since) < c.t.Tz {
+		return "the drain time after a boot: a write of the boot before may still land"
+	}
+	if c.readTwice() < quorum.Majority(len(c.disks)) {
+		return "a majority of the quorum disks has not been read twice"
+	}
+	if c.ownAge() > max(c.t.F/4, c.t.H) {
+		return "the quorum disks answer too slowly"
+	}
+	c.dropUnowned()
+	if !c.allDown() {
+		c.stopLeftovers()
+		return "services that were found running are being stopped"
+	}
+	own := c.peers[c.set.Self]
+	if own == nil || own.beat == nil {
+		return ""
+	}
+	if age, ok := own.disk.Age(c.now); !ok || own.beat.Inc.Boot != c.set.Boot && age < c.t.Slot {
+		return fmt.Sprintf("the slot of node %d must stand still for %s: another machine may be using it", c.set.Self, c.t.Slot)
+	}
+	n := c.reg.state.Node(c.set.Self)
+	if own.beat.Host != c.set.Host && own.beat.State != GuardRetired && n.Dead < own.beat.Inc.N {
+		return fmt.Sprintf("node %d ran on another machine (%s) last; if that is off: holdfast node confirm-off %s on another node", c.set.Self, own.beat.Host, c.set.Name)
+	}
+	return ""
+}
+
+func (c *Core) readTwice() int {
+	n := 0
+	for d := range c.disks {
+		if c.disks[d].reads >= 2 {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *Core) stopLeftovers() {
+	for _, name := range c.localNames() {
+		if l := c.local[name]; l.op == 0 && l.state != Down && c.now >= l.retryAt {
+			c.run(l, RunStop, l.text)
+		}
+	}
+}
+
+// claim asks the guard to bind the next incarnation.
+func (c *Core) claim() {
+	n := c.reg.state.Node(c.set.Self)
+	top := max(n.Inc.N, n.Dead, n.Fencing.N, c.self.inc.N)
+	if own := c.peers[c.set.Self]; own != nil && own.beat != nil {
+		top = max(top, own.beat.Inc.N)
+	}
+	c.self.inc = ident.Incarnation{N: top + 1, Boot: c.set.Boot}
+	c.self.lost, c.self.inherited = false, nil
+	c.local = map[string]*local{}
+	c.guard.claim, c.guard.killed, c.guard.frozen, c.guard.retire = c.self.inc, false, false, false
+	for d := range c.disks {
+		c.disks[d].issued = ident.LongAgo
+	}
+	c.guard.since = c.now
+	c.enter(claiming)
+	c.guard.payload = c.payload()
+	c.order(Order{Kind: OrderClaim, Inc: c.self.inc, Until: c.now.Add(c.t.Permission), Payload: c.guard.payload,
+		Lease: c.lease(), H: c.t.H, Pet: c.t.Pet, DiskGen: c.reg.state.DiskGen})
+}
+
+// lease is what this node's beats promise.
+func (c *Core) lease() Lease {
+	l := Lease{F: c.t.F, G: c.t.G, TMax: c.t.TMax, M: uint8(c.t.M), PauseBound: c.t.V}
+	l.Class = classOf(c.set.Timing)
+	return l
+}
+
+func (c *Core) fromJoining() {
+	n := c.reg.state.Node(c.set.Self)
+	switch {
+	case c.doomed(n):
+	case n.Inc == c.self.inc && (n.Phase == MemberPhase || n.Phase == Leaving):
+		c.enter(member)
+	case n.Inc == c.self.inc:
+		c.self.waiting = "every member has to learn that this node is joining"
+	default:
+		c.self.waiting = "the coordinator has to admit this node"
+	}
+}
+
+// doomed begins the emergency stop if this incarnation is being fenced or is
+// known to be dead.
+func (c *Core) doomed(n *NodeState) bool {
+	switch {
+	case c.guard.killed:
+		c.endure("this node is being fenced: its guard has read the kill record")
+	case n.Fencing == c.self.inc:
+		c.endure("this node is being fenced: " + n.Why)
+	case n.Dead >= c.self.inc.N && c.self.stage != leaving:
+		c.endure("the cluster holds this incarnation for dead")
+	case c.guard.frozen:
+		c.endure("a former life of this daemon was stopping everything")
+	default:
+		return false
+	}
+	return true
+}
+
+// endure begins the emergency stop of everything.
+func (c *Core) endure(why string) {
+	c.enter(ending)
+	c.self.waiting = why
+	c.note(Note{Kind: NoteLease, Inc: c.self.inc, Text: why + "; stopping everything at once"})
+	c.order(Order{Kind: OrderStopping, Inc: c.self.inc})
+}
+
+// fromMember watches the lease, and leaves when asked.
+func (c *Core) fromMember() {
+	n := c.reg.state.Node(c.set.Self)
+	if c.self.stage == leaving && n.Dead >= c.self.inc.N {
+		c.retire()
+		return
+	}
+	if c.doomed(n) {
+		return
+	}
+	over := c.now.Sub(c.leaseStart().Add(c.t.F))
+	switch {
+	case over > c.t.Emergency:
+		c.endure("the lease ran out: no beat has reached a majority of the quorum disks")
+		return
+	case over > 0 && !c.self.lost:
+		c.self.lost = true
+		c.note(Note{Kind: NoteLease, Inc: c.self.inc, Text: fmt.Sprintf("the lease is overdue; if no beat gets through, everything is stopped in %s", c.t.Emergency)})
+	case over <= 0 && c.self.lost:
+		c.self.lost = false
+		c.note(Note{Kind: NoteLease, Inc: c.self.inc, Text: "the lease is held again"})
+	}
+	if c.self.leave && c.self.stage == member {
+		c.enter(leaving)
+	}
+	if c.self.stage == leaving {
+		c.self.waiting = "its services have to be stopped and released"
+	}
+}
+
+// fromEnding retires once everything is verified stopped.
+func (c *Core) fromEnding() {
+	if c.allDown() && c.allReleased() {
+		c.retire()
+	}
+}
+
+func (c *Core) retire() {
+	if !c.guard.retire {
+		c.guard.retire = true
+		c.order(Order{Kind: OrderRetire, Inc: c.self.inc})
+	}
+}
+
+// fromRetired comes back with a new incarnation once the others have had time
+// to read that the old one holds nothing, and the disks answer.
+func (c *Core) fromRetired() {
+	c.self.waiting = "the quorum disks have to answer before this node comes back"
+	if c.now.Sub(c.self.since) < 2*c.t.Tz+2*c.t.H || c.ownAge() > max(c.t.F/4, c.t.H) {
+		return
+	}
+	c.note(Note{Kind: NoteJoined, Text: "everything was stopped; coming back with a new incarnation"})
+	c.guard.bound = ident.Incarnation{}
+	c.enter(reading)
+}
+
+// noticed takes what the guard says of its own accord.
+func (c *Core) noticed(e Noticed) {
+	if e.Killed {
+		c.guard.killed = true
+	}
+	if e.Leave {
+		c.self.leave = true
+	}
+	if e.Text != "" {
+		c.note(Note{Kind: NoteAlarm, Text: e.Text})
+	}
+}
+
+// echo takes the guard's answer to an order.
+func (c *Core) echo(e Echoed) {
+	switch {
+	case e.Err != "" && e.Order == OrderClaim:
+		c.guard.claim = ident.Incarnation{}
+		c.refuse("the guard does not bind this node: " + e.Err)
+		c.enter(reading)
+	case e.Err != "" && e.Order == OrderRetire:
+		c.guard.retire = false
+		c.note(Note{Kind: NoteAlarm, Text: "the guard does not retire: " + e.Err})
+	case e.Err != "":
+		c.note(Note{Kind: NoteAlarm, Text: "the guard refuses an order: " + e.Err})
+	case e.Order == OrderClaim:
+		c.guard.bound, c.guard.claim = c.self.inc, ident.Incarnation{}
+		c.guard.echoed = max(c.guard.echoed, e.Seq)
+		c.enter(joining)
+	case e.Order == OrderPayload:
+		c.guard.echoed = max(c.guard.echoed, e.Seq)
+	case e.Order == OrderStopping:
+		c.guard.frozen = true
+	case e.Order == OrderRetire:
+		c.wasRetired()
+	}
+}
+
+// wasRetired: the guard is FREE and the incarnation burned.
+func (c *Core) wasRetired() {
+	c.guard.bound = ident.Incarnation{}
+	c.self.ack = c.self.inc
+	c.guard.retire = false
+	if c.self.stage == leaving || c.self.leave {
+		c.enter(out)
+		c.emit(Exit{Text: "this node has left the cluster; nothing of it runs here"})
+		return
+	}
+	c.enter(retired)
+	c.note(Note{Kind: NoteLease, Inc: c.self.inc, Text: "everything is verified stopped; this incarnation has retired"})
+}
+
+func (c *Core) order(o Order) uint64 {
+	c.guard.seq++
+	o.Seq = c.guard.seq
+	c.emit(o)
+	return o.Seq
+}
+
+// healthySince is for how long a node has been here without a gap.
+func (c *Core) healthySince(id ident.NodeID) time.Duration {
+	n := c.reg.state.Node(id)
+	key := n.Inc
+	at, ok := c.mem.healthy[id]
+	if !ok || at.inc != key {
+		c.mem.healthy[id] = healthy{key, c.now}
+		return 0
+	}
+	return c.now.Sub(at.since)
+}
+
+type healthy struct {
+	inc   ident.Incarnation
+	since ident.Instant
+}

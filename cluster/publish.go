@@ -1,0 +1,266 @@
+package cluster
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/quorum"
+	"github.com/holdfast-ha/holdfast/cluster/register"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
+)
+
+// blobSide is this node's status blob.
+type blobSide struct {
+	dirty   bool // a release waits to be published
+	digest  Digest
+	carried uint64 // the payload order that carried digest
+	gen     uint32
+	done    []bool // disks that hold gen
+	busy    []bool
+	states  []RunState // as written
+	at      ident.Instant
+	stable  uint32 // generation that a majority of the disks holds
+}
+
+// publish tells the guard, and through it the disk, what has changed.
+func (c *Core) publish() {
+	if c.self.inc.IsZero() || c.guard.bound != c.self.inc {
+		return
+	}
+	p := c.payload()
+	if !samePayload(&p, &c.guard.payload) || c.guard.sent == 0 {
+		changed := p.Released != c.guard.payload.Released
+		c.guard.payload = p
+		c.guard.sent = c.order(Order{Kind: OrderPayload, Inc: c.self.inc, Payload: p})
+		if changed || c.blob.carried == 0 {
+			c.blob.digest, c.blob.carried = p.Released, c.guard.sent
+		}
+	}
+	c.writeBlob()
+	c.readBlobs()
+}
+
+// releaseEchoed says that the guard holds the digest of everything released: a
+// release is published nowhere before that.
+func (c *Core) releaseEchoed() bool {
+	return c.blob.carried != 0 && c.guard.echoed >= c.blob.carried && c.blob.digest == releasedDigest(c.released())
+}
+
+func (c *Core) payload() Payload {
+	p := Payload{Phase: c.ownPhase(), Committed: claimOf(c.reg.m.Claim()), Released: releasedDigest(c.released()), BlobGen: c.blob.stable, Kills: c.kills()}
+	if c.reg.state != nil {
+		p.ViewAcked = c.reg.state.View
+	}
+	for _, id := range c.peerIDs() {
+		if c.timed && c.onNet(c.peers[id]) {
+			p.Reach[id/8] |= 1 << (id % 8)
+		}
+	}
+	return p
+}
+
+func samePayload(a, b *Payload) bool {
+	return a.Phase == b.Phase && a.ViewAcked == b.ViewAcked && a.Committed == b.Committed && a.Reach == b.Reach &&
+		a.Score == b.Score && a.Registering == b.Registering && a.Released == b.Released && a.BlobGen == b.BlobGen &&
+		slices.Equal(a.Kills, b.Kills)
+}
+
+// ownPhase is what this node says of its standing.
+func (c *Core) ownPhase() Phase {
+	switch c.self.stage {
+	case claiming, joining:
+		return Joining
+	case member, ending:
+		return MemberPhase
+	case leaving:
+		return Leaving
+	}
+	return Out
+}
+
+// released lists the terms that this incarnation has released, as long as the
+// register still shows them as its own.
+func (c *Core) released() []Released {
+	var list []Released
+	for _, name := range c.localNames() {
+		l := c.local[name]
+		if l.released > 0 && l.released >= l.term {
+			list = append(list, Released{Service: name, Term: l.released})
+		}
+	}
+	return list
+}
+
+func (c *Core) states() []RunState {
+	var list []RunState
+	for _, name := range c.localNames() {
+		if l := c.local[name]; l.term > 0 {
+			list = append(list, l.runState())
+		}
+	}
+	return list
+}
+
+func releasedDigest(list []Released) Digest {
+	h := sha256.New()
+	var b [8]byte
+	for _, r := range list {
+		binary.LittleEndian.PutUint64(b[:], uint64(len(r.Service)))
+		h.Write(b[:])
+		h.Write([]byte(r.Service))
+		binary.LittleEndian.PutUint64(b[:], r.Term)
+		h.Write(b[:])
+	}
+	var d Digest
+	copy(d[:], h.Sum(nil))
+	return d
+}
+
+// writeBlob writes the status blob when a release waits, or when states have
+// changed, at most once a second.
+func (c *Core) writeBlob() {
+	b := &c.blob
+	if b.done == nil {
+		b.done, b.busy = make([]bool, len(c.disks)), make([]bool, len(c.disks))
+		b.gen = uint32(c.set.Life >> 20) // above what a former life of this boot wrote
+	}
+	states := c.states()
+	due := c.now.Sub(b.at) >= time.Second && !slices.Equal(states, b.states)
+	if b.dirty && c.releaseEchoed() || due {
+		b.gen++
+		b.at, b.states, b.dirty = c.now, states, false
+		clear(b.done)
+	}
+	if b.at == 0 {
+		return
+	}
+	for d := range c.disks {
+		if !b.done[d] && !b.busy[d] && c.disks[d].err == "" {
+			b.busy[d] = true
+			rel := c.released()
+			if !c.releaseEchoed() {
+				rel = nil
+			}
+			c.emit(WriteBlob{Disk: d, Blob: Blob{Node: c.set.Self, Inc: c.self.inc, Gen: b.gen, Released: rel, Services: states}})
+		}
+	}
+}
+
+func (c *Core) blobWrote(e BlobWrote) {
+	b := &c.blob
+	b.busy[e.Disk] = false
+	if e.Gen != b.gen || !e.OK {
+		return
+	}
+	b.done[e.Disk] = true
+	n := 0
+	for _, ok := range b.done {
+		if ok {
+			n++
+		}
+	}
+	if n >= quorum.Majority(len(b.done)) {
+		b.stable = b.gen
+	}
+}
+
+// readBlobs reads the status blob of every peer whose beat shows a new one.
+func (c *Core) readBlobs() {
+	for _, id := range c.peerIDs() {
+		p := c.peers[id]
+		if p.beat == nil || p.beat.Payload.BlobGen == 0 || c.now.Sub(p.blobAt) < 200*time.Millisecond {
+			continue
+		}
+		want := p.beat.Payload.BlobGen
+		if p.blob != nil && p.blob.Gen >= want && p.blob.Inc == p.beat.Inc {
+			continue
+		}
+		p.blobAt = c.now
+		p.blobAsked++
+		c.emit(ReadBlob{Disk: int(p.blobAsked) % len(c.disks), Node: id, Gen: want})
+	}
+}
+
+func (c *Core) blobRead(e BlobRead) {
+	p := c.peerOf(e.Node)
+	if e.Blob != nil && (p.blob == nil || e.Blob.Gen >= p.blob.Gen || e.Blob.Inc != p.blob.Inc) {
+		p.blob = e.Blob
+	}
+}
+
+// periodic renews the permission, sends network beats, and sets the next tick.
+func (c *Core) periodic() {
+	bound := !c.guard.bound.IsZero()
+	if bound && c.timed && c.now >= c.next.permit && c.self.stage != retired {
+		c.next.permit = c.now.Add(c.t.Renew)
+		c.order(Order{Kind: OrderPermit, Inc: c.guard.bound, Until: c.now.Add(c.t.Permission)})
+	}
+	if c.now >= c.next.send {
+		c.next.send = c.now.Add(c.netPeriod())
+		c.sendAll()
+	}
+	c.next.tick = min(c.now.Add(50*time.Millisecond), c.next.send, c.proofDeadline(), c.reg.m.NextDeadline())
+	c.next.tick = max(c.next.tick, c.now.Add(time.Millisecond))
+}
+
+func (c *Core) sendAll() {
+	if c.reg.state == nil || c.self.inc.IsZero() || c.self.stage == reading || c.self.stage == claiming {
+		return
+	}
+	m := c.message()
+	for i := range c.reg.state.Nodes {
+		if id := c.reg.state.Nodes[i].ID; id != c.set.Self {
+			c.emit(Send{To: id, Msg: m})
+		}
+	}
+}
+
+func (c *Core) message() *Message {
+	m := &Message{From: c.set.Self, Inc: c.self.inc, Host: c.set.Host, Phase: c.ownPhase(), State: GuardBound,
+		ViewAcked: c.reg.state.View, Committed: claimOf(c.reg.m.Claim()), LeaseAge: -1, Disks: c.set.Digest,
+		Reach: c.guard.payload.Reach, Services: c.states(), Leaving: c.self.stage == leaving}
+	if c.releaseEchoed() {
+		m.Released = c.released()
+	}
+	if age := c.now.Sub(c.leaseStart()); age <= c.t.F {
+		m.LeaseAge = age
+	}
+	switch c.self.stage {
+	case ending:
+		m.State = GuardStopping
+	case retired, out:
+		m.State = GuardRetired
+		m.Ack = c.self.ack == c.self.inc
+	}
+	return m
+}
+
+func claimOf(c register.Claim) Claim {
+	return Claim{Ver: c.Ver, Ballot: c.Ballot, Node: c.Node, Gen: c.Gen}
+}
+
+func (c Claim) register() register.Claim {
+	return register.Claim{Ver: c.Ver, Ballot: c.Ballot, Node: c.Node, Gen: c.Gen}
+}
+
+// classOf is how much a time proof may rest on this node's watchdogs: the best
+// that its devices allow.
+func classOf(in timing.Input) WatchdogClass {
+	class := WatchdogNone
+	for _, d := range in.Devices {
+		switch {
+		case d.Software && len(in.Devices) == 1 && in.AcceptSoftdog:
+			return WatchdogSoftAccepted
+		case d.Software && len(in.Devices) == 1:
+			return WatchdogSoftOnly
+		case d.Class == timing.Qualified:
+			return WatchdogQualified
+		default:
+			class = max(class, WatchdogUnqualified)
+		}
+	}
+	return class
+}

@@ -1,0 +1,72 @@
+package cluster
+
+import "github.com/holdfast-ha/holdfast/cluster/ident"
+
+// Request is what an administrator asks for. Each is turned into one commit of
+// the register by the node that was asked, or refused in words.
+type Request interface{ request() }
+
+// MoveService moves a running service to a node (empty: the best other one).
+type MoveService struct{ Service, To string }
+
+// StartService lets a stopped service run again.
+type StartService struct{ Service string }
+
+// StopService stops a service and keeps it stopped.
+type StopService struct{ Service string }
+
+// FreezeService leaves a service alone (On), or no longer.
+type FreezeService struct {
+	Service string
+	On      bool
+}
+
+// ClearService forgets the failures that keep a service from a node.
+type ClearService struct{ Service string }
+
+// StandbyNode empties a node of services and keeps it empty (On), or no longer.
+type StandbyNode struct {
+	Node string
+	On   bool
+}
+
+// FenceNode has a node fenced.
+type FenceNode struct{ Node, Why string }
+
+// ConfirmOff is the operator's word that a node is powered off: proof E7.
+type ConfirmOff struct{ Node, Operator, How string }
+
+// AddNode enters a node's name into the membership, so that it may join.
+type AddNode struct {
+	Name  string
+	Host  ident.UUID
+	Links []string
+}
+
+// RemoveNode takes a node that is out from the membership.
+type RemoveNode struct{ Node string }
+
+// ApplyConfig replaces the configuration. Conf is Config, parsed. Expect is the
+// ConfigRev it was made for; zero: whatever it is.
+type ApplyConfig struct {
+	Config []byte
+	Conf   *Config
+	Expect uint64
+}
+
+// LeaveCluster takes the node that is asked out of the cluster, cleanly: its
+// services move first. It ends in Exit.
+type LeaveCluster struct{}
+
+func (MoveService) request()   {}
+func (StartService) request()  {}
+func (StopService) request()   {}
+func (FreezeService) request() {}
+func (ClearService) request()  {}
+func (StandbyNode) request()   {}
+func (FenceNode) request()     {}
+func (ConfirmOff) request()    {}
+func (AddNode) request()       {}
+func (RemoveNode) request()    {}
+func (ApplyConfig) request()   {}
+func (LeaveCluster) request()  {}

@@ -1,0 +1,320 @@
+package cluster
+
+import (
+	"bytes"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+// local is one service on this node: its state machine, independent of all
+// others. A released term is never started again.
+type local struct {
+	name     string
+	term     uint64
+	spec     *Service // as started; a stop uses what was started
+	state    ServiceState
+	op       uint64 // the Run under way; 0: none
+	kind     RunKind
+	released uint64 // highest term released in this incarnation
+	giveUp   string // the term is to be released because of this
+	text     string // what status shows
+	again    bool   // stop, then start in the same term
+	restarts []ident.Instant
+	checkAt  ident.Instant
+	retryAt  ident.Instant
+	stops    int
+}
+
+func (l *local) runState() RunState {
+	return RunState{Service: l.name, Term: l.term, State: l.state, Text: limit(l.text, 120)}
+}
+
+// ownReleased says that this node has released the term, and that the guard has
+// taken note of it, so that a restarted daemon knows.
+func (c *Core) ownReleased(l *local, term uint64) (why string, ok bool) {
+	if l == nil || l.released < term || !c.releaseEchoed() {
+		return "", false
+	}
+	return l.giveUp, true
+}
+
+// manage moves every service of this node one step, if one is due.
+func (c *Core) manage() {
+	s := c.reg.state
+	if s == nil || s.Conf == nil || c.self.inc.IsZero() || c.guard.bound != c.self.inc {
+		return
+	}
+	for i := range s.Services {
+		c.meet(&s.Services[i])
+	}
+	for _, name := range c.localNames() {
+		c.manageOne(c.local[name])
+	}
+}
+
+func (c *Core) localNames() []string {
+	names := make([]string, 0, len(c.local))
+	for name := range c.local {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// mine is the grant of a service if this incarnation owns it.
+func (c *Core) mine(name string) *Grant {
+	if g := c.reg.state.Grant(name); g != nil && g.Owner == c.set.Self && g.Inc == c.self.inc {
+		return g
+	}
+	return nil
+}
+
+// meet takes note of a grant of this node. A term that this life of the daemon
+// has learned as new may be started; one that was there before is either
+// running, and adopted, or released without ever being started.
+func (c *Core) meet(g *Grant) {
+	if g.Owner != c.set.Self || g.Inc != c.self.inc {
+		return
+	}
+	l := c.local[g.Service]
+	if l == nil {
+		l = &local{name: g.Service}
+		c.local[g.Service] = l
+	}
+	if g.Term <= l.term || g.Term <= l.released {
+		return
+	}
+	if l.state != Down || l.op != 0 {
+		return // the term before is not over here yet
+	}
+	l.term, l.giveUp, l.text, l.again, l.stops = g.Term, "", "", false, 0
+	l.spec, _ = c.reg.state.Conf.Service(g.Service)
+	if t, ok := c.self.inherited[g.Service]; ok && t == g.Term {
+		c.adopt(l, g)
+	}
+}
+
+// adopt continues, or gives back, a term of a former life of this daemon.
+func (c *Core) adopt(l *local, g *Grant) {
+	a, held := c.self.adopted[g.Service]
+	delete(c.self.adopted, g.Service)
+	switch {
+	case held && a.Stuck != "":
+		l.state, l.text = Broken, a.Stuck
+	case held && a.Running && a.Term == g.Term:
+		l.state, l.checkAt = Up, c.now
+		c.note(Note{Kind: NoteStarted, Service: l.name, Term: l.term, Text: "found running by the restarted daemon"})
+	case held:
+		l.state, l.text = Up, ""
+		l.giveUp = ""
+		c.run(l, RunStop, "found half started by the restarted daemon")
+	default:
+		c.release(l)
+	}
+}
+
+// manageOne decides the next step of one service.
+func (c *Core) manageOne(l *local) {
+	if l.op != 0 || l.state == Broken && c.now < l.retryAt {
+		return
+	}
+	g := c.mine(l.name)
+	why := c.mustStop(l, g)
+	switch {
+	case l.state == Broken:
+		if c.self.stage == ending {
+			c.run(l, RunKill, "again: the stop before failed")
+		}
+	case c.self.stage == ending && l.state != Down:
+		c.run(l, RunKill, c.self.waiting)
+	case l.state != Down && why != "":
+		c.run(l, RunStop, why)
+	case l.state == Up && l.again:
+		c.run(l, RunStop, "restart: "+l.text)
+	case l.state == Down && l.term > l.released && (why != "" || c.self.stage == ending):
+		c.release(l)
+	case l.state == Down && l.term > l.released && c.mayStart(g) && c.now >= l.retryAt:
+		c.run(l, RunStart, "")
+	case l.state == Up && c.now >= l.checkAt:
+		c.run(l, RunCheck, "")
+	}
+}
+
+// mustStop says why a service has to be stopped here; empty if it has not.
+func (c *Core) mustStop(l *local, g *Grant) string {
+	switch {
+	case g == nil || g.Term != l.term:
+		return "this node does not own it"
+	case l.giveUp != "":
+		return l.giveUp
+	case g.Stopped:
+		return "stopped by request"
+	case g.Want != 0 && g.Want != c.set.Self:
+		return "moving to " + c.name(g.Want)
+	case c.self.stage == leaving:
+		return "this node is leaving the cluster"
+	}
+	if n := c.reg.state.Node(c.set.Self); n != nil && n.Standby && !g.Frozen {
+		return "this node is on standby"
+	}
+	if _, ok := c.reg.state.Conf.Service(l.name); !ok {
+		return "it was removed from the configuration"
+	}
+	return ""
+}
+
+// mayStart is the start rule: a committed grant of exactly this incarnation,
+// learned in this life, which is bound, a member, and not being fenced.
+func (c *Core) mayStart(g *Grant) bool {
+	n := c.reg.state.Node(c.set.Self)
+	return g != nil && c.self.stage == member && n != nil && n.Inc == c.self.inc &&
+		n.Fencing.IsZero() && n.Dead < n.Inc.N && !c.guard.killed && c.leaseHeld()
+}
+
+// leaseHeld says that the own lease has not run out.
+func (c *Core) leaseHeld() bool { return c.now.Sub(c.leaseStart()) <= c.t.F }
+
+func (c *Core) run(l *local, kind RunKind, why string) {
+	c.self.ops++
+	l.op, l.kind = c.self.ops, kind
+	switch kind {
+	case RunStart:
+		l.state = Starting
+		l.spec, _ = c.reg.state.Conf.Service(l.name)
+		c.note(Note{Kind: NoteStarting, Service: l.name, Term: l.term, Text: why})
+	case RunStop, RunKill:
+		l.state = Stopping
+		l.text = why
+		c.note(Note{Kind: NoteStopping, Service: l.name, Term: l.term, Text: kind.String() + ": " + why})
+	}
+	c.emit(Run{Op: l.op, Kind: kind, Service: l.spec, Term: l.term})
+}
+
+// runDone takes the result of the Run under way.
+func (c *Core) runDone(e RunDone) {
+	for _, l := range c.local {
+		if l.op == e.Op {
+			l.op = 0
+			c.finished(l, e)
+			return
+		}
+	}
+}
+
+func (c *Core) finished(l *local, e RunDone) {
+	switch l.kind {
+	case RunStart:
+		c.startDone(l, e)
+	case RunStop, RunKill:
+		c.stopDone(l, e)
+	case RunCheck:
+		c.checkDone(l, e)
+	}
+}
+
+func (c *Core) startDone(l *local, e RunDone) {
+	if e.Outcome == OK {
+		l.state, l.text, l.checkAt = Up, "", c.now.Add(l.spec.CheckEvery())
+		c.note(Note{Kind: NoteStarted, Service: l.name, Term: l.term, Text: e.Text})
+		return
+	}
+	l.state = Up // something of it may run: it has to be stopped
+	c.failed(l, "start: "+e.Text)
+}
+
+func (c *Core) checkDone(l *local, e RunDone) {
+	l.checkAt = c.now.Add(l.spec.CheckEvery())
+	conf, ok := c.reg.state.Conf.Service(l.name)
+	switch {
+	case e.Outcome == Failed:
+		c.failed(l, "check: "+e.Text)
+	case ok && !sameStack(conf, l.spec):
+		l.again, l.text = true, "its configuration has changed"
+	case ok:
+		l.spec = conf
+	}
+}
+
+// failed spends the failure budget: restart here, or give the service up.
+func (c *Core) failed(l *local, text string) {
+	l.text = text
+	c.note(Note{Kind: NoteFailed, Service: l.name, Term: l.term, Text: text})
+	b := l.spec.Restarts
+	l.restarts = append(l.restarts, c.now)
+	for len(l.restarts) > 0 && b.Within > 0 && c.now.Sub(l.restarts[0]) > b.Within {
+		l.restarts = l.restarts[1:]
+	}
+	if len(l.restarts) <= b.Count {
+		l.again = true
+		return
+	}
+	l.giveUp = text
+	if b.Count > 0 {
+		l.giveUp = fmt.Sprintf("failed %d times in %s: %s", len(l.restarts), b.Within, text)
+	}
+	l.restarts = nil
+}
+
+func (c *Core) stopDone(l *local, e RunDone) {
+	if e.Outcome != OK {
+		l.state, l.text = Broken, e.Text
+		l.retryAt = c.now.Add(time.Second)
+		l.stops++
+		c.note(Note{Kind: NoteFailed, Service: l.name, Term: l.term, Text: "stop: " + e.Text})
+		return
+	}
+	l.state = Down
+	c.note(Note{Kind: NoteStopped, Service: l.name, Term: l.term, Text: "verified stopped"})
+	if l.again && c.mustStop(l, c.mine(l.name)) == "" && c.self.stage == member {
+		l.again = false
+		l.retryAt = c.now.Add(time.Second)
+		return
+	}
+	l.again = false
+	c.release(l)
+}
+
+// release burns the term: it is never started again in this incarnation. It is
+// published once the guard has echoed it.
+func (c *Core) release(l *local) {
+	if l.term > l.released {
+		l.released = l.term
+		l.text = l.giveUp
+		c.blob.dirty = true
+	}
+}
+
+// allDown says that nothing of any service runs, or is being started, here.
+func (c *Core) allDown() bool {
+	for _, l := range c.local {
+		if l.op != 0 || l.state != Down {
+			return false
+		}
+	}
+	return true
+}
+
+// allReleased says that every term is released, and that the guard knows it.
+func (c *Core) allReleased() bool {
+	for _, l := range c.local {
+		if l.released < l.term {
+			return false
+		}
+	}
+	return len(c.local) == 0 || c.releaseEchoed()
+}
+
+func sameStack(a, b *Service) bool {
+	if len(a.Stack) != len(b.Stack) {
+		return false
+	}
+	for i := range a.Stack {
+		if a.Stack[i].Kind != b.Stack[i].Kind || a.Stack[i].ID != b.Stack[i].ID || !bytes.Equal(a.Stack[i].Spec, b.Stack[i].Spec) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,85 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
+)
+
+// View is the core's world at one instant, for status and explain. It shares
+// nothing with the core but the committed State, which nobody changes.
+type View struct {
+	Now         ident.Instant
+	Self        ident.NodeID
+	Stage       string // "reading the quorum disk", "joining", "member" and so on
+	Waiting     string // what this node waits for; empty if nothing
+	Inc         ident.Incarnation
+	State       *State // nil before the register was read
+	Timing      timing.Table
+	Lease       LeaseView
+	Coordinator ident.NodeID
+	Nodes       []NodeView
+	Services    []ServiceView
+	Disks       []DiskView
+	Warnings    []string
+}
+
+// LeaseView is the own lease.
+type LeaseView struct {
+	Held  bool
+	Start ident.Instant
+	Until ident.Instant
+}
+
+// NodeView is what this node knows of one node.
+type NodeView struct {
+	ID       ident.NodeID
+	Name     string
+	Phase    Phase
+	Inc      ident.Incarnation
+	Guard    GuardState
+	DiskAge  time.Duration // since its beat changed last; <0: never seen
+	NetAge   time.Duration // since it was heard last; <0: never
+	Lease    Lease
+	Wait     time.Duration // W for this node
+	Fencing  bool
+	Left     time.Duration // until a time proof can stand, while it is fenced
+	Standby  bool
+	Proof    Proof
+	Why      string
+	Watchdog string
+}
+
+// ServiceView is one service as this node knows it.
+type ServiceView struct {
+	Name    string
+	Owner   ident.NodeID
+	Term    uint64
+	State   ServiceState
+	Text    string // what its owner says of it
+	Why     string // why it is where it is
+	Stopped bool
+	Frozen  bool
+	Want    ident.NodeID
+	Nodes   []Candidate // every node, in the order in which they would be chosen
+	Proof   Proof
+}
+
+// Candidate says whether a node may run a service, and why not.
+type Candidate struct {
+	Node   ident.NodeID
+	Name   string
+	Able   bool
+	Reason string // the rule that rejects it, or what it wins or loses by
+	Remedy string // a command or change that would make it able; may be empty
+}
+
+// DiskView is one quorum disk.
+type DiskView struct {
+	Index   int
+	UUID    ident.UUID
+	Age     time.Duration // since the last good read; <0: never
+	Latency time.Duration // of the last beat: issue to completion
+	Err     string
+}
