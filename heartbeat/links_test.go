@@ -309,6 +309,8 @@ func TestReplay(t *testing.T) {
 
 	r.send(1, 2, inc(4))
 	hear(t, b)
+	r.send(1, 2, inc(4))
+	hear(t, b)
 	firstLife := packets()
 	r.net.Inject(at, firstLife[0])
 	refusedIs(t, b, heartbeat.Refused{Replayed: 1}) // the same packet again
@@ -318,7 +320,7 @@ func TestReplay(t *testing.T) {
 	r.send(1, 2, inc(4))
 	hear(t, b)
 	secondLife := packets()
-	r.net.Inject(at, firstLife[0])
+	r.net.Inject(at, firstLife[1])                  // with a counter that this life has not used
 	refusedIs(t, b, heartbeat.Refused{Replayed: 2}) // a former life
 
 	stop()

@@ -83,7 +83,6 @@ func (p *past) accept(h header, inc uint32) (ok, fresh bool) {
 // one message at a time, of at most mostParts parts: an older one that is not
 // complete when a newer begins is given up.
 type assembly struct {
-	done   uint64 // number of the last complete message
 	number uint64
 	parts  uint8
 	have   uint64 // bit i: part i
@@ -94,11 +93,11 @@ type assembly struct {
 // add returns the whole message with its last missing part, else nil. The bytes
 // are valid until the next add.
 func (a *assembly) add(p part) []byte {
-	if p.number <= a.done || p.number < a.number {
+	if p.number < a.number {
 		return nil
 	}
 	if p.number > a.number {
-		*a = assembly{done: a.done, number: p.number, parts: p.parts, bytes: a.bytes}
+		*a = assembly{number: p.number, parts: p.parts, bytes: a.bytes}
 	}
 	if p.parts != a.parts || a.have&(1<<p.part) != 0 {
 		return nil
@@ -116,6 +115,5 @@ func (a *assembly) add(p part) []byte {
 	if a.have != 1<<p.parts-1 {
 		return nil
 	}
-	a.done = p.number
 	return a.bytes[:(int(p.parts)-1)*mostPart+a.last]
 }

@@ -9,6 +9,26 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
+// Whatever differs between two packets' headers gives them different keys, but
+// the link and the counter, which are of one life.
+func TestSealer(t *testing.T) {
+	base := header{from: 1, to: 2, boot: ident.BootID{3}, life: 4, cluster: ident.UUID{5}}
+	sealed := sealer(Key{6}, base).Seal(nil, nil, []byte("text"), nil)
+	if text, err := sealer(Key{6}, header{from: 1, to: 2, boot: ident.BootID{3}, life: 4, cluster: ident.UUID{5}, link: 1, counter: 9}).Open(nil, nil, sealed, nil); err != nil || string(text) != "text" {
+		t.Fatalf("%q, %v", text, err)
+	}
+	for name, change := range map[string]func(*Key, *header){
+		"key": func(k *Key, _ *header) { k[31]++ }, "from": func(_ *Key, h *header) { h.from = 9 }, "to": func(_ *Key, h *header) { h.to = 9 },
+		"boot": func(_ *Key, h *header) { h.boot[15]++ }, "life": func(_ *Key, h *header) { h.life++ }, "cluster": func(_ *Key, h *header) { h.cluster[15]++ },
+	} {
+		k, h := Key{6}, base
+		change(&k, &h)
+		if _, err := sealer(k, h).Open(nil, nil, sealed, nil); err == nil {
+			t.Errorf("another %s gives the same key", name)
+		}
+	}
+}
+
 // The window accepts no counter twice, accepts what is new, and refuses only
 // what is too old to know.
 func TestWindow(t *testing.T) {

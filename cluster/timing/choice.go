@@ -104,7 +104,7 @@ func rely(in Input, t time.Duration) choice {
 	}
 	slices.Sort(measured)
 	slices.Sort(soft)
-	second := append(soft[:min(1, len(soft))], measured[min(1, len(measured)):]...)
+	second := append(soft, measured[min(1, len(measured)):]...)
 	switch {
 	case len(measured) > 0 && len(second) > 0:
 		c.m, c.tmax = 1, max(measured[0], slices.Min(second))

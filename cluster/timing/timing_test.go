@@ -131,6 +131,36 @@ func TestMeasuredTimeoutPreferred(t *testing.T) {
 	}
 }
 
+// Of a pair the slower device counts; of a softdog never less than its timer may
+// take when the clock is slewed.
+func TestSlowerOfThePair(t *testing.T) {
+	slow := hardware()
+	slow.Timeout = 5 * time.Second
+	fast := hardware()
+	fast.Timeout = 2 * time.Second
+	early := softdog()
+	early.TMax, early.At = 2*time.Second, 2*time.Second
+	early.Timeout = 2 * time.Second
+	exact := fast
+	exact.TMax, exact.At = 2100*time.Millisecond, 2*time.Second
+	for name, c := range map[string]struct {
+		devices []timing.Device
+		tmax    time.Duration
+		m       int
+	}{
+		"two hardware":        {[]timing.Device{fast, slow}, 5600 * time.Millisecond, 1},
+		"the other order":     {[]timing.Device{slow, fast}, 5600 * time.Millisecond, 1},
+		"three":               {[]timing.Device{slow, fast, softdog()}, 2300 * time.Millisecond, 1},
+		"softdog fires early": {[]timing.Device{early, exact}, 2300 * time.Millisecond, 1},
+		"hardware alone":      {[]timing.Device{exact}, 2100 * time.Millisecond, 2},
+	} {
+		tab, err := timing.Derive(timing.Input{FailoverWithin: 12 * time.Second, Devices: c.devices, SecondHolder: true})
+		if err != nil || tab.TMax != c.tmax || tab.M != c.m {
+			t.Errorf("%s: T_max %v, m %d, %v; want %v, %d", name, tab.TMax, tab.M, err, c.tmax, c.m)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	tooSmall := one(7 * time.Second)
 	short := pairOf(10 * time.Second)
