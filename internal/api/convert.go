@@ -1,0 +1,229 @@
+package api
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
+)
+
+// StatusOf makes a status from facts; now is the wall clock, for people.
+func StatusOf(f *Facts, now time.Time) *Status {
+	v := &f.View
+	s := &Status{
+		Version: Version, Time: now.UTC(), Cluster: clusterOf(f), Self: selfOf(f),
+		Nodes: []Node{}, Services: []Service{}, Disks: []Disk{}, Links: f.Links, Watchdogs: f.Watchdogs,
+		Failover: failoverOf(f), Warnings: append(append([]string{}, v.Warnings...), f.Warnings...),
+	}
+	for i := range v.Nodes {
+		s.Nodes = append(s.Nodes, nodeOf(f, &v.Nodes[i]))
+	}
+	for i := range v.Services {
+		s.Services = append(s.Services, serviceOf(v, &v.Services[i]))
+	}
+	for i := range v.Disks {
+		s.Disks = append(s.Disks, diskOf(f, &v.Disks[i]))
+	}
+	s.Warnings = append(s.Warnings, ownWarnings(f)...)
+	s.Health = healthOf(f, s)
+	return s
+}
+
+func clusterOf(f *Facts) ClusterInfo {
+	v := &f.View
+	c := ClusterInfo{ID: f.Cluster, ConfigProblem: f.ConfigProblem, Coordinator: nodeName(v, v.Coordinator)}
+	if v.State != nil {
+		c.State, c.Config, c.Membership = v.State.Ver, v.State.ConfigRev, v.State.View
+		if v.State.Conf != nil {
+			c.Name = v.State.Conf.Name
+		}
+	}
+	return c
+}
+
+func selfOf(f *Facts) Self {
+	v := &f.View
+	s := Self{
+		Name: f.Name, ID: int(v.Self), Stage: v.Stage, Waiting: v.Waiting, Emulated: f.Emulated,
+		Build: f.Build, Holder: f.Holder, RealTime: f.RealTime, Guard: f.Guard, Incarnation: incarnation(v.Inc),
+	}
+	if v.Lease.Held {
+		s.Lease = Maybe(max(0, v.Lease.Until.Sub(v.Now)))
+	}
+	return s
+}
+
+// ownWarnings are those that follow from facts which the core does not know.
+func ownWarnings(f *Facts) []string {
+	var list []string
+	if f.Emulated {
+		list = append(list, "EMULATED: this node lives in a power emulator; its watchdogs protect nothing real")
+	}
+	if f.ConfigProblem != "" {
+		list = append(list, "the committed configuration cannot be read here: "+f.ConfigProblem)
+	}
+	if f.RealTime != "" {
+		list = append(list, "the guard was refused: "+f.RealTime)
+	}
+	if f.Guard != guardConnected {
+		list = append(list, "the guard: "+f.Guard)
+	}
+	for _, l := range f.Links {
+		if !l.Up {
+			list = append(list, fmt.Sprintf("link %d to %s is silent (%s to %s): %s", l.Index, l.Peer, l.Local, l.Remote, orElse(l.Error, "nothing arrives")))
+		}
+	}
+	for _, w := range f.Watchdogs {
+		if w.Why != "" {
+			list = append(list, fmt.Sprintf("watchdog %s is not qualified: %s", w.Path, w.Why))
+		}
+	}
+	return list
+}
+
+// guardConnected is Facts.Guard when nothing is wrong.
+const guardConnected = "connected"
+
+func healthOf(f *Facts, s *Status) Health {
+	health := Healthy
+	worse := func(h Health) {
+		if h == Critical || health == Healthy {
+			health = h
+		}
+	}
+	real := s.Warnings
+	if f.Emulated {
+		real = real[:0:0]
+		for _, w := range s.Warnings {
+			if len(w) < 8 || w[:8] != "EMULATED" {
+				real = append(real, w)
+			}
+		}
+	}
+	if len(real) > 0 || s.Failover.Problem != "" {
+		worse(Warning)
+	}
+	for i := range s.Services {
+		svc := &s.Services[i]
+		switch {
+		case svc.Stopped && svc.State == cluster.Down.String(), svc.State == cluster.Up.String():
+		case svc.State == cluster.Broken.String(), svc.State == cluster.Down.String():
+			worse(Critical)
+		default:
+			worse(Warning)
+		}
+	}
+	bad := 0
+	for i := range s.Disks {
+		if s.Disks[i].Error != "" {
+			bad++
+			worse(Warning)
+		}
+	}
+	for i := range s.Nodes {
+		if n := &s.Nodes[i]; n.Fencing || n.Phase != cluster.MemberPhase.String() {
+			worse(Warning)
+		}
+	}
+	if 2*bad > len(s.Disks) || s.Self.Stage != "member" || f.Guard != guardConnected {
+		worse(Critical)
+	}
+	return health
+}
+
+func nodeOf(f *Facts, n *cluster.NodeView) Node {
+	v := &f.View
+	out := Node{
+		ID: int(n.ID), Name: n.Name, Phase: n.Phase.String(), Guard: n.Guard.String(), Incarnation: incarnation(n.Inc),
+		DiskAge: Maybe(n.DiskAge), NetAge: Maybe(n.NetAge), Standby: n.Standby, Fencing: n.Fencing,
+		Wait: Of(n.Wait), Watchdog: n.Watchdog, Proof: proofOf(v, n.Proof), Why: n.Why, Services: []string{},
+	}
+	if n.Fencing {
+		out.Remaining = Maybe(max(0, n.Left))
+	}
+	for i := range v.Services {
+		if s := &v.Services[i]; s.Owner == n.ID && s.State != cluster.Down {
+			out.Services = append(out.Services, s.Name)
+		}
+	}
+	return out
+}
+
+func serviceOf(v *cluster.View, s *cluster.ServiceView) Service {
+	return Service{
+		Name: s.Name, State: s.State.String(), Node: nodeName(v, s.Owner), Term: s.Term, Text: s.Text, Why: s.Why,
+		Stopped: s.Stopped, Frozen: s.Frozen, Wanted: nodeName(v, s.Want),
+	}
+}
+
+func diskOf(f *Facts, d *cluster.DiskView) Disk {
+	out := Disk{Index: d.Index, ID: d.UUID.String(), Age: Maybe(d.Age), Latency: Of(max(0, d.Latency)), Error: d.Err}
+	if d.Index < len(f.DiskPaths) {
+		out.Path = f.DiskPaths[d.Index]
+	}
+	return out
+}
+
+func proofOf(v *cluster.View, p cluster.Proof) *Proof {
+	if p.Kind == cluster.NoProof {
+		return nil
+	}
+	return &Proof{Kind: p.Kind.String(), Node: nodeName(v, p.Node), Incarnation: incarnation(p.Inc), By: nodeName(v, p.By), Text: p.Text}
+}
+
+func failoverOf(f *Facts) Failover {
+	t, out := f.View.Timing, Failover{Last: f.Last, Expected: []Expected{}}
+	if t.B == 0 {
+		out.Problem = "the timeouts are not derived yet"
+		if f.View.State != nil {
+			out.Problem = orElse(f.View.Waiting, "failover_within does not fit this node's watchdogs; `holdfast timing` explains")
+		}
+		return out
+	}
+	out.Within, out.Expected = Of(t.B), expectedOf(t)
+	return out
+}
+
+func expectedOf(t timing.Table) []Expected {
+	list := []Expected{}
+	for _, e := range t.Expect(timing.Costs{}) {
+		list = append(list, Expected{Proof: e.Proof, Known: e.Known, Typical: Of(e.Typ), Worst: Of(e.Worst), Why: e.Why})
+	}
+	return list
+}
+
+// TimingOf makes the table of timeouts.
+func TimingOf(f *Facts) *Timing {
+	fo := failoverOf(f)
+	out := &Timing{Version: Version, Within: fo.Within, Expected: fo.Expected, Problem: fo.Problem, Rows: []Row{}}
+	if fo.Problem == "" {
+		for _, r := range f.View.Timing.Explain() {
+			out.Rows = append(out.Rows, Row{Name: r.Name, Value: Of(r.Value), Why: r.Why})
+		}
+	}
+	return out
+}
+
+// nodeName is empty for no node.
+func nodeName(v *cluster.View, id ident.NodeID) string {
+	if id == 0 {
+		return ""
+	}
+	return v.State.NameOf(id)
+}
+
+func incarnation(i ident.Incarnation) string {
+	if i.IsZero() {
+		return ""
+	}
+	return i.String()
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

@@ -1,0 +1,158 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+)
+
+// mostHistory is how many events an explanation quotes, and nearby how many
+// events before one of them belong to its story.
+const (
+	mostHistory = 30
+	nearby      = 15
+)
+
+func (s *Server) explainService(ctx context.Context, f *Facts, name string) (*Explanation, error) {
+	i := slices.IndexFunc(f.View.Services, func(v cluster.ServiceView) bool { return v.Name == name })
+	if i < 0 {
+		return nil, Errorf(CodeNotFound, "there is no service %q%s", name, known(serviceNames(f)))
+	}
+	v := &f.View.Services[i]
+	svc := serviceOf(&f.View, v)
+	e := &Explanation{Version: Version, Subject: "service " + name, Service: &svc, Proof: proofOf(&f.View, v.Proof), Text: serviceText(f, v)}
+	for _, c := range v.Nodes {
+		e.Candidates = append(e.Candidates, Candidate{Node: c.Name, Able: c.Able, Reason: c.Reason, Remedy: c.Remedy})
+	}
+	var err error
+	e.Events, err = s.history(ctx, EventQuery{Service: name, Limit: mostHistory})
+	return e, err
+}
+
+func serviceText(f *Facts, v *cluster.ServiceView) []string {
+	text := []string{fmt.Sprintf("%s is %s.", v.Name, v.State)}
+	if v.Owner != 0 {
+		text = []string{fmt.Sprintf("%s is %s on %s, in term %d.", v.Name, v.State, nodeName(&f.View, v.Owner), v.Term)}
+	}
+	add := func(say bool, format string, args ...any) {
+		if say {
+			text = append(text, fmt.Sprintf(format, args...))
+		}
+	}
+	add(v.Why != "", "It is there because: %s.", v.Why)
+	add(v.Text != "", "Its node says: %s.", v.Text)
+	add(v.Stopped, "It is kept stopped by request; `holdfast service start %s` lets it run again.", v.Name)
+	add(v.Frozen, "It is frozen: nobody moves or restarts it until `holdfast service unfreeze %s`.", v.Name)
+	add(v.Want != 0, "It is moving to %s.", nodeName(&f.View, v.Want))
+	add(v.Proof.Kind != cluster.NoProof, "Its term before ended on proof %s: %s.", v.Proof.Kind, v.Proof.Text)
+	add(f.View.Waiting != "", "This node waits: %s.", f.View.Waiting)
+	return text
+}
+
+func (s *Server) explainNode(ctx context.Context, f *Facts, name string) (*Explanation, error) {
+	i := slices.IndexFunc(f.View.Nodes, func(v cluster.NodeView) bool { return v.Name == name })
+	if i < 0 {
+		return nil, Errorf(CodeNotFound, "there is no node %q%s", name, known(nodeNames(&f.View)))
+	}
+	v := &f.View.Nodes[i]
+	node := nodeOf(f, v)
+	e := &Explanation{Version: Version, Subject: "node " + name, Node: &node, Proof: node.Proof}
+	e.Text = append(e.Text, fmt.Sprintf("%s is %s; its guard is %s.", name, v.Phase, v.Guard))
+	if v.Fencing {
+		e.Text = append(e.Text, fmt.Sprintf("It is being fenced because: %s. A proof by time can stand in %v.", v.Why, max(0, v.Left)))
+	}
+	if p := node.Proof; p != nil {
+		e.Text = append(e.Text, fmt.Sprintf("Incarnation %s ended on proof %s, found by %s: %s.", p.Incarnation, p.Kind, p.By, p.Text))
+	}
+	if v.Standby {
+		e.Text = append(e.Text, "It is on standby and runs nothing until `holdfast node online "+name+"`.")
+	}
+	e.Text = append(e.Text, fmt.Sprintf("If it fell silent now, it would count as dead after %v; that rests on: %s.", v.Wait, orElse(v.Watchdog, "nothing")))
+	var err error
+	e.Events, err = s.history(ctx, EventQuery{Node: name, Limit: mostHistory})
+	return e, err
+}
+
+// explainEvent shows an event and what went before it on the same subject.
+func (s *Server) explainEvent(ctx context.Context, id uint64) (*Explanation, error) {
+	var before []Event
+	err := s.store.Events(ctx, EventQuery{}, func(e Event) error {
+		if e.ID <= id {
+			before = append(before, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(before) == 0 || before[len(before)-1].ID != id {
+		return nil, Errorf(CodeNotFound, "there is no event %d in this node's store; `holdfast events` lists them", id)
+	}
+	it := before[len(before)-1]
+	e := &Explanation{Version: Version, Subject: fmt.Sprintf("event %d", id), Text: []string{it.Text}, Events: []Event{}}
+	for _, b := range slices.Backward(before) {
+		same := it.Service != "" && b.Service == it.Service || it.Node != "" && b.Node == it.Node && b.Incarnation == it.Incarnation
+		if same || b.ID == id {
+			e.Events = append(e.Events, b)
+		}
+		if len(e.Events) > nearby {
+			break
+		}
+	}
+	slices.Reverse(e.Events)
+	if it.Proof != "" {
+		e.Proof = &Proof{Kind: it.Proof, Node: it.Node, Incarnation: it.Incarnation, Text: it.Text}
+	}
+	return e, nil
+}
+
+func (s *Server) history(ctx context.Context, q EventQuery) ([]Event, error) {
+	list := []Event{}
+	err := s.store.Events(ctx, q, func(e Event) error { list = append(list, e); return nil })
+	if errors.Is(err, context.Canceled) {
+		return nil, err
+	}
+	return list, err
+}
+
+func serviceNames(f *Facts) []string {
+	var list []string
+	for i := range f.View.Services {
+		list = append(list, f.View.Services[i].Name)
+	}
+	return list
+}
+
+func nodeNames(v *cluster.View) []string {
+	var list []string
+	for i := range v.Nodes {
+		list = append(list, v.Nodes[i].Name)
+	}
+	return list
+}
+
+// known lists names for a message, if there are any.
+func known(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; there is %s", join(names))
+}
+
+func join(names []string) string {
+	text := ""
+	for i, n := range names {
+		switch {
+		case i == 0:
+		case i == len(names)-1:
+			text += " and "
+		default:
+			text += ", "
+		}
+		text += n
+	}
+	return text
+}

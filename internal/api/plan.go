@@ -1,0 +1,205 @@
+package api
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+)
+
+// assumedStart is what starting or stopping a service is taken to last where
+// nothing was measured; a prediction says so in its text.
+const assumedStart = 2 * time.Second
+
+// PlanOf compares a new configuration with the present one and says what will
+// happen, in order: first what stops, then what starts.
+func PlanOf(f *Facts, next *cluster.Config) *Plan {
+	p := &Plan{Version: Version, Changes: []Change{}, Actions: []PlanAction{}}
+	v := &f.View
+	now := &cluster.Config{}
+	if v.State != nil {
+		p.Config = v.State.ConfigRev
+		if v.State.Conf != nil {
+			now = v.State.Conf
+		}
+	}
+	p.compareCluster(now, next)
+	var stops, starts []PlanAction
+	for i := range now.Services {
+		old := &now.Services[i]
+		if _, stays := next.Service(old.Name); stays {
+			continue
+		}
+		p.change("service "+old.Name, "remove", describe(old))
+		if node := runsOn(v, old.Name); node != "" {
+			stops = append(stops, PlanAction{Service: old.Name, Action: "stop", From: node, Text: "stop it on " + node + " for good"})
+		}
+	}
+	for i := range next.Services {
+		one := &next.Services[i]
+		old, known := now.Service(one.Name)
+		switch {
+		case !known:
+			p.change("service "+one.Name, "add", describe(one))
+			starts = append(starts, p.start(v, one))
+		case !reflect.DeepEqual(old, one):
+			p.change("service "+one.Name, "change", difference(old, one))
+			starts = append(starts, p.alter(v, old, one)...)
+		}
+	}
+	p.Actions = append(append(p.Actions, stops...), starts...)
+	return p
+}
+
+func (p *Plan) change(what, kind, text string) {
+	p.Changes = append(p.Changes, Change{What: what, Kind: kind, Text: text})
+}
+
+func (p *Plan) compareCluster(now, next *cluster.Config) {
+	if now.Name != "" && now.Name != next.Name {
+		p.Problems = append(p.Problems, fmt.Sprintf("the cluster is named %s; its name cannot be changed to %s", now.Name, next.Name))
+	}
+	if now.FailoverWithin != next.FailoverWithin {
+		p.change("cluster", "change", fmt.Sprintf("failover_within: %v -> %v; each node takes it over when it joins next", now.FailoverWithin, next.FailoverWithin))
+	}
+	if now.KeepOnDiskLoss != next.KeepOnDiskLoss {
+		p.change("cluster", "change", fmt.Sprintf("on_disk_loss: %s -> %s", keepWord(now), keepWord(next)))
+	}
+	if !reflect.DeepEqual(now.Fencing, next.Fencing) {
+		p.change("fencing", "change", "the ways of fencing")
+	}
+}
+
+func keepWord(c *cluster.Config) string {
+	if c.KeepOnDiskLoss {
+		return "keep"
+	}
+	return "stop"
+}
+
+// start says where a new service will go: the first member that its rules allow.
+func (p *Plan) start(v *cluster.View, s *cluster.Service) PlanAction {
+	node := firstAllowed(v, s)
+	if node == "" {
+		p.Problems = append(p.Problems, fmt.Sprintf("service %s: no member may run it (only: %s; never: %s)", s.Name, orElse(join(s.Only), "any"), orElse(join(s.Never), "none")))
+		return PlanAction{Service: s.Name, Action: "start", Text: "it would wait for a node that may run it"}
+	}
+	return PlanAction{Service: s.Name, Action: "start", To: node, Text: "start it on " + node}
+}
+
+// alter says what a changed service goes through.
+func (p *Plan) alter(v *cluster.View, old, next *cluster.Service) []PlanAction {
+	node := runsOn(v, next.Name)
+	if node == "" {
+		return nil
+	}
+	if slices.Contains(next.Never, node) || len(next.Only) > 0 && !slices.Contains(next.Only, node) {
+		a := PlanAction{Service: next.Name, Action: "move", From: node, To: firstAllowed(v, next), Interruption: Maybe(2 * assumedStart)}
+		if a.To == "" {
+			p.Problems = append(p.Problems, fmt.Sprintf("service %s: it may no longer run on %s, and no other member may run it", next.Name, node))
+		}
+		a.Text = fmt.Sprintf("%s may no longer run it: stop it there, start it on %s", node, orElse(a.To, "no node"))
+		return []PlanAction{a}
+	}
+	if reflect.DeepEqual(old.Stack, next.Stack) {
+		return nil
+	}
+	return []PlanAction{{Service: next.Name, Action: "restart", From: node, To: node, Interruption: Maybe(2 * assumedStart),
+		Text: "its stack has changed: restart it on " + node + " (some seconds; as long as its stop and start take)"}}
+}
+
+// runsOn is the node that runs, or is about to run, a service.
+func runsOn(v *cluster.View, service string) string {
+	for i := range v.Services {
+		if s := &v.Services[i]; s.Name == service && s.State != cluster.Down {
+			return nodeName(v, s.Owner)
+		}
+	}
+	return ""
+}
+
+// firstAllowed is the first member by preference that the rules allow.
+func firstAllowed(v *cluster.View, s *cluster.Service) string {
+	var members []string
+	for i := range v.Nodes {
+		n := &v.Nodes[i]
+		if n.Phase == cluster.MemberPhase && !n.Standby && !n.Fencing {
+			members = append(members, n.Name)
+		}
+	}
+	for _, name := range append(slices.Clone(s.Prefer), members...) {
+		allowed := !slices.Contains(s.Never, name) && (len(s.Only) == 0 || slices.Contains(s.Only, name))
+		if allowed && slices.Contains(members, name) {
+			return name
+		}
+	}
+	return ""
+}
+
+func describe(s *cluster.Service) string {
+	var kinds []string
+	for i := range s.Stack {
+		kinds = append(kinds, s.Stack[i].ID)
+	}
+	return "stack: " + orElse(strings.Join(kinds, ", "), "empty")
+}
+
+// difference names the parts in which two services differ.
+func difference(old, next *cluster.Service) string {
+	var parts []string
+	say := func(name string, a, b any) {
+		if !reflect.DeepEqual(a, b) {
+			parts = append(parts, fmt.Sprintf("%s: %v -> %v", name, a, b))
+		}
+	}
+	say("prefer", old.Prefer, next.Prefer)
+	say("only", old.Only, next.Only)
+	say("never", old.Never, next.Never)
+	say("priority", old.Priority, next.Priority)
+	say("after", old.After, next.After)
+	say("with", old.With, next.With)
+	say("apart_from", old.ApartFrom, next.ApartFrom)
+	if old.Failback != next.Failback {
+		parts = append(parts, "failback")
+	}
+	if old.Restarts != next.Restarts {
+		parts = append(parts, fmt.Sprintf("restarts: %d in %v -> %d in %v", old.Restarts.Count, old.Restarts.Within, next.Restarts.Count, next.Restarts.Within))
+	}
+	if old.QuickStop != next.QuickStop {
+		parts = append(parts, "quick-stop")
+	}
+	return strings.Join(append(parts, stackDifference(old, next)...), "; ")
+}
+
+func stackDifference(old, next *cluster.Service) []string {
+	var parts []string
+	find := func(s *cluster.Service, id string) *cluster.Member {
+		for i := range s.Stack {
+			if s.Stack[i].ID == id {
+				return &s.Stack[i]
+			}
+		}
+		return nil
+	}
+	for i := range old.Stack {
+		o := &old.Stack[i]
+		switch n := find(next, o.ID); {
+		case n == nil:
+			parts = append(parts, "stack: without "+o.ID)
+		case !bytes.Equal(n.Spec, o.Spec):
+			parts = append(parts, fmt.Sprintf("stack: %s: %s -> %s", o.ID, o.Spec, n.Spec))
+		case !reflect.DeepEqual(*n, *o):
+			parts = append(parts, fmt.Sprintf("stack: timeouts of %s", o.ID))
+		}
+	}
+	for i := range next.Stack {
+		if find(old, next.Stack[i].ID) == nil {
+			parts = append(parts, "stack: with "+next.Stack[i].ID)
+		}
+	}
+	return parts
+}

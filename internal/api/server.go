@@ -1,0 +1,227 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+)
+
+const (
+	askWithin   = 30 * time.Second // for a commit; a register without a majority gives no answer
+	leaveWithin = 15 * time.Minute // for every service to move away
+	mostBody    = 1 << 20          // bytes of a request
+)
+
+// Server answers on the daemon's Unix socket.
+type Server struct {
+	daemon Daemon
+	store  Store
+	roles  Roles
+	now    func() time.Time
+}
+
+// NewServer makes a server. Times in its answers are the wall clock's.
+func NewServer(d Daemon, s Store, r Roles) *Server {
+	return &Server{daemon: d, store: s, roles: r, now: time.Now}
+}
+
+// Listen makes the socket at path, for its owner and group, in place of one
+// that a dead daemon left. The caller holds the daemon's lock.
+func Listen(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("api socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("api socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		return nil, errors.Join(fmt.Errorf("api socket: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// Serve answers until ctx ends, then waits a moment for what is under way.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	h := &http.Server{
+		Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second,
+		ConnContext: withPeer, BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if h.Shutdown(last) != nil {
+			_ = h.Close() // nothing is left to be told
+		}
+	})
+	defer stop()
+	if err := h.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("api: %w", err)
+	}
+	return nil
+}
+
+// handler answers one request with a value, or an error.
+type handler func(r *http.Request) (any, error)
+
+// Handler gives the routes; the requests' contexts carry the Peer.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	route := func(pattern string, need Role, h handler) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if have := s.role(r); have < need {
+				answer(w, nil, Errorf(CodeForbidden, "%s %s needs the role %s, you have %s: run it as root", r.Method, r.URL.Path, need, have))
+				return
+			}
+			v, err := h(r)
+			answer(w, v, err)
+		})
+	}
+	route("GET /v1/status", Read, s.facts(func(_ context.Context, f *Facts, _ *http.Request) (any, error) { return StatusOf(f, s.now()), nil }))
+	route("GET /v1/timing", Read, s.facts(func(_ context.Context, f *Facts, _ *http.Request) (any, error) { return TimingOf(f), nil }))
+	route("GET /v1/explain/service/{name}", Read, s.facts(func(ctx context.Context, f *Facts, r *http.Request) (any, error) {
+		return s.explainService(ctx, f, r.PathValue("name"))
+	}))
+	route("GET /v1/explain/node/{name}", Read, s.facts(func(ctx context.Context, f *Facts, r *http.Request) (any, error) {
+		return s.explainNode(ctx, f, r.PathValue("name"))
+	}))
+	route("GET /v1/explain/event/{id}", Read, func(r *http.Request) (any, error) {
+		id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+		if err != nil {
+			return nil, Errorf(CodeInvalid, "event %q: want a number", r.PathValue("id"))
+		}
+		return s.explainEvent(r.Context(), id)
+	})
+	route("GET /v1/config", Admin, s.facts(s.config))
+	route("GET /v1/history", Read, func(*http.Request) (any, error) { return s.store.Versions() })
+	route("POST /v1/config", Admin, s.facts(s.apply))
+	route("POST /v1/service/{name}/{verb}", Operate, s.facts(s.service))
+	route("POST /v1/node/{name}/{verb}", Operate, s.facts(s.node))
+	route("POST /v1/leave", Admin, func(r *http.Request) (any, error) { return s.ask(r.Context(), cluster.LeaveCluster{}, leaveWithin) })
+	route("POST /v1/token", Admin, s.token)
+	mux.HandleFunc("GET /v1/events", s.events)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, nil, Errorf(CodeNotFound, "%s %s: there is nothing; the paths begin with /v%d/", r.Method, r.URL.Path, Version))
+	})
+	return mux
+}
+
+// facts hands the daemon's knowledge to a handler.
+func (s *Server) facts(h func(context.Context, *Facts, *http.Request) (any, error)) handler {
+	return func(r *http.Request) (any, error) {
+		f, err := s.daemon.Facts(r.Context())
+		if err != nil {
+			return nil, Errorf(CodeNotReady, "%v", err)
+		}
+		return h(r.Context(), &f, r)
+	}
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			e = Errorf(CodeRefused, "%v", err)
+		}
+		w.WriteHeader(e.Status)
+		v = e
+	}
+	// A client that went away is not told; nobody else is concerned.
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// body reads a request's JSON strictly; none at all is the zero value.
+func body(r *http.Request, into any) error {
+	d := json.NewDecoder(io.LimitReader(r.Body, mostBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+		return Errorf(CodeInvalid, "request: %v", err)
+	}
+	return nil
+}
+
+// ask puts a request to the core.
+func (s *Server) ask(ctx context.Context, r cluster.Request, within time.Duration) (*Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	reply, err := s.daemon.Ask(ctx, r)
+	switch {
+	case err != nil:
+		return nil, Errorf(CodeUnknown, "no answer within %v: it may still take effect; look at `holdfast status` before you repeat it (%v)", within, err)
+	case reply.Err != "":
+		return nil, Errorf(CodeRefused, "%s", reply.Err)
+	}
+	return &Result{Version: Version, Text: reply.Text, State: reply.Ver}, nil
+}
+
+func (s *Server) token(r *http.Request) (any, error) {
+	t, valid, err := s.daemon.Token(r.Context())
+	if err != nil {
+		return nil, Errorf(CodeNotReady, "join token: %v", err)
+	}
+	return &TokenReply{Version: Version, Token: t.String(), Expires: s.now().Add(valid).UTC(), Valid: Of(valid)}, nil
+}
+
+// events streams one event per line.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	if s.role(r) < Read {
+		answer(w, nil, Errorf(CodeForbidden, "the events need the role %s", Read))
+		return
+	}
+	q, err := parseQuery(r)
+	if err != nil {
+		answer(w, nil, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	flush := http.NewResponseController(w)
+	if q.Follow && flush.Flush() != nil {
+		return
+	}
+	out := json.NewEncoder(w)
+	// The only failure is a client that went away.
+	_ = s.store.Events(r.Context(), q, func(e Event) error {
+		if err := out.Encode(e); err != nil || !q.Follow {
+			return err
+		}
+		return flush.Flush()
+	})
+}
+
+func parseQuery(r *http.Request) (EventQuery, error) {
+	v := r.URL.Query()
+	q := EventQuery{Kind: v.Get("kind"), Service: v.Get("service"), Node: v.Get("node"), Follow: v.Get("follow") == "1"}
+	var err error
+	if text := v.Get("since"); text != "" {
+		if q.Since, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return q, Errorf(CodeInvalid, "since=%s: want a time such as 2026-01-31T12:00:00Z", text)
+		}
+	}
+	if text := v.Get("after"); text != "" {
+		if q.After, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return q, Errorf(CodeInvalid, "after=%s: want an event's number", text)
+		}
+	}
+	if text := v.Get("limit"); text != "" {
+		if q.Limit, err = strconv.Atoi(text); err != nil || q.Limit < 0 {
+			return q, Errorf(CodeInvalid, "limit=%s: want a number", text)
+		}
+	}
+	return q, nil
+}
+
+// Fits says whether an event is one that the query asks for, but for its Limit.
+func (q EventQuery) Fits(e *Event) bool {
+	return e.ID > q.After && !e.Time.Before(q.Since) &&
+		(q.Kind == "" || q.Kind == e.Kind) && (q.Service == "" || q.Service == e.Service) && (q.Node == "" || q.Node == e.Node)
+}

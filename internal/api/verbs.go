@@ -1,0 +1,186 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+)
+
+// stopWithin is how long a restart waits for the service to be down, and
+// stopPoll how often it looks.
+const (
+	stopWithin = 5 * time.Minute
+	stopPoll   = 200 * time.Millisecond
+)
+
+// service carries out a verb on a service.
+func (s *Server) service(ctx context.Context, f *Facts, r *http.Request) (any, error) {
+	var in ServiceRequest
+	if err := body(r, &in); err != nil {
+		return nil, err
+	}
+	name, verb := r.PathValue("name"), r.PathValue("verb")
+	if !slices.Contains(serviceNames(f), name) {
+		return nil, Errorf(CodeNotFound, "there is no service %q%s", name, known(serviceNames(f)))
+	}
+	if in.To != "" && verb != ServiceMove {
+		return nil, Errorf(CodeInvalid, "%s takes no node", verb)
+	}
+	switch verb {
+	case ServiceMove:
+		return s.ask(ctx, cluster.MoveService{Service: name, To: in.To}, askWithin)
+	case ServiceFailback:
+		return s.failback(ctx, f, name)
+	case ServiceStart:
+		return s.ask(ctx, cluster.StartService{Service: name}, askWithin)
+	case ServiceStop:
+		return s.ask(ctx, cluster.StopService{Service: name}, askWithin)
+	case ServiceRestart:
+		return s.restart(ctx, name)
+	case ServiceFreeze, ServiceUnfreeze:
+		return s.ask(ctx, cluster.FreezeService{Service: name, On: verb == ServiceFreeze}, askWithin)
+	case ServiceClear:
+		return s.ask(ctx, cluster.ClearService{Service: name}, askWithin)
+	}
+	return nil, Errorf(CodeNotFound, "a service has no verb %q; there is %s", verb, join([]string{ServiceMove, ServiceStart, ServiceStop,
+		ServiceRestart, ServiceFreeze, ServiceUnfreeze, ServiceFailback, ServiceClear}))
+}
+
+// failback moves a service to the best node that may run it.
+func (s *Server) failback(ctx context.Context, f *Facts, name string) (any, error) {
+	for i := range f.View.Services {
+		v := &f.View.Services[i]
+		if v.Name != name {
+			continue
+		}
+		best := slices.IndexFunc(v.Nodes, func(c cluster.Candidate) bool { return c.Able })
+		switch {
+		case best < 0:
+			return nil, Errorf(CodeRefused, "no node may run %s now; `holdfast explain %s` says why", name, name)
+		case v.Nodes[best].Node == v.Owner:
+			return &Result{Version: Version, Text: name + " already runs on the best node, " + v.Nodes[best].Name}, nil
+		}
+		return s.ask(ctx, cluster.MoveService{Service: name, To: v.Nodes[best].Name}, askWithin)
+	}
+	return nil, Errorf(CodeNotFound, "there is no service %q", name)
+}
+
+// restart stops a service, waits until that is verified, and lets it run again.
+// If it is interrupted in between, the service stays stopped, and says so.
+func (s *Server) restart(ctx context.Context, name string) (any, error) {
+	if _, err := s.ask(ctx, cluster.StopService{Service: name}, askWithin); err != nil {
+		return nil, err
+	}
+	wait, cancel := context.WithTimeout(ctx, stopWithin)
+	defer cancel()
+	tick := time.NewTicker(stopPoll)
+	defer tick.Stop()
+	for {
+		f, err := s.daemon.Facts(wait)
+		if err != nil {
+			return nil, Errorf(CodeUnknown, "%s was told to stop, and is kept stopped until `holdfast service start %s`: %v", name, name, err)
+		}
+		down := func(v cluster.ServiceView) bool { return v.Name == name && v.State == cluster.Down && v.Owner == 0 }
+		broken := func(v cluster.ServiceView) bool { return v.Name == name && v.State == cluster.Broken }
+		if slices.ContainsFunc(f.View.Services, down) {
+			return s.ask(ctx, cluster.StartService{Service: name}, askWithin)
+		}
+		if slices.ContainsFunc(f.View.Services, broken) {
+			return nil, Errorf(CodeRefused, "%s could not be stopped; `holdfast explain %s` says what holds it", name, name)
+		}
+		select {
+		case <-tick.C:
+		case <-wait.Done():
+			return nil, Errorf(CodeUnknown, "%s is still stopping after %v; it is kept stopped until `holdfast service start %s`", name, stopWithin, name)
+		}
+	}
+}
+
+// node carries out a verb on a node.
+func (s *Server) node(ctx context.Context, f *Facts, r *http.Request) (any, error) {
+	var in NodeRequest
+	if err := body(r, &in); err != nil {
+		return nil, err
+	}
+	name, verb := r.PathValue("name"), r.PathValue("verb")
+	if !slices.Contains(nodeNames(&f.View), name) {
+		return nil, Errorf(CodeNotFound, "there is no node %q%s", name, known(nodeNames(&f.View)))
+	}
+	if verb != NodeStandby && verb != NodeOnline && s.role(r) < Admin {
+		return nil, Errorf(CodeForbidden, "node %s needs the role %s: run it as root", verb, Admin)
+	}
+	switch verb {
+	case NodeStandby, NodeOnline:
+		return s.ask(ctx, cluster.StandbyNode{Node: name, On: verb == NodeStandby}, askWithin)
+	case NodeFence:
+		return s.ask(ctx, cluster.FenceNode{Node: name, Why: orElse(in.Why, "asked by an administrator")}, askWithin)
+	case NodeConfirmOff:
+		if in.Operator == "" || in.How == "" {
+			return nil, Errorf(CodeInvalid, "confirm-off is recorded as a proof: it needs who says so, and how it was verified that %s is off", name)
+		}
+		return s.ask(ctx, cluster.ConfirmOff{Node: name, Operator: in.Operator, How: in.How}, askWithin)
+	case NodeRemove:
+		return s.ask(ctx, cluster.RemoveNode{Node: name}, askWithin)
+	}
+	return nil, Errorf(CodeNotFound, "a node has no verb %q; there is %s", verb, join([]string{NodeStandby, NodeOnline, NodeFence, NodeConfirmOff, NodeRemove}))
+}
+
+// config gives the committed configuration, or a kept copy of an older one.
+func (s *Server) config(_ context.Context, f *Facts, r *http.Request) (any, error) {
+	now := f.View.State
+	text := r.URL.Query().Get("version")
+	if text == "" {
+		if now == nil {
+			return nil, Errorf(CodeNotReady, "the quorum disk was not read yet: %s", orElse(f.View.Waiting, f.View.Stage))
+		}
+		return &Config{Version: Version, Config: now.ConfigRev, State: now.Ver, Text: string(now.Config)}, nil
+	}
+	rev, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return nil, Errorf(CodeInvalid, "version=%s: want a number", text)
+	}
+	if now != nil && now.ConfigRev == rev {
+		return &Config{Version: Version, Config: rev, State: now.Ver, Text: string(now.Config)}, nil
+	}
+	kept, err := s.store.Version(rev)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, Errorf(CodeNotFound, "this node has kept no configuration %d; `holdfast history` lists what it has", rev)
+	} else if err != nil {
+		return nil, err
+	}
+	return &Config{Version: Version, Config: rev, Text: string(kept)}, nil
+}
+
+// apply plans, or replaces, the configuration.
+func (s *Server) apply(ctx context.Context, f *Facts, r *http.Request) (any, error) {
+	var in ApplyRequest
+	if err := body(r, &in); err != nil {
+		return nil, err
+	}
+	state := f.View.State
+	if state == nil {
+		return nil, Errorf(CodeNotReady, "the quorum disk was not read yet: %s", orElse(f.View.Waiting, f.View.Stage))
+	}
+	conf, err := s.daemon.Parse(orElse(in.File, "configuration"), []byte(in.Config), state)
+	if err != nil {
+		return nil, Errorf(CodeInvalid, "%v", err)
+	}
+	if in.Expect != 0 && in.Expect != state.ConfigRev {
+		return nil, Errorf(CodeRefused, "the configuration is at version %d by now, not %d: `holdfast config export` it, and repeat the change on that", state.ConfigRev, in.Expect)
+	}
+	plan := PlanOf(f, conf)
+	switch {
+	case in.DryRun:
+		return plan, nil
+	case len(plan.Problems) > 0:
+		return nil, Errorf(CodeRefused, "%s", join(plan.Problems))
+	}
+	// What was planned is what is applied: nothing that was committed meanwhile.
+	return s.ask(ctx, cluster.ApplyConfig{Config: []byte(in.Config), Conf: conf, Expect: state.ConfigRev}, askWithin)
+}
