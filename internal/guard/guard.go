@@ -6,8 +6,7 @@
 //
 // The tasks: one feeding thread (feeder.go); per quorum disk one worker
 // (worker.go), because a disk that hangs must delay neither the feeding nor the
-// other disks; one that accepts daemons and one that obeys them (link.go); one
-// that passes on what happened. They share state.go, whose lock is never held
+// other disks; one that obeys the daemon (orders.go); one that passes on what happened. They share state.go, whose lock is never held
 // across I/O. Whether the watchdogs may be fed is decided by cluster/lease.
 //
 // The guard takes what it needs when it starts: memory, priority, descriptors.
@@ -95,7 +94,8 @@ type Guard struct {
 	state   *state
 	workers []*worker
 	feeder  *feeder
-	link    *link
+	server  *guardwire.Server
+	orders  sync.Mutex // held while an order is obeyed, and when the guard ends
 	armed   Armed
 	notices chan guardwire.Notice
 	cycles  sync.RWMutex // read-held by a worker in a cycle; an upgrade takes it whole
@@ -107,7 +107,7 @@ type Guard struct {
 // New makes a guard; it opens nothing yet.
 func New(d Deps) (*Guard, error) {
 	g := &Guard{deps: d, id: d.Platform.Identity(), notices: make(chan guardwire.Notice, maxNotices)}
-	g.link = &link{g: g, wake: make(chan struct{}, 1)}
+	g.server = guardwire.NewServer(g)
 	g.state = newState(d.Node, g.id.Host, len(d.Disks), d.Sets...)
 	for i, p := range d.Disks {
 		w, err := newWorker(g, i, p)
@@ -148,14 +148,14 @@ func (g *Guard) Run(ctx context.Context) error {
 		g.armed = g.deps.Arm()
 	}
 	g.feeder = newFeeder(g, g.armed.Dogs)
-	if err := g.link.listen(); err != nil {
+	socket, err := g.listen()
+	if err != nil {
 		cancel()
 		return errors.Join(err, tasks.Wait())
 	}
 	fed := make(chan struct{})
 	tasks.Go(func() error { defer close(fed); g.feeder.run(ctx); return nil })
-	tasks.Go(func() error { g.link.accept(ctx); return nil })
-	tasks.Go(func() error { g.link.serve(ctx); return nil })
+	tasks.Go(func() error { g.server.Serve(ctx, socket); return nil })
 	tasks.Go(func() error { g.tell(ctx); return nil })
 	tasks.Go(func() error { return g.obeySignals(ctx, fed) })
 	if err := tasks.Wait(); err != nil && !errors.Is(err, errEnded) {
@@ -218,15 +218,24 @@ func (g *Guard) tell(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case n := <-g.notices:
-			g.link.deliver(&n)
+			g.server.Deliver(&n)
 			g.deps.Log.Warn().Stringer("what", n.What).Uint8("node", uint8(n.Node)).Msg(n.Text)
 		}
 	}
 }
 
+// kick asks for a whole cycle of every disk at once.
 func (g *Guard) kick() {
 	for _, w := range g.workers {
-		w.kickNow()
+		poke(w.kick)
+	}
+}
+
+// poke wakes whoever waits for c, now or the next time.
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -265,11 +274,11 @@ func (g *Guard) canDisarm() bool {
 }
 
 // end makes the holder give up the watchdogs, stops the feeding and disarms. It
-// holds the link's lock against a claim. A holder that does not obey keeps the
+// holds the orders' lock against a claim. A holder that does not obey keeps the
 // devices open, so that they could not be stopped: the guard stays and feeds.
 func (g *Guard) end(fed <-chan struct{}) error {
-	g.link.orders.Lock()
-	defer g.link.orders.Unlock()
+	g.orders.Lock()
+	defer g.orders.Unlock()
 	if !g.state.bound().IsZero() {
 		return nil
 	}

@@ -81,7 +81,7 @@ func (g *Guard) upgrade(path string) error {
 	}
 	h := Handover{}
 	var err error
-	if h.Snapshot, err = g.snapshot(); err != nil {
+	if h.Snapshot, err = g.Snapshot(); err != nil {
 		return err
 	}
 	for _, d := range g.armed.Dogs {

@@ -87,6 +87,8 @@ func run(s *guardwire.Settings, log zerolog.Logger) error {
 	if !ok {
 		return errors.New("this platform's clock does not tell suspends")
 	}
+	// A log that goes away must not take the guard with it, nor a stray signal.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)

@@ -67,14 +67,6 @@ func newWorker(g *Guard, index int, port DiskPort) (*worker, error) {
 	}, nil
 }
 
-// kickNow asks for a whole cycle at once.
-func (w *worker) kickNow() {
-	select {
-	case w.kick <- struct{}{}:
-	default:
-	}
-}
-
 func (w *worker) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -116,7 +108,7 @@ func (w *worker) turn(whole bool) error {
 	if err != nil {
 		w.on.report.Err, w.on.report.Bytes = err.Error(), nil
 	}
-	w.g.link.offer(&w.on.report)
+	w.g.server.Offer(&w.on.report)
 	if err == nil && whole {
 		err = w.readMail()
 	}

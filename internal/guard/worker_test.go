@@ -419,19 +419,11 @@ func TestPermissionEndsTheBeats(t *testing.T) {
 // On a real file, through the kernel: a round of beats allocates nothing.
 func TestBeatingAllocatesNothing(t *testing.T) {
 	r := newRig(t)
-	path := storagetest.File(t, layout.MinSize())
-	d, err := storage.Open(path, storage.Options{Sync: true, SectorSize: layout.SectorSize})
-	must(t, err)
-	defer func() { must(t, d.Close()) }()
-	sector := make([]byte, layout.SectorSize)
-	must(t, r.codec.SealSuperblock(sector, &quorumdisk.Superblock{
-		Cluster: clusterID, Disk: diskUUID(0), DiskGen: 1, Layout: layout,
-		Size: d.Info().Size, Created: time.Unix(1e9, 0), Identity: d.Info().Identity,
-	}, 0))
-	must(t, d.Write(sector, quorumdisk.SuperOffset, time.Minute))
+	path, l := fileDisk(t)
+	r.deps.Codec = func() (*quorumdisk.Codec, error) { return quorumdisk.NewCodec(keys, clusterID, l) }
 	r.deps.Disks = r.deps.Disks[:1]
 	r.deps.Disks[0].Open = func() (storage.Disk, error) {
-		return storage.Open(path, storage.Options{Sync: true, SectorSize: layout.SectorSize})
+		return storage.Open(path, storage.Options{Sync: true, SectorSize: l.SectorSize})
 	}
 	r.start().claim()
 	w := r.g.workers[0]
@@ -446,4 +438,23 @@ func TestBeatingAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations per cycle", n)
 	}
 	must(t, w.disk.Close())
+}
+
+// fileDisk makes a quorum disk, the first of its set, in a file.
+func fileDisk(t *testing.T) (path string, l quorumdisk.Layout) {
+	t.Helper()
+	l = quorumdisk.Layout{SectorSize: quorumdisk.LargeSector, Nmax: layout.Nmax}
+	path = storagetest.File(t, l.MinSize())
+	d, err := storage.Open(path, storage.Options{SectorSize: l.SectorSize})
+	must(t, err)
+	defer func() { must(t, d.Close()) }()
+	c, err := quorumdisk.NewCodec(keys, clusterID, l)
+	must(t, err)
+	sector := make([]byte, l.SectorSize)
+	must(t, c.SealSuperblock(sector, &quorumdisk.Superblock{
+		Cluster: clusterID, Disk: diskUUID(0), DiskGen: 1, Layout: l,
+		Size: d.Info().Size, Created: time.Unix(1e9, 0), Identity: d.Info().Identity,
+	}, 0))
+	must(t, d.Write(sector, quorumdisk.SuperOffset, time.Minute))
+	return path, l
 }
