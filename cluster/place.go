@@ -140,6 +140,9 @@ func (c *Core) award(d *draft, g *Grant, svc *Service) {
 		}
 		return
 	}
+	if c.settling() && betterAbsent(list, best) {
+		return
+	}
 	n := d.s.Node(best.Node)
 	why := best.Reason
 	if g.Want == best.Node {
@@ -148,6 +151,19 @@ func (c *Core) award(d *draft, g *Grant, svc *Service) {
 	e := d.edit().Grant(g.Service)
 	e.Owner, e.Inc, e.Term, e.Want, e.Why = n.ID, n.Inc, g.Term+1, 0, limit(why, 200)
 	d.note(Note{Kind: NoteGrant, Node: n.ID, Inc: n.Inc, Service: g.Service, Term: e.Term, Proof: e.Proof.Kind, Text: why})
+}
+
+// settling: a coordinator that has only just come in gives the nodes that boot
+// with it the time to come in too, before a service goes to a lesser choice.
+func (c *Core) settling() bool { return c.now.Sub(c.self.since) < c.t.Tsus }
+
+func betterAbsent(list []placement.Candidate, best *placement.Candidate) bool {
+	for i := range list {
+		if !list[i].Able && list[i].Rank < best.Rank {
+			return true
+		}
+	}
+	return false
 }
 
 // pick takes the wanted node if it is able, else the first that is.

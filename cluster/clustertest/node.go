@@ -189,7 +189,7 @@ func (n *Node) cycle(d int) {
 func (n *Node) mayBe(v lease.View) {
 	if v.State == lease.Bound && !v.Frozen {
 		f := time.Duration(float64(n.params.F) / n.rate)
-		n.mayBeUntil = max(n.mayBeUntil, n.w.Now+f)
+		n.mayBeUntil = max(n.mayBeUntil, n.w.Now+f+n.params.TMax)
 	}
 }
 
@@ -436,7 +436,7 @@ func (n *Node) retire(o cluster.Order, err *error) {
 	if *err = n.lease.Retire(o.Inc); *err != nil {
 		return
 	}
-	n.state = cluster.GuardRetired
+	n.state, n.mayBeUntil = cluster.GuardRetired, 0
 	b := n.beat(n.clock())
 	for d, k := range n.w.Disks {
 		if !n.DiskCut[d] {
@@ -452,8 +452,6 @@ func (n *Node) kick() {
 		}
 	}
 }
-
-func (n *Node) isDead() bool { return !n.up }
 
 // run is the runner: services take their time, and go on without the daemon.
 func (n *Node) run(a cluster.Run) {

@@ -233,7 +233,7 @@ func (w *World) proven(note cluster.Note) {
 		return
 	}
 	n := w.Nodes[note.Node-1]
-	if n.inc == note.Inc && n.mayBeUntil > w.Now && !n.isDead() {
+	if n.inc == note.Inc && n.mayBeUntil > w.Now {
 		w.Tell()
 		w.T.Fatalf("seed %d at %s: %s %s was called dead by time, but its watchdogs may let it go on until %s",
 			w.opt.Seed, w.Now, n.Name, n.inc, n.mayBeUntil)

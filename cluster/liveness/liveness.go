@@ -86,7 +86,7 @@ func (p *Peer) Age(now ident.Instant) (time.Duration, bool) {
 // incarnation, stood still for wait at one instant, and a read issued after it
 // has confirmed each of them. Each change aborts the round.
 func (p *Peer) Judge(now ident.Instant, wait time.Duration) (ident.Incarnation, bool) {
-	if p.round == 0 && !p.begin(now, wait) {
+	if (p.round == 0 || p.grown(now, wait)) && !p.begin(now, wait) {
 		return ident.Incarnation{}, false
 	}
 	confirmed, inc := 0, ident.Incarnation{}
@@ -107,6 +107,18 @@ func (p *Peer) Waiting() bool { return p.round != 0 }
 
 // Restart throws the round away: its evidence is to be gathered anew.
 func (p *Peer) Restart() { p.round = 0 }
+
+// grown says that more disks are stale now than when the round began. It then
+// begins anew with all of them: one of the first may never answer again.
+func (p *Peer) grown(now ident.Instant, wait time.Duration) bool {
+	for i := range p.disks {
+		s := &p.disks[i]
+		if !p.in[i] && s.known && !s.inc.IsZero() && now.Sub(s.first) >= wait {
+			return true
+		}
+	}
+	return false
+}
 
 // begin picks the disks that are stale at now: a majority, of one incarnation.
 func (p *Peer) begin(now ident.Instant, wait time.Duration) bool {
