@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/sbd"
 	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 	"github.com/holdfast-ha/holdfast/storage"
 	"github.com/holdfast-ha/holdfast/storage/storagetest"
@@ -197,6 +198,8 @@ func (r *rig) format(i int) {
 		Size: h.Info().Size, Created: time.Unix(1e9, 0), Identity: h.Info().Identity,
 	}, 0))
 	r.disks[i].Poke(quorumdisk.SuperOffset, sector)
+	must(r.t, sbd.EncodeHeader(sector, sbd.DefaultHeader(layout.SectorSize, diskUUID(i))))
+	r.disks[i].Poke(quorumdisk.SBDOffset, sector)
 }
 
 // start makes the guard without its tasks: the test takes every turn itself.

@@ -250,7 +250,7 @@ func (w *worker) verify(d storage.Disk) error {
 		return fmt.Errorf("%s: it is %v, formatted was %v: %w", w.port.Path, d.Info().Identity, s.Identity, errIdentity)
 	}
 	w.on.super = s
-	return nil
+	return w.findMailbox(d, patience)
 }
 
 // account keeps the disk's status and gives up a handle that only fails. A handle

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/lease"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/sbd"
 	"github.com/holdfast-ha/holdfast/storage"
 	"github.com/holdfast-ha/holdfast/storage/storagetest"
 )
@@ -64,7 +65,9 @@ func TestBeatSaysWhatWasClaimed(t *testing.T) {
 // The lease counts from the stamp before the write, however long the cycle took,
 // and not at all for a cycle that did not complete.
 func TestLeaseCountsFromTheIssue(t *testing.T) {
-	r := newRig(t).start().claim()
+	r := newRig(t).start()
+	r.turn() // opens the disks
+	r.claim()
 	for _, d := range r.disks {
 		d.SetBefore(func(storagetest.Request) { r.p.step(time.Second) })
 	}
@@ -259,31 +262,56 @@ func TestNextClaimEndsTheFarewell(t *testing.T) {
 	}
 }
 
-func (r *rig) mail(disk int, cmd byte) {
+func (r *rig) mail(disk int, cmd sbd.Command) {
 	sector := make([]byte, layout.SectorSize)
-	sector[0] = cmd
-	copy(sector[1:], "admin")
+	must(r.t, sbd.EncodeMail(sector, sbd.Mail{Command: cmd, From: "admin"}))
 	r.disks[disk].Poke(r.mailAt(), sector)
 }
 
 func (r *rig) mailAt() int64 { return int64(2+2*(int(self)-1)) * int64(layout.SectorSize) }
 
-func (r *rig) mailNow(disk int) byte { return r.disks[disk].Peek(r.mailAt(), 1)[0] }
+func (r *rig) mailNow(disk int) sbd.Command { return sbd.Command(r.disks[disk].Peek(r.mailAt(), 1)[0]) }
+
+// Without a header nobody knows where the mailboxes are, and so nobody is reset
+// by what stands there.
+func TestNoMailboxWithoutAHeader(t *testing.T) {
+	for name, header := range map[string][]byte{
+		"blank":               make([]byte, layout.SectorSize),
+		"another sector size": sbdHeader(t, 4096),
+	} {
+		r := newRig(t)
+		r.disks[0].Poke(quorumdisk.SBDOffset, header)
+		r.start().turn()
+		r.claim()
+		r.mail(0, sbd.Reset)
+		r.turn()
+		if len(r.p.reset()) > 0 || r.mailNow(0) != sbd.Reset {
+			t.Errorf("%s: resets %v, mail %v", name, r.p.reset(), r.mailNow(0))
+		}
+	}
+}
+
+func sbdHeader(t *testing.T, size int) []byte {
+	t.Helper()
+	sector := make([]byte, size)
+	must(t, sbd.EncodeHeader(sector, sbd.DefaultHeader(size, clusterID)))
+	return sector[:layout.SectorSize]
+}
 
 func TestMailFoundAtTheStartIsNeverObeyed(t *testing.T) {
 	r := newRig(t)
-	r.mail(0, mailReset)
+	r.mail(0, sbd.Reset)
 	r.start().turn()
 	r.claim().turn()
-	if len(r.p.reset()) > 0 || r.mailNow(0) != mailReset {
+	if len(r.p.reset()) > 0 || r.mailNow(0) != sbd.Reset {
 		t.Errorf("resets %v, mail %d: it is cleared only when the old boot's writes are over", r.p.reset(), r.mailNow(0))
 	}
 	r.p.step(time.Second)
 	r.turn()
-	if len(r.p.reset()) > 0 || r.mailNow(0) != mailEmpty {
+	if len(r.p.reset()) > 0 || r.mailNow(0) != sbd.Clear {
 		t.Errorf("resets %v, mail %d", r.p.reset(), r.mailNow(0))
 	}
-	r.mail(0, mailReset)
+	r.mail(0, sbd.Reset)
 	r.turn()
 	if len(r.p.reset()) != 1 {
 		t.Error("new mail, although with the same words, must be obeyed")
@@ -292,19 +320,19 @@ func TestMailFoundAtTheStartIsNeverObeyed(t *testing.T) {
 
 func TestMail(t *testing.T) {
 	for name, c := range map[string]struct {
-		cmd    byte
+		cmd    sbd.Command
 		bound  bool
 		reset  bool
 		notice guardwire.NoticeKind
 	}{
-		"reset":          {mailReset, true, true, 0},
-		"off":            {mailOff, true, true, 0},
-		"crashdump":      {mailCrash, true, true, 0},
-		"exit":           {mailExit, true, false, guardwire.NoticeLeave},
-		"test":           {mailTest, true, false, guardwire.NoticeMail},
+		"reset":          {sbd.Reset, true, true, 0},
+		"off":            {sbd.Off, true, true, 0},
+		"crashdump":      {sbd.CrashDump, true, true, 0},
+		"exit":           {sbd.Exit, true, false, guardwire.NoticeLeave},
+		"test":           {sbd.Test, true, false, guardwire.NoticeMail},
 		"unknown":        {99, true, false, guardwire.NoticeMail},
-		"reset but free": {mailReset, false, false, guardwire.NoticeMail},
-		"exit but free":  {mailExit, false, false, guardwire.NoticeMail},
+		"reset but free": {sbd.Reset, false, false, guardwire.NoticeMail},
+		"exit but free":  {sbd.Exit, false, false, guardwire.NoticeMail},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t).start()
@@ -322,7 +350,7 @@ func TestMail(t *testing.T) {
 			if c.notice != 0 && !slices.Equal(got, []guardwire.NoticeKind{c.notice}) {
 				t.Errorf("notices %v, want %v", got, c.notice)
 			}
-			if !c.reset && r.mailNow(0) != mailEmpty {
+			if !c.reset && r.mailNow(0) != sbd.Clear {
 				t.Errorf("mail %d was not cleared", r.mailNow(0))
 			}
 		})
