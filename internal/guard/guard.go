@@ -52,8 +52,9 @@ const (
 type Deps struct {
 	Platform Platform
 	Node     ident.NodeID
-	Run      string // directory of socket and mark
-	Drain    time.Duration
+	Run      string        // directory of socket and mark
+	Drain    time.Duration // how long writes of a dead host may still land
+	Pause    time.Duration // how long a hypervisor may stop this node
 	Disks    []DiskPort
 	Sets     []quorum.Set // of disks; nil: all of them are one
 	Codec    func() (*quorumdisk.Codec, error)

@@ -21,6 +21,7 @@ var (
 	errNoDog    = errors.New("no watchdog is fed: nothing would end this node, so its beat must not promise that")
 	errPeriods  = errors.New("the promise counts fewer watchdog periods than these devices and their holder need")
 	errTMax     = errors.New("the promise is shorter than the timeout of the shortest watchdog")
+	errPause    = errors.New("the promise leaves out how long a hypervisor may stop this node (pause_bound)")
 	errCadence  = errors.New("the periods of the disk cycle or of the feeding are missing, or too long for the lease or the watchdogs")
 	errUpgrade  = errors.New("this guard cannot replace itself")
 	errIdentity = errors.New("not the device that was formatted, but perhaps a clone or a snapshot of it")
@@ -115,6 +116,9 @@ func (g *Guard) checkPromise(o *guardwire.Claim) error {
 	}
 	if p.H <= 0 || p.H > p.Lease.F || p.PetPeriod <= 0 {
 		return errCadence
+	}
+	if p.Lease.PauseBound < g.deps.Pause {
+		return errPause
 	}
 	if p.Lease.Class == cluster.WatchdogNone {
 		return nil

@@ -154,6 +154,7 @@ func TestRefusedClaims(t *testing.T) {
 		"too few periods":   {func(o *guardwire.Claim) { o.Params.Lease.M = 0 }, guardwire.SystemdHolder, "says 0, they need 1"},
 		"no second holder":  {func(*guardwire.Claim) {}, guardwire.NoHolder, "says 1, they need 2"},
 		"T_max too short":   {func(o *guardwire.Claim) { o.Params.Lease.TMax = time.Second }, guardwire.SystemdHolder, "shorter"},
+		"no pause bound":    {func(o *guardwire.Claim) { o.Params.Lease.PauseBound = 0 }, guardwire.SystemdHolder, "hypervisor"},
 		"slow feeding":      {func(o *guardwire.Claim) { o.Params.PetPeriod = time.Second }, guardwire.SystemdHolder, "periods"},
 		"slow disk cycle":   {func(o *guardwire.Claim) { o.Params.H = time.Minute }, guardwire.SystemdHolder, "periods"},
 		"ended permission":  {func(o *guardwire.Claim) { o.Until = 1 }, guardwire.SystemdHolder, "permission"},
@@ -163,7 +164,9 @@ func TestRefusedClaims(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t).start()
 			r.g.armed.Holder = c.holder
+			r.g.deps.Pause = time.Second
 			o := r.claimOrder()
+			o.Params.Lease.PauseBound = time.Second
 			c.change(o)
 			err := r.g.obey(1, o)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
