@@ -1,0 +1,258 @@
+package enrol
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
+	"github.com/holdfast-ha/holdfast/storage"
+)
+
+// Patience is for one request to a disk: commands wait longer than daemons.
+const Patience = 5 * time.Second
+
+// candidate is a disk that init is about to write.
+type candidate struct {
+	path   string
+	disk   storage.Disk
+	forced bool // the admin named its identity: what it carries goes
+	quorum bool // it is a quorum disk already
+}
+
+// checkDisks opens the disks and refuses those that must not be written. The
+// caller closes what it gets.
+func checkDisks(paths []string, emulated bool, sector, nmax int, force []string) ([]candidate, error) {
+	if n := len(paths); n != 1 && n != 3 {
+		return nil, fmt.Errorf("%d quorum disks given: use one or three (--disk), for quorum is a majority of them", n)
+	}
+	var all []candidate
+	unused := slices.Clone(force)
+	for _, path := range paths {
+		c, err := checkDisk(path, emulated, sector, force)
+		if err != nil {
+			closeAll(all)
+			return nil, err
+		}
+		all = append(all, c)
+		id := c.disk.Info().Identity
+		unused = slices.DeleteFunc(unused, func(s string) bool { return s == id.String() })
+		err = checkSize(c.disk.Info(), nmax)
+		for _, other := range all[:len(all)-1] {
+			if other.disk.Info().Identity == id {
+				err = fmt.Errorf("%s and %s are the same disk (%v): each quorum disk must be one of its own", other.path, path, id)
+			}
+		}
+		if err != nil {
+			closeAll(all)
+			return nil, err
+		}
+	}
+	if len(unused) > 0 {
+		closeAll(all)
+		return nil, fmt.Errorf("--force-wipe=%s: none of the disks is that one; the identity must be exactly the one that was printed", unused[0])
+	}
+	return all, nil
+}
+
+func closeAll(all []candidate) {
+	for _, c := range all {
+		_ = c.disk.Close() // nothing is in flight, or the process is about to end
+	}
+}
+
+func checkDisk(path string, emulated bool, sector int, force []string) (candidate, error) {
+	c := candidate{path: path}
+	if err := mayTouch(path, emulated); err != nil {
+		return c, err
+	}
+	users, err := storage.InUse(path)
+	if err != nil {
+		return c, err
+	}
+	if len(users) > 0 {
+		return c, fmt.Errorf("%s is in use: %s; end that first, no option overrides it", path, strings.Join(users, "; "))
+	}
+	id, err := storage.Identify(path)
+	if err != nil {
+		return c, err
+	}
+	c.forced = slices.Contains(force, id.String())
+	if c.disk, err = storage.Open(path, storage.Options{Sync: true, SectorSize: sector}); err != nil {
+		return c, err
+	}
+	carries, err := c.carries()
+	if err == nil && carries != "" && !c.forced {
+		err = fmt.Errorf("%s carries something: %s. If nobody needs that: --force-wipe=%s", path, carries, id)
+	}
+	if err != nil {
+		return c, errors.Join(err, c.disk.Close())
+	}
+	return c, nil
+}
+
+// mayTouch refuses what is no disk, and for an emulated node every device that a
+// real cluster could live on.
+func mayTouch(path string, emulated bool) error {
+	var stat unix.Stat_t
+	if err := unix.Stat(path, &stat); err != nil {
+		return fmt.Errorf("%s: %w; a quorum disk is a block device that all nodes see, by a name of /dev/disk/by-id", path, err)
+	}
+	const loopMajor = 7
+	if emulated && stat.Mode&unix.S_IFMT == unix.S_IFBLK && unix.Major(uint64(stat.Rdev)) != loopMajor {
+		return fmt.Errorf("%s is a block device of this machine, but the node is emulated: use a file or a loop device", path)
+	}
+	return nil
+}
+
+// carries says what is on the disk, empty if nothing is.
+func (c *candidate) carries() (string, error) {
+	s, _, err := volume.ReadSuperblock(c.disk, Patience)
+	switch {
+	case err == nil:
+		c.quorum = true
+		return fmt.Sprintf("it is quorum disk %v of the Holdfast cluster %v, made %s", s.Disk, s.Cluster, s.Created.Format(time.DateOnly)), nil
+	case errors.Is(err, quorumdisk.ErrFormat), errors.Is(err, volume.ErrDamaged):
+		c.quorum = true
+		return fmt.Sprintf("a Holdfast quorum disk, but %v", err), nil
+	case !errors.Is(err, volume.ErrUnformatted):
+		return "", err
+	}
+	first := make([]byte, quorumdisk.LargeSector)
+	if err := c.disk.Read(first, 0, Patience); err != nil {
+		return "", err
+	}
+	if bytes.HasPrefix(first, []byte("SBD_SBD_")) {
+		return "an SBD device (see: sbd -d " + c.path + " dump)", nil
+	}
+	found, err := storage.Signatures(context.Background(), c.path)
+	return strings.Join(found, ", "), err
+}
+
+func checkSize(info storage.Info, nmax int) error {
+	l := quorumdisk.Layout{SectorSize: info.SectorSize, Nmax: nmax}
+	if err := l.Check(); err != nil {
+		return err
+	}
+	if info.Size < l.MinSize() {
+		return fmt.Errorf("%s is too small: it has %d MiB, %d nodes need %d MiB (recommended: 1024 MiB); fewer nodes need less: --nmax", info.Path, info.Size>>20, nmax, l.MinSize()>>20)
+	}
+	return nil
+}
+
+// wipe removes every trace by which others would recognise what was there:
+// signatures stand at the start and at the end.
+func (c *candidate) wipe() error {
+	if c.quorum {
+		if err := volume.Wipe(c.disk, Patience); err != nil {
+			return err
+		}
+	}
+	const piece = 256 << 10
+	zero := make([]byte, piece)
+	end := c.disk.Info().Size
+	tail := max(end-(2<<20), quorumdisk.SuperOffset) / piece * piece
+	for off := int64(0); off < end; off += piece {
+		if off >= quorumdisk.SuperOffset && off < tail {
+			off = tail
+		}
+		if err := c.disk.Write(zero[:min(piece, end-off)], off, Patience); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// StableName returns the name below /dev/disk/by-id of a block device, or the
+// path itself if it is one, is none of a device, or has none.
+func StableName(path string) string {
+	if strings.HasPrefix(path, "/dev/disk/") || !strings.HasPrefix(path, "/dev/") {
+		return path
+	}
+	want, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return path
+	}
+	links, _ := filepath.Glob("/dev/disk/by-id/*") // fails only for a bad pattern
+	slices.SortStableFunc(links, func(a, b string) int { return nameRank(a) - nameRank(b) })
+	for _, l := range links {
+		if have, err := filepath.EvalSymlinks(l); err == nil && have == want {
+			return l
+		}
+	}
+	return path
+}
+
+// nameRank prefers the names that every path and every host shares.
+func nameRank(link string) int {
+	for i, prefix := range []string{"dm-uuid-mpath-", "wwn-", "nvme-eui.", "nvme-", "scsi-"} {
+		if strings.HasPrefix(filepath.Base(link), prefix) {
+			return i
+		}
+	}
+	return 9
+}
+
+// OpenVolume opens the quorum disk at path with every check of identity. A disk
+// that was laid out with smaller sectors than this host would choose is opened
+// with those. Errors name the path and wrap those of package volume.
+func OpenVolume(path string, keys quorumdisk.Keys, want volume.Expect, opts storage.Options) (*volume.Volume, error) {
+	disk, err := storage.Open(path, opts)
+	if err != nil {
+		return nil, err
+	}
+	v, err := volume.Open(disk, keys, want, Patience)
+	if errors.Is(err, quorumdisk.ErrSectorSize) && opts.SectorSize == 0 {
+		_ = disk.Close() // it is opened again
+		opts.SectorSize = quorumdisk.SmallSector
+		return OpenVolume(path, keys, want, opts)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), disk.Close())
+	}
+	return v, nil
+}
+
+// replaceFiles writes all files or none: each beside its place first, then all
+// are renamed. The directories are made as needed.
+func replaceFiles(files []file) error {
+	var made []string
+	undo := func(err error) error {
+		for _, m := range made {
+			_ = os.Remove(m)
+		}
+		return err
+	}
+	for _, f := range files {
+		if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+			return undo(err)
+		}
+		if err := os.WriteFile(f.path+".new", f.text, f.mode); err != nil {
+			return undo(err)
+		}
+		made = append(made, f.path+".new")
+	}
+	for _, f := range files {
+		if err := os.Rename(f.path+".new", f.path); err != nil {
+			return undo(err)
+		}
+		made = append(made, f.path)
+	}
+	return nil
+}
+
+// file is one file to write.
+type file struct {
+	path string
+	text []byte
+	mode os.FileMode
+}

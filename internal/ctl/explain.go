@@ -1,0 +1,94 @@
+package ctl
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
+)
+
+func (a *app) explainCommand() *cobra.Command {
+	return a.printsJSON(command("explain SERVICE | explain node NODE | explain event ID", cobra.RangeArgs(1, 2), func(c *cobra.Command, args []string) error {
+		client, err := a.dial()
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		x, err := askWhy(c, client, args)
+		if err != nil {
+			return err
+		}
+		if a.json {
+			return a.printJSON(x)
+		}
+		a.showExplanation(x)
+		return nil
+	}))
+}
+
+func askWhy(c *cobra.Command, client *api.Client, args []string) (*api.Explanation, error) {
+	ctx := c.Context()
+	switch {
+	case len(args) == 1:
+		x, err := client.ExplainService(ctx, args[0])
+		var failed *api.Error
+		if errors.As(err, &failed) && failed.Code == api.CodeNotFound {
+			err = fmt.Errorf("%w; for a node: holdfast explain node %s", err, args[0])
+		}
+		return x, err
+	case args[0] == "service":
+		return client.ExplainService(ctx, args[1])
+	case args[0] == "node":
+		return client.ExplainNode(ctx, args[1])
+	case args[0] == "event":
+		id, err := strconv.ParseUint(args[1], 10, 64)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("explain event %s: want the number that holdfast events shows", args[1])}
+		}
+		return client.ExplainEvent(ctx, id)
+	}
+	return nil, usageError{fmt.Errorf("explain %s: want explain SERVICE, explain node NODE or explain event ID", args[0])}
+}
+
+func (a *app) showExplanation(x *api.Explanation) {
+	a.say("%s", x.Subject)
+	for _, text := range x.Text {
+		a.say("  %s", screen.Wrap(text, screen.Width-2, "  "))
+	}
+	if p := x.Proof; p != nil {
+		text := p.Kind + " of " + p.Node
+		if p.By != "" {
+			text += ", found by " + p.By
+		}
+		if p.Text != "" {
+			text += ": " + p.Text
+		}
+		a.say("\nproof\n  %s", screen.Wrap(text, screen.Width-2, "  "))
+	}
+	if len(x.Candidates) > 0 {
+		a.say("\nnodes, in the order in which they would be chosen")
+		for _, n := range x.Candidates {
+			word := "may run it"
+			if !n.Able {
+				word = "rejected"
+			}
+			a.say("  %s", screen.Wrap(fmt.Sprintf("%s: %s: %s", n.Node, word, n.Reason), screen.Width-2, "    "))
+			if n.Remedy != "" {
+				a.say("    to change that: %s", screen.Wrap(n.Remedy, screen.Width-4, "    "))
+			}
+		}
+	}
+	if len(x.Events) > 0 {
+		a.say("\nwhat led there")
+		t := screen.NewTable(a.out)
+		for _, e := range x.Events {
+			t.Row("  "+strconv.FormatUint(e.ID, 10), e.Time.Format(time.DateTime), e.Kind, eventText(&e))
+		}
+		t.Done()
+	}
+}

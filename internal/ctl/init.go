@@ -1,0 +1,110 @@
+package ctl
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-ha/holdfast/cluster/timing"
+	"github.com/holdfast-ha/holdfast/internal/clock"
+	"github.com/holdfast-ha/holdfast/internal/ctl/enrol"
+	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
+	"github.com/holdfast-ha/holdfast/quorumdisk"
+)
+
+func (a *app) initCommand() *cobra.Command {
+	var o enrol.Options
+	var n enrol.NewCluster
+	c := command("init --disk PATH [--disk PATH --disk PATH]", cobra.NoArgs, func(*cobra.Command, []string) error {
+		if len(o.Disks) == 0 {
+			return usageError{errors.New("give the quorum disk: holdfast init --disk /dev/disk/by-id/...")}
+		}
+		e, err := enrol.Found(o, n)
+		if err != nil {
+			return err
+		}
+		a.reportInit(e)
+		return nil
+	})
+	a.bindNode(c, &o)
+	fs := c.Flags()
+	fs.StringVar(&n.Name, "cluster", "holdfast", "`name` of the new cluster")
+	fs.IntVar(&n.Nmax, "nmax", quorumdisk.DefaultNodes, "room for so many `nodes`, up to 255; cannot be changed later")
+	fs.IntVar(&n.Sector, "sector-size", 0, "`bytes` of a sector, 512 or 4096 (default: what the disks need)")
+	fs.DurationVar(&n.Within, "failover-within", 0, "`time` from a fault to the permission to start elsewhere (default: 10s, or the smallest that is safe)")
+	fs.StringArrayVar(&n.Force, "force-wipe", nil, "erase what the disk with this `identity` carries; the refusal prints it")
+	return c
+}
+
+func (a *app) reportInit(e *enrol.Enrolled) {
+	n := e.Node
+	a.say("cluster %s (%v): made on %s, with this node as %s", n.Cluster.Name, n.Cluster.ID, screen.Plural(len(e.Disks), "quorum disk"), n.Name)
+	a.say("\nchecked")
+	for i, info := range e.Disks {
+		a.say("  disk       %s: nobody used it; %s, sectors of %d bytes, %v", n.Disks[i].Path, screen.Size(info.Size), info.SectorSize, info.Identity)
+	}
+	a.say("  clock      good to a millisecond; %s", hostWord(e.Host))
+	for _, l := range n.Links {
+		a.say("  link       %v", l)
+	}
+	a.reportDerived(e)
+	a.say("\ngo on")
+	a.say("  1. start the daemons on this node:  systemctl enable --now holdfast-guard holdfastd")
+	a.say("  2. make a one-time token:           holdfast token%s", a.configFlag())
+	a.say("  3. on every other node:             holdfast join TOKEN")
+	a.say("  4. describe the services:           holdfast config export > cluster.yaml, edit it, holdfast apply -f cluster.yaml")
+	a.say("\nkeep %s secret: whoever has it and the disks is a node", n.Key)
+}
+
+// configFlag repeats --config in a suggested command where it is needed.
+func (a *app) configFlag() string {
+	if a.config == "/etc/holdfast/node.yaml" {
+		return ""
+	}
+	return " --config " + a.config
+}
+
+func hostWord(id clock.Identity) string {
+	if id.Emulated {
+		return "the machine is EMULATED"
+	}
+	return "the machine is known by its " + strings.ReplaceAll(string(id.HostKind), "dmi", "firmware UUID")
+}
+
+// reportDerived says what timing made of the hardware and what would improve it.
+func (a *app) reportDerived(e *enrol.Enrolled) {
+	t, n := e.Table, e.Node
+	a.say("\nderived from failover_within %s", screen.Seconds(t.B))
+	for i, w := range n.Watchdogs {
+		a.say("  watchdog   %s: timeout %s", w.Device, screen.Seconds(t.Timeouts[i]))
+	}
+	a.say("  lease      a node goes on for %s after its last good beat, one every %s", screen.Seconds(t.F), screen.Seconds(t.H))
+	a.say("  proof      %s of silence prove a death; fencing begins after %s", screen.Seconds(t.W), screen.Seconds(t.Tsus))
+	a.say("\nexpected from a fault to the permission to start elsewhere")
+	for _, x := range t.Expect(timing.Costs{}) {
+		if x.Known {
+			a.say("  %-22s %7s, at worst %s", x.Proof, screen.Seconds(x.Typ), screen.Seconds(x.Worst))
+		}
+	}
+	var better []string
+	better = append(better, e.Hardware.Notes...)
+	for _, s := range timing.Savings(e.Hardware.Input) {
+		better = append(better, fmt.Sprintf("%s: failover_within down to %s", s.What, screen.Seconds(s.Smallest)))
+	}
+	if n.SingleLink {
+		better = append(better, "a second heartbeat network: one broken cable makes a node silent")
+	}
+	for _, d := range n.Disks {
+		if enrol.StableName(d.Path) == d.Path && strings.HasPrefix(d.Path, "/dev/") && !strings.HasPrefix(d.Path, "/dev/disk/") && !n.Platform.Emulated {
+			better = append(better, d.Path+" may have another name after a boot: use one of /dev/disk/by-id in node.yaml and guard.conf")
+		}
+	}
+	if len(better) > 0 {
+		a.say("\nwould be better")
+		for _, b := range better {
+			a.say("  - %s", screen.Wrap(b, 90, "    "))
+		}
+	}
+}

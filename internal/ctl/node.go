@@ -1,0 +1,112 @@
+package ctl
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-ha/holdfast/internal/api"
+)
+
+func (a *app) nodeCommand() *cobra.Command {
+	return group("node",
+		a.nodeVerb(api.NodeStandby, "is on standby: its services move away"),
+		a.nodeVerb(api.NodeOnline, "may run services again"),
+		a.nodeFence(), a.nodeConfirmOff(),
+		a.nodeVerb(api.NodeRemove, "is removed"),
+		a.nodeLeave(),
+	)
+}
+
+func (a *app) nodeVerb(verb, word string) *cobra.Command {
+	return a.printsJSON(command(verb+" NODE", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
+		return a.askNode(c, args[0], verb, word, api.NodeRequest{})
+	}))
+}
+
+func (a *app) askNode(c *cobra.Command, node, verb, word string, r api.NodeRequest) error {
+	client, err := a.dial()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	done, err := client.Node(c.Context(), node, verb, r)
+	if err != nil {
+		return err
+	}
+	return a.showResult(done, node+" "+word)
+}
+
+func (a *app) nodeFence() *cobra.Command {
+	var why string
+	var yes bool
+	c := a.printsJSON(command("fence NODE", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
+		if !yes {
+			if err := a.confirm("fencing resets "+args[0]+", and its services start elsewhere. Fence it", args[0]); err != nil {
+				return err
+			}
+		}
+		return a.askNode(c, args[0], api.NodeFence, "is being fenced", api.NodeRequest{Why: why})
+	}))
+	c.Flags().StringVar(&why, "why", "asked for by the admin", "`reason`, for the record")
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return c
+}
+
+// nodeConfirmOff takes the operator's word, which becomes a proof that services
+// may start on: it is asked for twice, or given with every detail.
+func (a *app) nodeConfirmOff() *cobra.Command {
+	var r api.NodeRequest
+	var yes bool
+	c := a.printsJSON(command("confirm-off NODE", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
+		if yes && (r.How == "" || r.Operator == "") {
+			return usageError{errors.New("confirm-off --yes needs --operator NAME and --how TEXT: who verified that the node is off, and how")}
+		}
+		if !yes {
+			fmt.Fprintf(a.out, "If %s runs after all, its services run twice and their data is lost.\n", args[0])
+			if err := a.confirm("Is "+args[0]+" without power, and does it stay so", args[0]); err != nil {
+				return err
+			}
+			for _, q := range []struct {
+				question string
+				answer   *string
+			}{{"How was that verified", &r.How}, {"Your name", &r.Operator}} {
+				if *q.answer == "" {
+					fmt.Fprintf(a.out, "%s: ", q.question)
+					*q.answer = a.readLine()
+				}
+				if *q.answer == "" {
+					return fmt.Errorf("%s: no answer; nothing was changed", q.question)
+				}
+			}
+		}
+		return a.askNode(c, args[0], api.NodeConfirmOff, "is known to be off, by the word of "+r.Operator, r)
+	}))
+	c.Flags().StringVar(&r.How, "how", "", "how it was verified, `text` for the record")
+	c.Flags().StringVar(&r.Operator, "operator", "", "`name` of who verified it")
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask; needs --how and --operator")
+	return c
+}
+
+func (a *app) nodeLeave() *cobra.Command {
+	return a.printsJSON(command("leave [NODE]", cobra.MaximumNArgs(1), func(c *cobra.Command, args []string) error {
+		client, err := a.dial()
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		s, err := client.Status(c.Context())
+		if err != nil {
+			return err
+		}
+		if len(args) == 1 && args[0] != s.Self.Name {
+			return fmt.Errorf("this is %s: a node leaves by its own daemon, so run it on %s; to empty it from here: holdfast node standby %s", s.Self.Name, args[0], args[0])
+		}
+		done, err := client.Leave(c.Context())
+		if err != nil {
+			return err
+		}
+		return a.showResult(done, s.Self.Name+" has left: its services were moved, its daemon ends")
+	}))
+}

@@ -1,0 +1,91 @@
+// Package screen draws what the holdfast command shows to people, for a terminal
+// of 80 columns. It is pure: values in, text out; the clock stands in the values.
+package screen
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// Width is what a line keeps to, so that it fits any terminal.
+const Width = 80
+
+// Table aligns columns. Done must be called.
+type Table struct{ w *tabwriter.Writer }
+
+// NewTable begins a table.
+func NewTable(out io.Writer) Table {
+	return Table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
+}
+
+// Row adds a row.
+func (t Table) Row(cells ...string) { fmt.Fprintln(t.w, strings.Join(cells, "\t")) }
+
+// Done writes the table.
+func (t Table) Done() { _ = t.w.Flush() } // an error of out shows at the next write to it
+
+// Seconds writes a duration as people read it: three digits that count, and
+// minutes, hours or days where seconds say nothing any more.
+func Seconds(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "never"
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d us", d.Microseconds())
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 10*time.Second:
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Seconds()), ".0") + " s"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// Size writes bytes in MiB, or smaller units where that is nothing.
+func Size(n int64) string {
+	switch {
+	case n >= 1<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+// Wrap breaks text into lines of at most width characters; the second and later
+// lines begin with indent.
+func Wrap(text string, width int, indent string) string {
+	var b strings.Builder
+	column := 0
+	for i, word := range strings.Fields(text) {
+		n := len([]rune(word))
+		switch {
+		case i == 0:
+		case column+1+n > width:
+			b.WriteString("\n" + indent)
+			column = len(indent)
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += n
+	}
+	return b.String()
+}
+
+// Plural is "1 node" or "3 nodes".
+func Plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
