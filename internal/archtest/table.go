@@ -32,8 +32,12 @@ func coreRows() []row {
 			why:  "identifiers are below everything and import nothing",
 		},
 		{
-			tree: "cluster/...", may: []string{"cluster/ident"},
-			why: "the parts of the core stand beside each other and share only identifiers, so that each can be proved alone",
+			tree: "cluster/quorum", may: []string{"cluster/ident"},
+			why: "majorities stand beside the identifiers, below every part that counts disks",
+		},
+		{
+			tree: "cluster/...", may: []string{"cluster/ident", "cluster/quorum"},
+			why: "the parts of the core stand beside each other and share only identifiers and majorities, so that each can be proved alone",
 		},
 		{
 			tree: "heartbeat", may: []string{"cluster", "cluster/ident"},
@@ -89,7 +93,7 @@ func internalRows() []row {
 			why: "the local API is what daemon and command line share; it knows neither",
 		},
 		{
-			tree: "internal/guardwire", may: []string{"cluster/ident"},
+			tree: "internal/guardwire", may: []string{"cluster", "cluster/ident", "cluster/lease"},
 			why: "the wire between guard and daemon is all that they share; whatever it imports, the guard imports",
 		},
 		{
@@ -99,7 +103,7 @@ func internalRows() []row {
 		{
 			tree: "internal/guard",
 			may: []string{
-				"cluster", "cluster/ident", "cluster/lease", "quorumdisk", "sbd", "sbd/watchdog", "storage",
+				"cluster", "cluster/ident", "cluster/lease", "cluster/quorum", "quorumdisk", "sbd", "sbd/watchdog", "storage",
 				"internal/clock", "internal/guardwire", "internal/build",
 			},
 			why: "the guard beats, feeds and resets; it is small enough to read in one sitting and has no heartbeat, BMC, resources or YAML",
@@ -110,9 +114,13 @@ func internalRows() []row {
 			why: "the daemon wires everything but the command line and the guard, which are processes of their own",
 		},
 		{
-			tree: "internal/ctl",
+			tree: "internal/ctl/screen", may: []string{"internal/api", "internal/config", "cluster/..."},
+			why: "what the administrator sees is made from values, and tested without a cluster",
+		},
+		{
+			tree: "internal/ctl/...",
 			may: []string{
-				"internal/api", "internal/config", "internal/guardwire", "internal/clock", "internal/build",
+				"internal/ctl/...", "internal/api", "internal/config", "internal/guardwire", "internal/clock", "internal/build",
 				"cluster/...", "quorumdisk/...", "sbd", "sbd/watchdog", "storage",
 			},
 			why: "the command line talks to the daemon, and works on disks alone when no daemon runs; it starts, stops and fences nothing itself",
