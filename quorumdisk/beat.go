@@ -97,19 +97,13 @@ func (c *Codec) SealBeat(sector []byte, h *BeatHeader, payload []byte) error {
 		return refuse(k, p, ErrValue, "guard state %d, watchdog class %d", h.State, h.Lease.Class)
 	}
 	l := &h.Lease
-	for _, t := range [...]struct {
-		off int
-		d   time.Duration
-	}{{offBeatF, l.F}, {offBeatTMax, l.TMax}, {offBeatPause, l.PauseBound}} {
-		if t.d < 0 || t.d > maxTime {
-			return refuse(k, p, ErrValue, "a lease time of %v, must be 0 to %v", t.d, maxTime)
-		}
-		putTime(sector[t.off:], t.d)
+	if min(l.F, l.G, l.TMax, l.PauseBound) < 0 || max(l.F, l.TMax, l.PauseBound) > maxTime {
+		return refuse(k, p, ErrValue, "lease times of %v, %v, %v and %v, must be 0 to %v", l.F, l.G, l.TMax, l.PauseBound, maxTime)
 	}
-	if l.G < 0 {
-		return refuse(k, p, ErrValue, "a grace of %v", l.G)
-	}
+	putTime(sector[offBeatF:], l.F)
 	putTime(sector[offBeatG:], l.G)
+	putTime(sector[offBeatTMax:], l.TMax)
+	putTime(sector[offBeatPause:], l.PauseBound)
 	for i, d := range h.Latency {
 		if d < 0 {
 			d = Unlimited

@@ -4,9 +4,9 @@ import "github.com/holdfast-ha/holdfast/cluster"
 
 // The parts that the fuzz tests reach without compressor and seal.
 var (
-	PackState   = packState
-	UnpackState = unpackState
-	ParseKeys   = parseKeys
+	PlainState = plainState
+	ReadState  = readState
+	ParseKeys  = parseKeys
 )
 
 // BlobBody encodes a blob's body.

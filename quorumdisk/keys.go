@@ -26,10 +26,7 @@ type Key [KeySize]byte
 func (k Key) IsZero() bool { return k == Key{} }
 
 // String never shows the key.
-func (k Key) String() string { return "(a cluster key)" }
-
-// GoString never shows the key.
-func (k Key) GoString() string { return k.String() }
+func (Key) String() string { return "(a cluster key)" }
 
 // Keys are the cluster keys that are valid now. Writers seal with Current;
 // readers accept both. While a key is being exchanged, Previous is the other

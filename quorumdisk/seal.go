@@ -211,8 +211,6 @@ func (c *Codec) explain(sector []byte, k kind, p place, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrSectorSize):
-		return refuse(k, p, err, "%d bytes, want %d", len(sector), c.layout.SectorSize)
 	case errors.Is(err, ErrMagic):
 		return refuse(k, p, err, "%q", sector[:8])
 	case errors.Is(err, ErrFormat):

@@ -32,6 +32,13 @@ const MaxState = 8 << 20
 // nodes or services are not sorted or an enumeration is out of range, and with
 // ErrTooLarge if the body does not fit.
 func EncodeState(s *cluster.State) ([]byte, error) {
+	if err := checkState(s); err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	return packState(plainState(s), len(s.Config))
+}
+
+func plainState(s *cluster.State) []byte {
 	var w writer
 	w.u64(s.Ver)
 	w.uuid(s.Cluster)
@@ -51,10 +58,7 @@ func EncodeState(s *cluster.State) ([]byte, error) {
 		w.uuid(d)
 	}
 	w.u32(s.DiskGen)
-	if err := checkState(s); err != nil {
-		return nil, fmt.Errorf("state: %w", err)
-	}
-	return packState(w.b, len(s.Config))
+	return w.b
 }
 
 // packState compresses an encoded state.
@@ -66,10 +70,8 @@ func packState(plain []byte, config int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
+	defer z.Close() // gives its memory back; nothing is buffered
 	b := z.EncodeAll(plain, append([]byte(stateMagic), byte(State1)))
-	if err := z.Close(); err != nil {
-		return nil, fmt.Errorf("state: %w", err)
-	}
 	if len(b) > BodySize {
 		return nil, fmt.Errorf("state: %w: compressed it takes %d KiB, at most %d KiB; the configuration is %d KiB of what is compressed: make it smaller",
 			ErrTooLarge, (len(b)+1023)>>10, BodySize>>10, config>>10)
@@ -85,6 +87,10 @@ func DecodeState(body []byte) (*cluster.State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
+	return readState(plain)
+}
+
+func readState(plain []byte) (*cluster.State, error) {
 	r := reader{b: plain}
 	s := &cluster.State{Ver: r.u64(), Cluster: r.uuid(), Config: r.bytes(), ConfigRev: r.u64(), View: r.u64()}
 	for range r.count(minNode) {
@@ -97,7 +103,7 @@ func DecodeState(body []byte) (*cluster.State, error) {
 		s.Disks = append(s.Disks, r.uuid())
 	}
 	s.DiskGen = r.u32()
-	err = r.end()
+	err := r.end()
 	if err == nil {
 		err = checkState(s)
 	}
