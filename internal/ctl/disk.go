@@ -258,7 +258,7 @@ func (a *app) diskVerify() *cobra.Command {
 				word = "BAD"
 			}
 			if !a.json {
-				a.say("%s: %s: %s", f.Path, word, screen.Wrap(f.Where+": "+f.Error+"; "+f.Remedy, screen.Width, "    "))
+				a.say("%s: %s:\n    %s", f.Path, word, screen.Wrap(f.Where+": "+f.Error+"; "+f.Remedy, screen.Width-4, "    "))
 			}
 		}
 		if a.json {

@@ -79,7 +79,7 @@ func (a *app) showExplanation(x *api.Explanation) {
 			}
 			a.say("  %s", screen.Wrap(fmt.Sprintf("%s: %s: %s", n.Node, word, n.Reason), screen.Width-2, "    "))
 			if n.Remedy != "" {
-				a.say("    to change that: %s", screen.Wrap(n.Remedy, screen.Width-4, "    "))
+				a.say("    to change that: %s", screen.Wrap(n.Remedy, screen.Width-20, "      "))
 			}
 		}
 	}

@@ -54,7 +54,8 @@ func (a *app) reportInit(e *enrol.Enrolled) {
 	a.say("  1. start the daemons on this node:  systemctl enable --now holdfast-guard holdfastd")
 	a.say("  2. make a one-time token:           holdfast token%s", a.configFlag())
 	a.say("  3. on every other node:             holdfast join TOKEN")
-	a.say("  4. describe the services:           holdfast config export > cluster.yaml, edit it, holdfast apply -f cluster.yaml")
+	a.say("  4. describe the services:           holdfast config export > cluster.yaml,")
+	a.say("                                      edit it, then holdfast apply -f cluster.yaml")
 	a.say("\nkeep %s secret: whoever has it and the disks is a node", n.Key)
 }
 
@@ -104,7 +105,7 @@ func (a *app) reportDerived(e *enrol.Enrolled) {
 	if len(better) > 0 {
 		a.say("\nwould be better")
 		for _, b := range better {
-			a.say("  - %s", screen.Wrap(b, 90, "    "))
+			a.say("  - %s", screen.Wrap(b, screen.Width-4, "    "))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -136,14 +137,14 @@ func wireTiming(t timing.Table) *api.Timing {
 }
 
 func (a *app) showTiming(t *api.Timing, source string, explain bool) {
-	a.say("timeouts for failover_within %s, %s", screen.Seconds(t.Within.Duration()), source)
+	a.say("timeouts for failover_within %s,\n%s", screen.Seconds(t.Within.Duration()), source)
 	if t.Problem != "" {
-		a.say("NOT SAFE: %s", screen.Wrap(t.Problem, screen.Width, "  "))
+		a.say("NOT SAFE: %s", screen.Wrap(t.Problem, screen.Width-10, "  "))
 	}
 	a.say("")
 	if explain {
 		for _, r := range t.Rows {
-			a.say("%-16s %8s  %s", r.Name, exact(r.Value), screen.Wrap(r.Why, screen.Width-27, "                           "))
+			a.say("%-16s %9s  %s", r.Name, exact(r.Value), screen.Wrap(r.Why, screen.Width-28, strings.Repeat(" ", 28)))
 		}
 	} else {
 		rows := screen.NewTable(a.out)
@@ -163,7 +164,7 @@ func (a *app) showTiming(t *api.Timing, source string, explain bool) {
 		if e.Known {
 			times = fmt.Sprintf("%s, at worst %s", screen.Seconds(e.Typical.Duration()), screen.Seconds(e.Worst.Duration()))
 		}
-		a.say("%-21s %-23s %s", e.Proof, times, screen.Wrap(e.Why, screen.Width-46, "                                              "))
+		a.say("%-21s %-23s %s", e.Proof, times, screen.Wrap(e.Why, screen.Width-46, strings.Repeat(" ", 46)))
 	}
 	if !explain {
 		a.say("\nwhy each value is no other: holdfast timing -f explain")

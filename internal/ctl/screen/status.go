@@ -40,7 +40,7 @@ func Status(w io.Writer, s *api.Status, since map[string]time.Time) {
 
 func writeNodes(w io.Writer, s *api.Status) {
 	fmt.Fprintln(w)
-	t := NewTable(w)
+	t := fitting(w)
 	t.Row("NODES", "STATE", "DISK BEAT", "NETWORK", "WATCHDOG", "SERVICES")
 	for _, n := range s.Nodes {
 		name := n.Name
@@ -84,7 +84,7 @@ func writeServices(w io.Writer, s *api.Status, since map[string]time.Time) {
 		fmt.Fprintln(w, "SERVICES  none yet: holdfast config export, edit, holdfast apply -f FILE")
 		return
 	}
-	t := NewTable(w)
+	t := fitting(w)
 	t.Row("SERVICES", "STATE", "NODE", "SINCE", "NOTE")
 	var below []string
 	for _, v := range s.Services {
@@ -92,7 +92,7 @@ func writeServices(w io.Writer, s *api.Status, since map[string]time.Time) {
 		if at, ok := since[v.Name]; ok && v.State == "running" {
 			when = Seconds(max(0, s.Time.Sub(at)))
 		}
-		t.Row("  "+Clip(v.Name, 20), v.State, OrDash(v.Node), when, serviceNote(&v))
+		t.Row("  "+Clip(v.Name, 20), v.State, Clip(OrDash(v.Node), 16), when, serviceNote(&v))
 		text := v.Why
 		if v.Text != "" {
 			text = strings.TrimSuffix(v.Text+"; "+v.Why, "; ")
@@ -123,30 +123,36 @@ func serviceNote(v *api.Service) string {
 
 func writeDisks(w io.Writer, s *api.Status) {
 	fmt.Fprintln(w)
-	t := NewTable(w)
-	t.Row("QUORUM DISKS", "READ", "BEAT TOOK", "")
+	t := fitting(w)
+	t.Row("QUORUM DISKS", "READ", "BEAT TOOK")
 	for _, d := range s.Disks {
-		note := ""
-		if d.Error != "" {
-			note = Clip(d.Error, 36)
-		}
-		t.Row("  "+clipLeft(d.Path, 40), age(d.Age), Seconds(d.Latency.Duration()), note)
+		t.Row("  "+clipLeft(d.Path, 50), age(d.Age), Seconds(d.Latency.Duration()))
 	}
 	t.Done()
+	for _, d := range s.Disks {
+		if d.Error != "" {
+			fmt.Fprintln(w, "  "+Wrap(clipLeft(d.Path, 30)+": "+d.Error, Width-2, "    "))
+		}
+	}
 	if len(s.Links) == 0 {
 		return
 	}
 	fmt.Fprintln(w)
-	t = NewTable(w)
-	t.Row("LINKS", "FROM", "TO", "HEARD", "")
+	t = fitting(w)
+	t.Row("LINKS", "STATE", "HEARD", "FROM", "TO")
 	for _, l := range s.Links {
 		word := "up"
 		if !l.Up {
-			word = strings.TrimSuffix("DOWN "+l.Error, " ")
+			word = "DOWN"
 		}
-		t.Row("  "+Clip(l.Peer, 18), l.Local, l.Remote, age(l.Age), Clip(word, 24))
+		t.Row("  "+Clip(l.Peer, 18), word, age(l.Age), l.Local, l.Remote)
 	}
 	t.Done()
+	for _, l := range s.Links {
+		if l.Error != "" {
+			fmt.Fprintln(w, "  "+Wrap(l.Peer+", "+l.Remote+": "+l.Error, Width-2, "    "))
+		}
+	}
 }
 
 // writeFailover says what a takeover would rest on and take.
@@ -184,6 +190,13 @@ func writeFailover(w io.Writer, s *api.Status) {
 	if s.Self.Lease != nil {
 		line("lease of this node: good for %s", Seconds(s.Self.Lease.Duration()))
 	}
+}
+
+// fitting begins a table whose lines fit the screen.
+func fitting(w io.Writer) Table {
+	t := NewTable(w)
+	t.fit = true
+	return t
 }
 
 func pathEnd(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

@@ -3,29 +3,46 @@
 package screen
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 )
 
 // Width is what a line keeps to, so that it fits any terminal.
 const Width = 80
 
 // Table aligns columns. Done must be called.
-type Table struct{ w *tabwriter.Writer }
+type Table struct {
+	out  io.Writer
+	rows *bytes.Buffer
+	w    *tabwriter.Writer
+	fit  bool // lines are cut to Width
+}
 
 // NewTable begins a table.
 func NewTable(out io.Writer) Table {
-	return Table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
+	var b bytes.Buffer
+	return Table{out: out, rows: &b, w: tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)}
 }
 
 // Row adds a row.
 func (t Table) Row(cells ...string) { fmt.Fprintln(t.w, strings.Join(cells, "\t")) }
 
-// Done writes the table.
-func (t Table) Done() { _ = t.w.Flush() } // an error of out shows at the next write to it
+// Done writes the table, without blanks at the ends of its lines.
+func (t Table) Done() {
+	_ = t.w.Flush() // a buffer takes everything
+	for line := range strings.Lines(t.rows.String()) {
+		line = strings.TrimRight(line, " \n")
+		if t.fit {
+			line = Clip(line, Width)
+		}
+		fmt.Fprintln(t.out, line)
+	}
+}
 
 // Seconds writes a duration as people read it: three digits that count, and
 // minutes, hours or days where seconds say nothing any more.
@@ -33,14 +50,16 @@ func Seconds(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "never"
+	case d == 0:
+		return "0 s"
 	case d < time.Millisecond:
 		return fmt.Sprintf("%d us", d.Microseconds())
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
-	case d < 10*time.Second:
+	case d < 100*time.Second:
 		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Seconds()), ".0") + " s"
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 10*time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
 	case d < 2*time.Hour:
 		return fmt.Sprintf("%d min", int(d.Minutes()))
 	case d < 48*time.Hour:
@@ -60,24 +79,23 @@ func Size(n int64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// Wrap breaks text into lines of at most width characters; the second and later
-// lines begin with indent.
-func Wrap(text string, width int, indent string) string {
+// Wrap breaks text into lines that end by column Width: the first has room for so
+// many characters, the others begin with indent.
+func Wrap(text string, room int, indent string) string {
 	var b strings.Builder
-	column := 0
 	for i, word := range strings.Fields(text) {
-		n := len([]rune(word))
+		n := utf8.RuneCountInString(word)
 		switch {
 		case i == 0:
-		case column+1+n > width:
+		case room < 1+n:
 			b.WriteString("\n" + indent)
-			column = len(indent)
+			room = Width - len(indent)
 		default:
 			b.WriteByte(' ')
-			column++
+			room--
 		}
 		b.WriteString(word)
-		column += n
+		room -= n
 	}
 	return b.String()
 }
