@@ -40,6 +40,14 @@ func coreRows() []row {
 			why: "the parts of the core stand beside each other and share only identifiers and majorities, so that each can be proved alone",
 		},
 		{
+			tree: "cluster/decide", may: []string{"cluster", "cluster/ident", "cluster/quorum", "cluster/register", "cluster/placement"},
+			why: "what follows from one state of the register is decided without the machine around it",
+		},
+		{
+			tree: "cluster/core", may: []string{"cluster/..."},
+			why: "the core puts its parts together and imports nothing that acts",
+		},
+		{
 			tree: "heartbeat", may: []string{"cluster", "cluster/ident"},
 			why: "the network carries identifiers; it decides nothing and reads no disk",
 		},
@@ -112,6 +120,12 @@ func internalRows() []row {
 			tree: "internal/daemon", may: []string{"..."},
 			not: []string{"internal/ctl", "internal/guard", "internal/archtest", "cmd/..."},
 			why: "the daemon wires everything but the command line and the guard, which are processes of their own",
+		},
+		{
+			tree: "internal/daemon/...",
+			may:  []string{"cluster/...", "quorumdisk/...", "internal/api", "internal/config", "internal/daemon/..."},
+			not:  []string{"internal/daemon"},
+			why:  "a part of the daemon keeps or orders what the daemon gives it; it starts, fences and sends nothing",
 		},
 		{
 			tree: "internal/ctl/screen", may: []string{"internal/api", "internal/config", "cluster/..."},
