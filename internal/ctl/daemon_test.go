@@ -124,6 +124,7 @@ func status(h api.Health, services ...api.Service) *api.Status {
 }
 
 func TestStatusExitCodes(t *testing.T) {
+	t.Parallel()
 	for health, code := range map[api.Health]int{api.Healthy: 0, api.Warning: 1, api.Critical: 2, "": 3} {
 		d := newDaemon(t)
 		d.answer("GET /v1/status", status(health))
@@ -137,6 +138,7 @@ func TestStatusExitCodes(t *testing.T) {
 }
 
 func TestStatusSince(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t)
 	s := status(api.Healthy, api.Service{Name: "orders", State: "running", Node: "alpha", Why: "prefers alpha"})
 	d.answer("GET /v1/status", s)
@@ -145,6 +147,7 @@ func TestStatusSince(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t)
 	d.answer("GET /v1/explain/service/orders", &api.Explanation{
 		Version: 1, Subject: "service orders", Text: []string{"runs on alpha, which it prefers"},
@@ -165,6 +168,7 @@ func TestExplain(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t)
 	d.answer("GET /v1/events", []api.Event{
 		{ID: 1, Kind: "fencing", Node: "beta", Text: "silent for 2.5 s"},
@@ -183,6 +187,7 @@ func TestEvents(t *testing.T) {
 }
 
 func TestPlanAndApply(t *testing.T) {
+	t.Parallel()
 	const conf = "cluster:\n  name: hospital\n  failover_within: 10s\nservices: {}\n"
 	file := filepath.Join(t.TempDir(), "cluster.yaml")
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
@@ -221,6 +226,7 @@ func TestPlanAndApply(t *testing.T) {
 // TestUnknownKey: a key that is silently ignored is a service that is not
 // protected.
 func TestUnknownKey(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "cluster.yaml")
 	if err := os.WriteFile(file, []byte("cluster:\n  name: hospital\n  failover_wihtin: 10s\nservices: {}\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -233,6 +239,7 @@ func TestUnknownKey(t *testing.T) {
 }
 
 func TestConfigHistoryRollback(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t)
 	d.answer("GET /v1/config", &api.Config{Version: 1, Config: 2, Text: "cluster: {}\n"})
 	d.answer("GET /v1/history", []api.ConfigVersion{{Config: 1, State: 1, Bytes: 70}, {Config: 2, State: 17, Bytes: 3000}})
@@ -248,6 +255,7 @@ func TestConfigHistoryRollback(t *testing.T) {
 }
 
 func TestServiceVerbs(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t)
 	here := api.Service{Name: "orders", State: "running", Node: "alpha"}
 	there := api.Service{Name: "orders", State: "running", Node: "beta"}
@@ -269,6 +277,7 @@ func TestServiceVerbs(t *testing.T) {
 }
 
 func TestNodeVerbs(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t)
 	for _, verb := range []string{"standby", "online", "remove", "fence", "confirm-off"} {
 		d.answer("POST /v1/node/beta/"+verb, &api.Result{State: 46})
@@ -287,6 +296,7 @@ func TestNodeVerbs(t *testing.T) {
 }
 
 func TestConfirmOff(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t)
 	d.answer("POST /v1/node/beta/confirm-off", &api.Result{State: 47})
 	d.holdfast("yes\n", "node", "confirm-off", "beta").says(t, 1, "nothing was changed")
@@ -300,6 +310,7 @@ func TestConfirmOff(t *testing.T) {
 }
 
 func TestTokenAndTiming(t *testing.T) {
+	t.Parallel()
 	d := newDaemon(t)
 	d.answer("POST /v1/token", &api.TokenReply{Token: "hf1-secret", Valid: 3600})
 	d.holdfast("", "token").says(t, 0, "holdfast join hf1-secret", "60 min")

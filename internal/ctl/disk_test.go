@@ -16,7 +16,7 @@ import (
 func formatted(t *testing.T, flags ...string) (s *site, disk string) {
 	t.Helper()
 	s = newSite(t)
-	disk = s.disk("q", 80)
+	disk = s.disk("q", 70)
 	s.init(append([]string{"--disk", disk}, flags...)...).says(t, 0)
 	return s, disk
 }
@@ -27,8 +27,10 @@ func (s *site) at(stdin string, args ...string) result {
 }
 
 func TestDiskOffline(t *testing.T) {
+	t.Parallel()
 	for _, sector := range []string{"512", "4096"} {
 		t.Run(sector, func(t *testing.T) {
+			t.Parallel()
 			s, disk := formatted(t, "--sector-size", sector)
 			s.unchanged(disk)
 			r := s.at("", "disk", "show", "--for", "1ms", "--json")
@@ -58,12 +60,13 @@ func TestDiskOffline(t *testing.T) {
 }
 
 func TestDiskWithoutNode(t *testing.T) {
+	t.Parallel()
 	s, disk := formatted(t)
 	holdfast("", "--config", "/nonexistent/node.yaml", "disk", "dump", disk).says(t, 1, "sectors of", "without the cluster's key", "belongs to no cluster yet")
 	key := filepath.Join(s.etc("alpha"), "cluster.key")
 	holdfast("", "--config", "/nonexistent/node.yaml", "disk", "verify", "--key", key, disk).says(t, 0, "everything on it checks")
 	holdfast("", "--config", "/nonexistent/node.yaml", "disk", "show", disk).says(t, 1, "belongs to no cluster yet")
-	plain := s.disk("plain", 80)
+	plain := s.disk("plain", 70)
 	s.unchanged(plain)
 	for _, verb := range []string{"show", "dump", "verify", "repair"} {
 		s.at("", "disk", verb, plain).says(t, 1, plain, "not a Holdfast quorum disk")
@@ -72,6 +75,7 @@ func TestDiskWithoutNode(t *testing.T) {
 }
 
 func TestDiskWrongKey(t *testing.T) {
+	t.Parallel()
 	s, disk := formatted(t)
 	s.unchanged(disk)
 	other := filepath.Join(s.dir, "other.key")
@@ -89,6 +93,7 @@ func TestDiskWrongKey(t *testing.T) {
 
 // TestDiskClone: a copy of a quorum disk is not one until somebody says so.
 func TestDiskClone(t *testing.T) {
+	t.Parallel()
 	s, disk := formatted(t)
 	clone := filepath.Join(s.dir, "clone")
 	copyFile(t, disk, clone)
@@ -121,6 +126,7 @@ func copyFile(t *testing.T, from, to string) {
 }
 
 func TestDiskVerifyAndRepair(t *testing.T) {
+	t.Parallel()
 	s, disk := formatted(t)
 	writeAt(t, disk, quorumdisk.SuperOffset+100, []byte("scratched"))
 	s.at("", "disk", "verify").says(t, 1, "BAD", "superblock", "holdfast disk repair", "serious finding")
@@ -130,6 +136,7 @@ func TestDiskVerifyAndRepair(t *testing.T) {
 }
 
 func TestDiskWipe(t *testing.T) {
+	t.Parallel()
 	s, disk := formatted(t)
 	id, err := storage.Identify(disk)
 	if err != nil {
@@ -147,10 +154,11 @@ func TestDiskWipe(t *testing.T) {
 // TestDiskMissing: a disk that is not there is named, and the others are
 // shown all the same.
 func TestDiskMissing(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	var flags []string
 	for _, name := range []string{"a", "b", "c"} {
-		flags = append(flags, "--disk", s.disk(name, 80))
+		flags = append(flags, "--disk", s.disk(name, 70))
 	}
 	s.init(flags...).says(t, 0)
 	if err := os.Remove(filepath.Join(s.dir, "b")); err != nil {

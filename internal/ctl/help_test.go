@@ -28,6 +28,7 @@ func commands(t *testing.T) (names []string, dir string) {
 // TestHelp: every command has texts of its own, every page says what its
 // command is for, and no section of the texts is without a command.
 func TestHelp(t *testing.T) {
+	t.Parallel()
 	names, dir := commands(t)
 	text, err := os.ReadFile("help.txt")
 	if err != nil {
@@ -62,6 +63,7 @@ func TestHelp(t *testing.T) {
 }
 
 func TestHelpOfCommands(t *testing.T) {
+	t.Parallel()
 	holdfast("").says(t, 0, "holdfast join on", "Available Commands")
 	holdfast("", "--help").says(t, 0, "EXIT STATUS")
 	holdfast("", "node", "confirm-off", "--help").says(t, 0, "Whoever says this is", "--operator")
@@ -71,6 +73,7 @@ func TestHelpOfCommands(t *testing.T) {
 }
 
 func TestVersionAndCompletion(t *testing.T) {
+	t.Parallel()
 	holdfast("", "version").says(t, 0, "holdfast ", "quorum disk format 1")
 	holdfast("", "version", "--json").says(t, 0, `"disk_format": 1`)
 	for _, shell := range []string{"bash", "zsh", "fish"} {

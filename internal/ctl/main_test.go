@@ -158,9 +158,11 @@ func nothingIn(t *testing.T, dir string) {
 }
 
 func TestInit(t *testing.T) {
+	t.Parallel()
 	for _, sector := range []int{512, 4096} {
 		for _, count := range []int{1, 3} {
 			t.Run(fmt.Sprintf("%d x %d", count, sector), func(t *testing.T) {
+				t.Parallel()
 				s := newSite(t)
 				flags := []string{"--cluster", "hospital", "--nmax", "4", "--sector-size", fmt.Sprint(sector)}
 				for i := range count {
@@ -215,36 +217,38 @@ func (s *site) checkFiles(count, sector int) {
 // TestInitRefuses: every refusal names the thing and the remedy, and changes
 // nothing.
 func TestInitRefuses(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		flags func(s *site) []string
 		says  []string
 		code  int
 	}{
 		"no disk": {func(*site) []string { return nil }, []string{"--disk /dev/disk/by-id"}, 2},
-		"two disks": {func(s *site) []string { return []string{"--disk", s.disk("a", 80), "--disk", s.disk("b", 80)} },
+		"two disks": {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--disk", s.disk("b", 70)} },
 			[]string{"one or three"}, 1},
 		"one disk three times": {func(s *site) []string {
-			d := s.disk("a", 80)
-			return []string{"--disk", d, "--disk", s.disk("b", 80), "--disk", d}
+			d := s.disk("a", 70)
+			return []string{"--disk", d, "--disk", s.disk("b", 70), "--disk", d}
 		}, []string{"are the same disk", "file:"}, 1},
 		"too small": {func(s *site) []string { return []string{"--disk", s.disk("a", 40)} },
 			[]string{"too small", "66 MiB", "--nmax"}, 1},
 		"missing": {func(s *site) []string { return []string{"--disk", filepath.Join(s.dir, "nowhere")} },
 			[]string{"nowhere", "/dev/disk/by-id"}, 1},
-		"unsafe failover_within": {func(s *site) []string { return []string{"--disk", s.disk("a", 80), "--failover-within", "4s"} },
+		"unsafe failover_within": {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--failover-within", "4s"} },
 			[]string{"failover_within 4 s is refused", "smallest value that is safe", "13 s"}, 1},
-		"no watchdog of that name": {func(s *site) []string { return []string{"--disk", s.disk("a", 80), "--watchdog", "/dev/watchdog0"} },
+		"no watchdog of that name": {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--watchdog", "/dev/watchdog0"} },
 			[]string{"/dev/watchdog0", "emulated"}, 1},
-		"watchdog timeout": {func(s *site) []string { return []string{"--disk", s.disk("a", 80), "--watchdog", "hw2:soon"} },
+		"watchdog timeout": {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--watchdog", "hw2:soon"} },
 			[]string{`"soon" is no timeout`}, 1},
-		"link": {func(s *site) []string { return []string{"--disk", s.disk("a", 80), "--link", "alpha"} },
+		"link": {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--link", "alpha"} },
 			[]string{"--link alpha", "10.0.0.11:7320"}, 1},
-		"room":      {func(s *site) []string { return []string{"--disk", s.disk("a", 80), "--nmax", "300"} }, []string{"300"}, 1},
-		"name":      {func(s *site) []string { return []string{"--disk", s.disk("a", 80), "--cluster", "no good"} }, []string{"no good"}, 1},
-		"wrong id":  {func(s *site) []string { return []string{"--disk", s.disk("a", 80), "--force-wipe", "naa:5"} }, []string{"none of the disks is that one"}, 1},
+		"room":      {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--nmax", "300"} }, []string{"300"}, 1},
+		"name":      {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--cluster", "no good"} }, []string{"no good"}, 1},
+		"wrong id":  {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--force-wipe", "naa:5"} }, []string{"none of the disks is that one"}, 1},
 		"real disk": {func(*site) []string { return []string{"--disk", blockDevice(t)} }, []string{"block device of this machine", "emulated"}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t)
 			flags := c.flags(s)
 			for i, f := range flags {
@@ -274,6 +278,7 @@ func blockDevice(t *testing.T) string {
 // TestInitForeignDisk: what a disk carries is named, and only its identity lets
 // it be erased.
 func TestInitForeignDisk(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		fill func(t *testing.T, path string)
 		says string
@@ -287,8 +292,9 @@ func TestInitForeignDisk(t *testing.T) {
 		}, "of the Holdfast cluster"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t)
-			path := s.disk("q", 80)
+			path := s.disk("q", 70)
 			c.fill(t, path)
 			before := sum(t, path)
 			id, err := storage.Identify(path)
@@ -337,6 +343,7 @@ func writeAt(t *testing.T, path string, off int64, text []byte) {
 
 // TestInitMeasured: with records of both watchdogs the promise may be shorter.
 func TestInitMeasured(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	c, err := power.DialControl(s.emulator)
 	if err != nil {
@@ -360,7 +367,7 @@ func TestInitMeasured(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := holdfast("", append([]string{"init", "--failover-within", "5s", "--disk", s.disk("q", 80)}, s.node("alpha", "--watchdog", "hw:1s")...)...)
+	r := holdfast("", append([]string{"init", "--failover-within", "5s", "--disk", s.disk("q", 70)}, s.node("alpha", "--watchdog", "hw:1s")...)...)
 	r.says(t, 1, "hw is listed twice")
 	args := s.node("alpha", "--failover-within", "5s", "--disk", filepath.Join(s.dir, "q"))
 	for i := range args {

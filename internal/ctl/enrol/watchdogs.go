@@ -149,10 +149,15 @@ func bootedWithSystemd() bool {
 	return err == nil
 }
 
-// lockupTime is how long the kernel needs to find a locked-up CPU and restart:
-// twice watchdog_thresh, two seconds, and a second for the restart. It is zero,
-// for unknown, unless the kernel is set to restart then.
+// lockupTime is how long the kernel needs to end itself when one of its CPUs is
+// locked up: twice watchdog_thresh and 2 s until it is seen, the delay of
+// kernel.panic and 1 s for the reset. It is 0, never, unless all of that is
+// switched on. See the kernel's Documentation/admin-guide/lockup-watchdogs.rst.
+// An emulated device bites whatever the CPUs do.
 func lockupTime(emulated bool) time.Duration {
+	if emulated {
+		return time.Nanosecond
+	}
 	get := func(name string) int {
 		text, err := os.ReadFile("/proc/sys/kernel/" + name)
 		if err != nil {
@@ -161,14 +166,11 @@ func lockupTime(emulated bool) time.Duration {
 		n, _ := strconv.Atoi(strings.TrimSpace(string(text))) // 0 is what an unknown setting counts as
 		return n
 	}
-	thresh := get("watchdog_thresh")
-	switch {
-	case emulated:
-		thresh = 10
-	case thresh <= 0, get("nmi_watchdog") != 1, get("hardlockup_panic") != 1, get("softlockup_panic") != 1, get("panic") != 1:
+	thresh, delay := get("watchdog_thresh"), get("panic")
+	if thresh <= 0 || delay == 0 || get("nmi_watchdog") != 1 || get("hardlockup_panic") != 1 || get("softlockup_panic") != 1 {
 		return 0
 	}
-	return time.Duration(2*thresh+3) * time.Second
+	return time.Duration(2*thresh+2+max(0, delay)+1) * time.Second
 }
 
 // settings is guard.conf.
