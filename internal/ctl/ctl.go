@@ -109,7 +109,7 @@ func (a *app) root() *cobra.Command {
 		a.initCommand(), a.joinCommand(), a.tokenCommand(),
 		a.statusCommand(), a.explainCommand(), a.eventsCommand(), a.timingCommand(),
 		a.planCommand(), a.applyCommand(), a.configCommand(), a.historyCommand(), a.rollbackCommand(),
-		a.serviceCommand(), a.nodeCommand(), a.diskCommand(),
+		a.serviceCommand(), a.nodeCommand(), a.diskCommand(), a.watchdogCommand(),
 		a.versionCommand(), a.completionCommand(), a.manCommand(),
 	)
 	describe(root)

@@ -1,6 +1,7 @@
 package ctl_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,6 +71,26 @@ func TestHelpOfCommands(t *testing.T) {
 	holdfast("", "stauts").says(t, 2, "Did you mean this?", "status")
 	holdfast("", "init", "--dsik", "x").says(t, 2, "unknown flag: --dsik", "holdfast init --help")
 	holdfast("", "disk", "sohw").says(t, 2, "did you mean show?")
+}
+
+func TestWatchdogList(t *testing.T) {
+	t.Parallel()
+	var dogs []struct {
+		Path string `json:"path"`
+	}
+	r := holdfast("", "watchdog", "list", "--json")
+	r.says(t, 0)
+	if err := json.Unmarshal([]byte(r.out), &dogs); err != nil {
+		t.Fatal(err)
+	}
+	text := holdfast("", "watchdog", "list")
+	text.says(t, 0)
+	if len(dogs) == 0 {
+		text.says(t, 0, "modprobe softdog")
+	}
+	for _, d := range dogs {
+		text.says(t, 0, d.Path)
+	}
 }
 
 func TestVersionAndCompletion(t *testing.T) {
