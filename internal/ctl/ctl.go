@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -164,6 +163,3 @@ func (a *app) node() (*config.Node, error) {
 	}
 	return config.ParseNode(a.config, text)
 }
-
-// etc is the directory that holds node.yaml and what goes with it.
-func (a *app) etc() string { return filepath.Dir(a.config) }

@@ -19,7 +19,7 @@ func (a *app) initCommand() *cobra.Command {
 	var n enrol.NewCluster
 	c := command("init --disk PATH [--disk PATH --disk PATH]", cobra.NoArgs, func(*cobra.Command, []string) error {
 		if len(o.Disks) == 0 {
-			return usageError{errors.New("give the quorum disk: holdfast init --disk /dev/disk/by-id/...")}
+			return usageError{errors.New("give the quorum disk: holdfast init --disk /dev/disk/by-id/NAME")}
 		}
 		e, err := enrol.Found(o, n)
 		if err != nil {

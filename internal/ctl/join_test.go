@@ -208,25 +208,39 @@ func TestJoinRefuses(t *testing.T) {
 		change func(s *site, j *joinService) (flags []string)
 		says   []string
 	}{
-		"name twice": {func(_ *site, j *joinService) []string { j.names = append(j.names, "beta"); return nil },
-			[]string{"node beta is in the cluster already", "--name"}},
-		"another disk": {func(s *site, _ *joinService) []string { return []string{"--disk", otherCluster(s)} },
-			[]string{"none of the given disks is quorum disk", "must see the same disks", "--disk"}},
-		"no quorum disk": {func(s *site, _ *joinService) []string { return []string{"--disk", s.disk("empty", 70)} },
-			[]string{"empty", "not a Holdfast quorum disk"}},
+		"name twice": {
+			func(_ *site, j *joinService) []string { j.names = append(j.names, "beta"); return nil },
+			[]string{"node beta is in the cluster already", "--name"},
+		},
+		"another disk": {
+			func(s *site, _ *joinService) []string { return []string{"--disk", otherCluster(s)} },
+			[]string{"none of the given disks is quorum disk", "must see the same disks", "--disk"},
+		},
+		"no quorum disk": {
+			func(s *site, _ *joinService) []string { return []string{"--disk", s.disk("empty", 70)} },
+			[]string{"empty", "not a Holdfast quorum disk"},
+		},
 		"a clone": {func(s *site, _ *joinService) []string {
 			copyFile(s.t, filepath.Join(s.dir, "q"), filepath.Join(s.dir, "clone"))
 			return []string{"--disk", filepath.Join(s.dir, "clone")}
 		}, []string{"clone", "not the device that was formatted"}},
-		"wrong key": {func(_ *site, j *joinService) []string { j.key = strings.Repeat("ab", 32) + "\n"; return nil },
-			[]string{"sealed with another cluster key"}},
-		"another certificate": {func(_ *site, j *joinService) []string { j.token.Fingerprint[0]++; return nil },
-			[]string{"another certificate than the token names"}},
-		"fewer links": {func(*site, *joinService) []string { return []string{"--link", "127.0.2.1:7001"} },
-			[]string{"node alpha has 2 links, this one 3"}},
+		"wrong key": {
+			func(_ *site, j *joinService) []string { j.key = strings.Repeat("ab", 32) + "\n"; return nil },
+			[]string{"sealed with another cluster key"},
+		},
+		"another certificate": {
+			func(_ *site, j *joinService) []string { j.token.Fingerprint[0]++; return nil },
+			[]string{"another certificate than the token names"},
+		},
+		"fewer links": {
+			func(*site, *joinService) []string { return []string{"--link", "127.0.2.1:7001"} },
+			[]string{"node alpha has 2 links, this one 3"},
+		},
 		"a cut-off token": {nil, []string{"not a join token", "copy it again"}},
-		"hardware that cannot keep the promise": {func(*site, *joinService) []string { return []string{"--pause-bound", "15s"} },
-			[]string{"cannot keep what the cluster promises", "failover_within 20 s is refused"}},
+		"hardware that cannot keep the promise": {
+			func(*site, *joinService) []string { return []string{"--pause-bound", "15s"} },
+			[]string{"cannot keep what the cluster promises", "failover_within 20 s is refused"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

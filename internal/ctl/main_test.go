@@ -224,24 +224,45 @@ func TestInitRefuses(t *testing.T) {
 		code  int
 	}{
 		"no disk": {func(*site) []string { return nil }, []string{"--disk /dev/disk/by-id"}, 2},
-		"two disks": {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--disk", s.disk("b", 70)} },
-			[]string{"one or three"}, 1},
+		"two disks": {
+			func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--disk", s.disk("b", 70)} },
+			[]string{"one or three"},
+			1,
+		},
 		"one disk three times": {func(s *site) []string {
 			d := s.disk("a", 70)
 			return []string{"--disk", d, "--disk", s.disk("b", 70), "--disk", d}
 		}, []string{"are the same disk", "file:"}, 1},
-		"too small": {func(s *site) []string { return []string{"--disk", s.disk("a", 40)} },
-			[]string{"too small", "66 MiB", "--nmax"}, 1},
-		"missing": {func(s *site) []string { return []string{"--disk", filepath.Join(s.dir, "nowhere")} },
-			[]string{"nowhere", "/dev/disk/by-id"}, 1},
-		"unsafe failover_within": {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--failover-within", "4s"} },
-			[]string{"failover_within 4 s is refused", "smallest value that is safe", "13 s"}, 1},
-		"no watchdog of that name": {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--watchdog", "/dev/watchdog0"} },
-			[]string{"/dev/watchdog0", "emulated"}, 1},
-		"watchdog timeout": {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--watchdog", "hw2:soon"} },
-			[]string{`"soon" is no timeout`}, 1},
-		"link": {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--link", "alpha"} },
-			[]string{"--link alpha", "10.0.0.11:7320"}, 1},
+		"too small": {
+			func(s *site) []string { return []string{"--disk", s.disk("a", 40)} },
+			[]string{"too small", "66 MiB", "--nmax"},
+			1,
+		},
+		"missing": {
+			func(s *site) []string { return []string{"--disk", filepath.Join(s.dir, "nowhere")} },
+			[]string{"nowhere", "/dev/disk/by-id"},
+			1,
+		},
+		"unsafe failover_within": {
+			func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--failover-within", "4s"} },
+			[]string{"failover_within 4 s is refused", "smallest value that is safe", "13 s"},
+			1,
+		},
+		"no watchdog of that name": {
+			func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--watchdog", "/dev/watchdog0"} },
+			[]string{"/dev/watchdog0", "emulated"},
+			1,
+		},
+		"watchdog timeout": {
+			func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--watchdog", "hw2:soon"} },
+			[]string{`"soon" is no timeout`},
+			1,
+		},
+		"link": {
+			func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--link", "alpha"} },
+			[]string{"--link alpha", "10.0.0.11:7320"},
+			1,
+		},
 		"room":      {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--nmax", "300"} }, []string{"300"}, 1},
 		"name":      {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--cluster", "no good"} }, []string{"no good"}, 1},
 		"wrong id":  {func(s *site) []string { return []string{"--disk", s.disk("a", 70), "--force-wipe", "naa:5"} }, []string{"none of the disks is that one"}, 1},

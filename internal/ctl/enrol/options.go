@@ -69,8 +69,10 @@ func (o *Options) settle() (*config.Node, error) {
 	}
 	n := &config.Node{
 		Name: o.Name, Key: o.Key, AcceptSoftdog: o.AcceptSoftdog,
-		Platform: config.Platform{PauseBound: o.Pause.Bound, PauseSet: o.Pause.Set, Emulated: o.Emulation.On,
-			Emulator: o.Emulation.Emulator, Holder: o.Emulation.Holder},
+		Platform: config.Platform{
+			PauseBound: o.Pause.Bound, PauseSet: o.Pause.Set, Emulated: o.Emulation.On,
+			Emulator: o.Emulation.Emulator, Holder: o.Emulation.Holder,
+		},
 		Dirs: o.Dirs,
 	}
 	switch {
