@@ -116,7 +116,9 @@ func (c *Client) Node(ctx context.Context, name, verb string, r NodeRequest) (*R
 	return post[Result](ctx, c, "/v1/node/"+url.PathEscape(name)+"/"+verb, r)
 }
 
-// Leave takes this node out of the cluster; the daemon ends after it.
+// Leave begins to take this node out of the cluster: its services are stopped
+// or moved first. The daemon ends when that is done; Dial then fails with
+// ErrNoDaemon.
 func (c *Client) Leave(ctx context.Context) (*Result, error) {
 	return post[Result](ctx, c, "/v1/leave", struct{}{})
 }

@@ -16,9 +16,8 @@ import (
 )
 
 const (
-	askWithin   = 30 * time.Second // for a commit; a register without a majority gives no answer
-	leaveWithin = 15 * time.Minute // for every service to move away
-	mostBody    = 1 << 20          // bytes of a request
+	askWithin = 30 * time.Second // for a commit; a register without a majority gives no answer
+	mostBody  = 1 << 20          // bytes of a request
 )
 
 // Server answers on the daemon's Unix socket.
@@ -106,7 +105,7 @@ func (s *Server) Handler() http.Handler {
 	route("POST /v1/config", Admin, s.facts(s.apply))
 	route("POST /v1/service/{name}/{verb}", Operate, s.facts(s.service))
 	route("POST /v1/node/{name}/{verb}", Operate, s.facts(s.node))
-	route("POST /v1/leave", Admin, func(r *http.Request) (any, error) { return s.ask(r.Context(), cluster.LeaveCluster{}, leaveWithin) })
+	route("POST /v1/leave", Admin, func(r *http.Request) (any, error) { return s.ask(r.Context(), cluster.LeaveCluster{}, askWithin) })
 	route("POST /v1/token", Admin, s.token)
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

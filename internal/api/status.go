@@ -173,8 +173,8 @@ type Measured struct {
 	From    string    `json:"from"`
 	To      string    `json:"to"`
 	Proof   string    `json:"proof"`
-	Granted Seconds   `json:"granted_seconds"` // last beat to the permission to start
-	Started Seconds   `json:"started_seconds"` // last beat to started
+	Granted Seconds   `json:"granted_seconds"`           // last beat to the permission to start
+	Started Seconds   `json:"started_seconds,omitempty"` // last beat to started; absent where another node knows it
 	Time    time.Time `json:"time"`
 }
 
