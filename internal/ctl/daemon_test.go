@@ -266,6 +266,8 @@ func TestServiceVerbs(t *testing.T) {
 	d.was(t, `{"to":"beta"}`)
 	d.answer("GET /v1/status", status(api.Healthy, moving))
 	d.holdfast("", "service", "move", "orders", "--to", "beta", "--wait", "1ms").says(t, 4, "not there yet", "stopping on alpha", "holdfast explain orders")
+	d.answer("GET /v1/status", status(api.Healthy, here), status(api.Healthy, here), status(api.Healthy, there))
+	d.holdfast("", "service", "move", "orders", "--wait", "30s").says(t, 0, "moves to beta")
 	for _, verb := range []string{"start", "stop", "restart", "freeze", "unfreeze", "clear", "failback"} {
 		d.answer("POST /v1/service/orders/"+verb, &api.Result{State: 45})
 		d.holdfast("", "service", verb, "orders").says(t, 0, "orders", "state 45")

@@ -3,6 +3,7 @@ package ctl
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,8 +28,27 @@ func (a *app) serviceCommand() *cobra.Command {
 	)
 }
 
+// movedTo says that a move is over. Where the daemon chose the node, to is
+// "not " and the node that it left.
 func movedTo(s *api.Service, to string) bool {
-	return s.State == "running" && (to == "" && s.Wanted == "" || to != "" && s.Node == to)
+	if left, ok := strings.CutPrefix(to, "not "); ok {
+		return s.State == "running" && s.Node != left
+	}
+	return s.State == "running" && s.Node == to
+}
+
+// ownerOf says where a service is now, empty if nowhere.
+func ownerOf(ctx context.Context, client *api.Client, name string) (string, error) {
+	s, err := client.Status(ctx)
+	if err != nil {
+		return "", err
+	}
+	for i := range s.Services {
+		if s.Services[i].Name == name {
+			return s.Services[i].Node, nil
+		}
+	}
+	return "", nil
 }
 
 // serviceVerb makes one command; reached says when --wait is over, nil that
@@ -42,12 +62,20 @@ func (a *app) serviceVerb(verb, word string, reached func(s *api.Service, to str
 			return err
 		}
 		defer client.Close()
+		goal := to
+		if wait > 0 && to == "" {
+			left, err := ownerOf(c.Context(), client, args[0])
+			if err != nil {
+				return err
+			}
+			goal = "not " + left
+		}
 		done, err := client.Service(c.Context(), args[0], verb, api.ServiceRequest{To: to})
 		if err != nil {
 			return err
 		}
 		if wait > 0 {
-			if err := waitService(c.Context(), client, args[0], wait, func(s *api.Service) bool { return reached(s, to) }); err != nil {
+			if err := waitService(c.Context(), client, args[0], wait, func(s *api.Service) bool { return reached(s, goal) }); err != nil {
 				return err
 			}
 		}
