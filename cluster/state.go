@@ -190,3 +190,14 @@ func itoa(n uint64) string {
 		}
 	}
 }
+
+// Limit cuts text at n bytes, at the boundary of a character.
+func Limit(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xc0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}

@@ -433,7 +433,7 @@ func TestShortenedWaitIsCaught(t *testing.T) {
 		func() {
 			defer func() { caught = caught || r.failed; _ = recover() }()
 			w := boot2(r, clustertest.Options{Seed: seed, Nodes: 3, Disks: 1, Services: []cluster.Service{orders("alpha", "beta")},
-				WaitLess: 4500 * time.Millisecond})
+				Broken: clustertest.Broken{WaitLess: 4500 * time.Millisecond}})
 			w.Node("alpha").Freeze()
 			w.Run(30 * time.Second)
 		}()

@@ -8,21 +8,35 @@ package clustertest
 import (
 	"container/heap"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/lease"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
 
-// T is what the world needs of a test.
+// T is what the world needs of a test; *testing.T is one.
 type T interface {
+	// Helper marks the caller as a helper.
 	Helper()
+	// Fatalf fails the test and does not return.
 	Fatalf(format string, args ...any)
+	// Logf writes into the test's log.
 	Logf(format string, args ...any)
+}
+
+// Broken are deliberate mistakes. A test switches one of them on to see that
+// the oracles notice it: without that, a green simulator would mean nothing.
+type Broken struct {
+	WaitLess          time.Duration // every proof by time is this much too early
+	StampAtCompletion bool          // the lease counts from the completion of a beat, not from its issue
+	NoConfirm         bool          // a read that was issued before the verdict counts as its confirmation
 }
 
 // Options describe the cluster at the start.
@@ -32,8 +46,12 @@ type Options struct {
 	Disks    int
 	Within   time.Duration // failover_within; zero: 10 s
 	Services []cluster.Service
-	WaitLess time.Duration // shortens every time proof, to see it fail
 	Timing   func(*timing.Input)
+	Broken   Broken
+	// Record is told of every step of every node.
+	Record func(n *Node, now ident.Instant, ev cluster.Event, actions []cluster.Action)
+	// Begin is told of every new life of a daemon.
+	Begin func(n *Node, set core.Settings)
 }
 
 // World is one simulated cluster. It is used by one goroutine.
@@ -43,12 +61,16 @@ type World struct {
 	Nodes []*Node       // index 0 is node 1
 	Disks []*Disk
 	Notes []Told
-	opt   Options
-	rng   *rand.Rand
-	queue queue
-	seq   uint64
-	cut   map[[2]ident.NodeID]bool // links cut, one way
-	conf  *cluster.Config
+	// Loss and Dup are the shares of network beats that are lost, and doubled.
+	Loss, Dup float64
+	opt       Options
+	rng       *rand.Rand
+	queue     queue
+	seq       uint64
+	cut       map[[2]ident.NodeID]bool // links cut, one way
+	conf      *cluster.Config
+	dead      map[ident.NodeID]ident.Incarnation // proven dead by time
+	blind     map[ident.NodeID]bool              // cannot parse the configuration
 }
 
 // Told is a note with the node that told it.
@@ -61,6 +83,7 @@ type Told struct {
 // Disk is one shared quorum disk.
 type Disk struct {
 	UUID    ident.UUID
+	Slow    float64 // factor on every latency; zero: 1
 	beats   map[ident.NodeID][]byte
 	decoded map[ident.NodeID]*cluster.Beat
 	ring    map[ident.NodeID]*[register.Generations]block
@@ -98,7 +121,8 @@ func New(t T, opt Options) *World {
 	if opt.Within == 0 {
 		opt.Within = 10 * time.Second
 	}
-	w := &World{T: t, opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 42)), cut: map[[2]ident.NodeID]bool{}}
+	w := &World{T: t, opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 42)), cut: map[[2]ident.NodeID]bool{},
+		dead: map[ident.NodeID]ident.Incarnation{}, blind: map[ident.NodeID]bool{}}
 	slices.SortFunc(opt.Services, func(a, b cluster.Service) int {
 		if a.Name < b.Name {
 			return -1
@@ -212,16 +236,75 @@ func (w *World) CutNetwork(cut bool) {
 	}
 }
 
+// headers are all valid headers of the nodes 1 to n.
+func (k *Disk) headers(n int) []register.Header {
+	var all []register.Header
+	for i := range n {
+		if r := k.ring[ident.NodeID(i+1)]; r != nil {
+			for _, b := range r {
+				if b.h.Gen > 0 {
+					all = append(all, b.h)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// copies is how often a network beat arrives: once, but for faults.
+func (w *World) copies() int {
+	n := 1
+	if w.Loss > 0 && w.rng.Float64() < w.Loss {
+		n--
+	}
+	if w.Dup > 0 && w.rng.Float64() < w.Dup {
+		n++
+	}
+	return n
+}
+
+// Blind makes a node unable to parse the configuration (or able again).
+func (w *World) Blind(n *Node, blind bool) { w.blind[n.ID] = blind }
+
+// parsed is what the shell does with a state that it decodes.
+func (w *World) parsed(n *Node, s *cluster.State) *cluster.State {
+	if s == nil || !w.blind[n.ID] {
+		return s
+	}
+	c := s.Clone()
+	c.Conf = nil
+	return c
+}
+
+func (w *World) fail(format string, args ...any) {
+	w.T.Helper()
+	w.Tell()
+	w.T.Fatalf("seed %d at %s: "+format, append([]any{w.opt.Seed, w.Now}, args...)...)
+}
+
+// happened adds a line to the story that no node tells.
+func (w *World) happened(n *Node, text string) {
+	w.Notes = append(w.Notes, Told{w.Now, 0, cluster.Note{Kind: "world", Node: n.ID, Inc: n.guard.inc, Text: text}})
+}
+
+func (w *World) began(n *Node, set core.Settings) {
+	if w.opt.Begin != nil {
+		w.opt.Begin(n, set)
+	}
+}
+
 // check is the oracle: a service never runs on two nodes.
 func (w *World) check() {
-	owner := map[string]*Node{}
-	for _, n := range w.Nodes {
+	if len(w.conf.Services) == 0 {
+		return
+	}
+	for i, n := range w.Nodes {
 		for name := range n.running {
-			if o := owner[name]; o != nil {
-				w.Tell()
-				w.T.Fatalf("seed %d at %s: %s runs on %s and on %s", w.opt.Seed, w.Now, name, o.Name, n.Name)
+			for _, o := range w.Nodes[i+1:] {
+				if o.running[name] != nil {
+					w.fail("%s runs on %s and on %s", name, n.Name, o.Name)
+				}
 			}
-			owner[name] = n
 		}
 	}
 }
@@ -233,17 +316,23 @@ func (w *World) proven(note cluster.Note) {
 		return
 	}
 	n := w.Nodes[note.Node-1]
-	if n.inc == note.Inc && n.mayBeUntil > w.Now {
-		w.Tell()
-		w.T.Fatalf("seed %d at %s: %s %s was called dead by time, but its watchdogs may let it go on until %s",
-			w.opt.Seed, w.Now, n.Name, n.inc, n.mayBeUntil)
+	w.dead[n.ID] = note.Inc
+	if n.guard.inc == note.Inc && n.guard.until > w.Now {
+		w.fail("%s %s was called dead by time, but its watchdogs may let it go on until %s", n.Name, note.Inc, n.guard.until)
+	}
+}
+
+// fed is told of every feed: nobody who was proven dead by time feeds again.
+func (w *World) fed(n *Node) {
+	if n.guard.lease.State() == lease.Bound && w.dead[n.ID] == n.guard.inc {
+		w.fail("%s %s feeds its watchdogs although it was proven dead by time", n.Name, n.guard.inc)
 	}
 }
 
 // Owner is the node that runs a service, or nil.
 func (w *World) Owner(service string) *Node {
 	for _, n := range w.Nodes {
-		if n.running[service] {
+		if n.running[service] != nil {
 			return n
 		}
 	}
@@ -270,11 +359,11 @@ func (w *World) Tell() {
 	}
 	for _, n := range w.Nodes {
 		v := "off"
-		if n.core != nil {
-			s := n.core.View(n.clock())
+		if n.daemon.core != nil {
+			s := n.daemon.core.View(n.clock())
 			v = fmt.Sprintf("%s %s (%s) coordinator %d lease %v", s.Stage, s.Inc, s.Waiting, s.Coordinator, s.Lease.Held)
 		}
-		w.T.Logf("%-6s %s runs %v", n.Name, v, n.running)
+		w.T.Logf("%-6s %s runs %v", n.Name, v, slices.Sorted(maps.Keys(n.running)))
 	}
 }
 

@@ -1,9 +1,10 @@
-package cluster
+package core
 
 import (
 	"fmt"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
@@ -29,7 +30,7 @@ func (c *Core) judge() {
 }
 
 // suspicion tells the story of a peer that falls silent, once.
-func (c *Core) suspicion(p *peer, n *NodeState) {
+func (c *Core) suspicion(p *peer, n *cluster.NodeState) {
 	why := c.suspect(n)
 	if why == "" {
 		p.suspected = false
@@ -37,14 +38,14 @@ func (c *Core) suspicion(p *peer, n *NodeState) {
 	}
 	if !p.suspected {
 		p.suspected = true
-		c.note(Note{Kind: NoteLastBeat, At: p.disk.LastChange(), Node: p.id, Inc: n.Inc, Text: "last beat seen on the quorum disk"})
-		c.note(Note{Kind: NoteSuspected, Node: p.id, Inc: n.Inc, Text: why})
+		c.note(cluster.Note{Kind: cluster.NoteLastBeat, At: p.disk.LastChange(), Node: p.id, Inc: n.Inc, Text: "last beat seen on the quorum disk"})
+		c.note(cluster.Note{Kind: cluster.NoteSuspected, Node: p.id, Inc: n.Inc, Text: why})
 	}
 }
 
 // suspect says why a member should be fenced; empty if it should not. Only what
 // this node itself has seen counts, and only while its own view is fresh.
-func (c *Core) suspect(n *NodeState) string {
+func (c *Core) suspect(n *cluster.NodeState) string {
 	p := c.peers[n.ID]
 	if n.ID == c.set.Self || p == nil && c.now.Sub(c.self.seeing) < c.t.Tsus {
 		return ""
@@ -63,7 +64,7 @@ func (c *Core) suspect(n *NodeState) string {
 		return ""
 	case c.netAge(p) >= c.t.Tsus:
 		return fmt.Sprintf("silent on the quorum disk for %s and on every link for %s", round(age), round(c.netAge(p)))
-	case age > c.wait(p)+c.t.Asym && p.msg.Inc == n.Inc && p.msg.State != GuardRetired:
+	case age > c.wait(p)+c.t.Asym && p.msg.Inc == n.Inc && p.msg.State != cluster.GuardRetired:
 		return fmt.Sprintf("its beats on the quorum disk stopped %s ago, and it has not released its services although its links work", round(age))
 	}
 	return ""
@@ -73,13 +74,13 @@ func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecon
 
 // proof returns the best proof that node n's registered incarnation is dead, or
 // out, of those that hold now.
-func (c *Core) proof(n *NodeState) (Proof, bool) {
+func (c *Core) proof(s *cluster.State, n *cluster.NodeState) (cluster.Proof, bool) {
 	p := c.peers[n.ID]
 	if p == nil || n.ID == c.set.Self {
-		return Proof{}, false
+		return cluster.Proof{}, false
 	}
-	base := Proof{Node: n.ID, Inc: n.Inc, By: c.set.Self, DiskGen: c.reg.state.DiskGen}
-	if p.word.Kind == ProofOperator && p.word.Inc == n.Inc {
+	base := cluster.Proof{Node: n.ID, Inc: n.Inc, By: c.set.Self, DiskGen: s.DiskGen}
+	if p.word.Kind == cluster.ProofOperator && p.word.Inc == n.Inc {
 		return p.word, true
 	}
 	if pr, ok := c.proofAck(base, p, n); ok {
@@ -91,14 +92,14 @@ func (c *Core) proof(n *NodeState) (Proof, bool) {
 // proofAck is E6: the node has said, itself, that everything was verified
 // stopped, over the network or by its guard's retirement on the disk; and the
 // time in which its last writes may still land has passed since that was read.
-func (c *Core) proofAck(base Proof, p *peer, n *NodeState) (Proof, bool) {
-	if p.beat != nil && p.beat.Inc == n.Inc && p.beat.State == GuardRetired && p.ackedInc != n.Inc {
+func (c *Core) proofAck(base cluster.Proof, p *peer, n *cluster.NodeState) (cluster.Proof, bool) {
+	if p.beat != nil && p.beat.Inc == n.Inc && p.beat.State == cluster.GuardRetired && p.ackedInc != n.Inc {
 		p.ackedInc, p.acked = n.Inc, c.now
 	}
 	if p.ackedInc != n.Inc || c.now.Sub(p.acked) < c.t.Tz {
-		return Proof{}, false
+		return cluster.Proof{}, false
 	}
-	base.Kind = ProofAck
+	base.Kind = cluster.ProofAck
 	base.Text = "it has verified that everything is stopped, and retired"
 	return base, true
 }
@@ -106,25 +107,25 @@ func (c *Core) proofAck(base Proof, p *peer, n *NodeState) (Proof, bool) {
 // proofTime is E3: see package liveness. It is refused where the node's
 // watchdogs do not carry it, where another disk set is in use, and where the
 // node claims over the network to hold a fresh lease on these very disks.
-func (c *Core) proofTime(base Proof, p *peer, n *NodeState) (Proof, bool) {
+func (c *Core) proofTime(base cluster.Proof, p *peer, n *cluster.NodeState) (cluster.Proof, bool) {
 	if p.beat == nil || p.beat.Inc != n.Inc || p.beat.DiskGen != c.reg.state.DiskGen {
-		return Proof{}, false
+		return cluster.Proof{}, false
 	}
 	switch p.beat.Lease.Class {
-	case WatchdogQualified, WatchdogUnqualified, WatchdogSoftAccepted:
+	case cluster.WatchdogQualified, cluster.WatchdogUnqualified, cluster.WatchdogSoftAccepted:
 	default:
-		return Proof{}, false
+		return cluster.Proof{}, false
 	}
 	if c.claimsLease(p, n) {
-		return Proof{}, false
+		return cluster.Proof{}, false
 	}
 	w := c.wait(p)
 	inc, ok := p.disk.Judge(c.now, w)
 	if !ok || inc != n.Inc {
-		return Proof{}, false
+		return cluster.Proof{}, false
 	}
 	age, _ := p.disk.Age(c.now)
-	base.Kind, base.Wait, base.Silent = ProofTime, w, age
+	base.Kind, base.Wait, base.Silent = cluster.ProofTime, w, age
 	base.Text = fmt.Sprintf("its last beat was seen %s ago; its lease (%s) and its watchdogs (%d x %s) must have ended it within %s",
 		age.Round(time.Millisecond), p.beat.Lease.F.Round(time.Millisecond), p.beat.Lease.M, p.beat.Lease.TMax.Round(time.Millisecond), w.Round(time.Millisecond))
 	return base, true
@@ -132,7 +133,7 @@ func (c *Core) proofTime(base Proof, p *peer, n *NodeState) (Proof, bool) {
 
 // claimsLease says that the peer claims, authenticated and within F, to hold a
 // fresh lease on the same disks: then one of us is looking at a clone.
-func (c *Core) claimsLease(p *peer, n *NodeState) bool {
+func (c *Core) claimsLease(p *peer, n *cluster.NodeState) bool {
 	m := p.msg
 	return m != nil && m.Inc == n.Inc && c.now.Sub(p.heard) < c.t.F &&
 		m.Disks == c.set.Digest && m.LeaseAge >= 0 && m.LeaseAge < c.t.F
@@ -140,17 +141,17 @@ func (c *Core) claimsLease(p *peer, n *NodeState) bool {
 
 // kills are the kill records of this node's beat: every incarnation that is
 // being fenced, as far as they fit.
-func (c *Core) kills() []Kill {
-	var list []Kill
+func (c *Core) kills() []cluster.Kill {
+	var list []cluster.Kill
 	if c.reg.state == nil {
 		return nil
 	}
 	for i := range c.reg.state.Nodes {
 		n := &c.reg.state.Nodes[i]
-		if n.Fencing.IsZero() || len(list) == MaxKills {
+		if n.Fencing.IsZero() || len(list) == cluster.MaxKills {
 			continue
 		}
-		k := Kill{Node: n.ID, Inc: n.Fencing.N, Ver: c.reg.state.Ver}
+		k := cluster.Kill{Node: n.ID, Inc: n.Fencing.N, Ver: c.reg.state.Ver}
 		copy(k.Boot[:], n.Fencing.Boot[:8])
 		list = append(list, k)
 	}
@@ -161,7 +162,7 @@ func (c *Core) kills() []Kill {
 func (c *Core) kick() {
 	if c.now.Sub(c.guard.kicked) >= 100*time.Millisecond {
 		c.guard.kicked = c.now
-		c.order(Order{Kind: OrderKick})
+		c.order(cluster.Order{Kind: cluster.OrderKick})
 	}
 }
 

@@ -1,15 +1,18 @@
-// Package cluster decides. It is the pure core of Holdfast: events in, actions
-// out, no I/O, no clock, no goroutine, so that every decision can be replayed
-// and every rule can be tested as a story. The walk is: evidence (observe.go) ->
-// view -> decision (revise.go) -> fence -> proof (fence.go) -> takeover
+// Package core is one node's mind: events in, actions out, no I/O, no clock, no
+// goroutine. It gathers the evidence on the other nodes (observe.go) into a
+// sight (sight.go), lets package decide make the next state of it and the
+// register agree on that (decide.go), takes this node through its stages from
+// boot to leave (progress.go), and runs the services that are granted to it
 // (services.go). Safety never depends on which node decides, nor on a message:
 // what counts is committed in the register, and a service starts only under a
 // grant whose former owner is proven to have stopped or to be dead.
-package cluster
+package core
 
 import (
 	"time"
 
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/liveness"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
@@ -26,8 +29,8 @@ type Settings struct {
 	Boot    ident.BootID
 	Life    uint64 // now() at the start of this daemon, in ns
 	Disks   []ident.UUID
-	Digest  Digest       // of Disks, as messages carry it
-	Timing  timing.Input // FailoverWithin is taken from the configuration
+	Digest  cluster.Digest // of Disks, as messages carry it
+	Timing  timing.Input   // FailoverWithin is taken from the configuration
 	// WaitLess shortens every wait of a time proof. It exists for the tests
 	// that must see the proof fail; a daemon never sets it.
 	WaitLess time.Duration
@@ -58,7 +61,7 @@ func (s stage) String() string {
 type Core struct {
 	set   Settings
 	now   ident.Instant
-	out   []Action
+	out   []cluster.Action
 	t     timing.Table
 	timed bool // t is valid
 	reg   registerSide
@@ -67,29 +70,22 @@ type Core struct {
 	disks []diskSide
 	peers map[ident.NodeID]*peer
 	local map[string]*local
-	asked []*question
+	asked []decide.Question
 	next  clockSide
 	blob  blobSide
-	mem   memorySide
-}
-
-// memorySide is what is counted from when this node saw it first; a change of
-// coordinator begins it anew.
-type memorySide struct {
-	fails   map[failKey]ident.Instant
-	healthy map[ident.NodeID]healthy
+	mem   *decide.Memory
 }
 
 // registerSide is the register and what this node does with it.
 type registerSide struct {
-	m        *register.Machine[*State]
-	state    *State // the highest committed version this node knows
+	m        *register.Machine[*cluster.State]
+	state    *cluster.State // the highest committed version this node knows
 	ver      uint64
 	learned  bool // phase 1 was completed in this life: state is not older than that
 	notUntil ident.Instant
 	aborts   uint
 	halted   bool
-	draft    *draft // of the proposal under way, as made from its base
+	draft    *decide.Draft // of the proposal under way, as made from its base
 }
 
 // guardSide is what the guard was told and what it has echoed.
@@ -98,7 +94,7 @@ type guardSide struct {
 	bound   ident.Incarnation
 	claim   ident.Incarnation // asked for, not echoed
 	since   ident.Instant     // the lease is no older than this: the claim, or what the guard said at Started
-	payload Payload           // as ordered last
+	payload cluster.Payload   // as ordered last
 	sent    uint64            // order that carried it
 	echoed  uint64            // latest payload order that was echoed
 	kicked  ident.Instant
@@ -116,7 +112,7 @@ type selfSide struct {
 	refuse  string        // why this node does not go on
 	seeing  ident.Instant // since when this node has seen the disks and its links without a gap
 	ops     uint64        // number of the latest Run
-	adopted map[string]Adopted
+	adopted map[string]cluster.Adopted
 	// inherited are the terms of this incarnation that a former life knew
 	inherited map[string]uint64
 	ack       ident.Incarnation // this incarnation was verified stopped after it was killed
@@ -143,18 +139,17 @@ type clockSide struct {
 
 // New returns a core that waits for Started.
 func New(set Settings) *Core {
-	c := &Core{set: set, peers: map[ident.NodeID]*peer{}, local: map[string]*local{}}
+	c := &Core{set: set, peers: map[ident.NodeID]*peer{}, local: map[string]*local{}, mem: decide.NewMemory()}
 	c.disks = make([]diskSide, len(set.Disks))
 	for d := range c.disks {
 		c.disks[d] = diskSide{issued: ident.LongAgo, completed: ident.LongAgo, previous: ident.LongAgo}
 	}
-	c.mem = memorySide{fails: map[failKey]ident.Instant{}, healthy: map[ident.NodeID]healthy{}}
 	return c
 }
 
 // Step takes one event and returns what is to be done, in order. The slice is
 // the caller's. now never falls.
-func (c *Core) Step(now ident.Instant, ev Event) []Action {
+func (c *Core) Step(now ident.Instant, ev cluster.Event) []cluster.Action {
 	c.now = now
 	c.out = nil
 	c.take(ev)
@@ -165,32 +160,32 @@ func (c *Core) Step(now ident.Instant, ev Event) []Action {
 // NextDeadline is when the core wants a Tick at the latest.
 func (c *Core) NextDeadline() ident.Instant { return c.next.tick }
 
-func (c *Core) take(ev Event) {
+func (c *Core) take(ev cluster.Event) {
 	switch e := ev.(type) {
-	case Tick:
-	case Started:
+	case cluster.Tick:
+	case cluster.Started:
 		c.started(e)
-	case Table:
+	case cluster.Table:
 		c.table(e)
-	case Echoed:
+	case cluster.Echoed:
 		c.echo(e)
-	case Noticed:
+	case cluster.Noticed:
 		c.noticed(e)
-	case RegisterWrote:
+	case cluster.RegisterWrote:
 		c.reg.m.Wrote(c.now, e.Disk, e.Seq, e.OK)
-	case RegisterHeaders:
+	case cluster.RegisterHeaders:
 		c.reg.m.Headers(c.now, e.Disk, e.Seq, e.All, e.OK)
-	case RegisterBody:
+	case cluster.RegisterBody:
 		c.reg.m.Body(c.now, e.Disk, e.Seq, e.Value, e.OK)
-	case BlobWrote:
+	case cluster.BlobWrote:
 		c.blobWrote(e)
-	case BlobRead:
+	case cluster.BlobRead:
 		c.blobRead(e)
-	case Received:
+	case cluster.Received:
 		c.received(e)
-	case RunDone:
+	case cluster.RunDone:
 		c.runDone(e)
-	case Asked:
+	case cluster.Asked:
 		c.ask(e)
 	}
 }
@@ -220,7 +215,7 @@ func (c *Core) register() {
 			return
 		}
 		for _, op := range ops {
-			c.emit(RegisterOp{Op: op})
+			c.emit(cluster.RegisterOp{Op: op})
 		}
 		for _, o := range outs {
 			c.outcome(o)
@@ -229,7 +224,7 @@ func (c *Core) register() {
 	}
 }
 
-func (c *Core) outcome(o register.Outcome[*State]) {
+func (c *Core) outcome(o register.Outcome[*cluster.State]) {
 	switch o.Kind {
 	case register.Committed, register.Learned:
 		c.learn(o.Value, o.Ver)
@@ -239,7 +234,7 @@ func (c *Core) outcome(o register.Outcome[*State]) {
 		return
 	case register.Halted:
 		c.reg.halted = true
-		c.note(Note{Kind: NoteAlarm, Text: "the quorum disks show an older version than was committed: they were rolled back (a snapshot restored, a replica activated); this node decides nothing more"})
+		c.note(cluster.Note{Kind: cluster.NoteAlarm, Text: "the quorum disks show an older version than was committed: they were rolled back (a snapshot restored, a replica activated); this node decides nothing more"})
 		return
 	}
 	if o.Proposal {
@@ -258,7 +253,7 @@ func (c *Core) backoff() time.Duration {
 }
 
 // learn takes a committed version.
-func (c *Core) learn(s *State, ver uint64) {
+func (c *Core) learn(s *cluster.State, ver uint64) {
 	if s == nil || ver <= c.reg.ver {
 		return
 	}
@@ -290,14 +285,14 @@ func (c *Core) retime() {
 func (c *Core) refuse(why string) {
 	if c.self.refuse != why {
 		c.self.refuse = why
-		c.note(Note{Kind: NoteAlarm, Text: why})
+		c.note(cluster.Note{Kind: cluster.NoteAlarm, Text: why})
 	}
 }
 
-func (c *Core) emit(a Action) { c.out = append(c.out, a) }
+func (c *Core) emit(a cluster.Action) { c.out = append(c.out, a) }
 
 // note adds a line to the story; At is now unless given.
-func (c *Core) note(n Note) {
+func (c *Core) note(n cluster.Note) {
 	if n.At == 0 {
 		n.At = c.now
 	}
@@ -330,9 +325,6 @@ func (c *Core) ownAge() time.Duration {
 	n := len(c.disks)
 	return c.now.Sub(quorum.KthLargest(at[:n], quorum.All(n), quorum.Majority(n)))
 }
-
-// name is a node's name for people.
-func (c *Core) name(id ident.NodeID) string { return c.reg.state.NameOf(id) }
 
 // peerOf returns the evidence on a node, making room for it.
 func (c *Core) peerOf(id ident.NodeID) *peer {

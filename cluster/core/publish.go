@@ -1,4 +1,4 @@
-package cluster
+package core
 
 import (
 	"crypto/sha256"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
 	"github.com/holdfast-ha/holdfast/cluster/register"
@@ -15,12 +16,12 @@ import (
 // blobSide is this node's status blob.
 type blobSide struct {
 	dirty   bool // a release waits to be published
-	digest  Digest
+	digest  cluster.Digest
 	carried uint64 // the payload order that carried digest
 	gen     uint32
 	done    []bool // disks that hold gen
 	busy    []bool
-	states  []RunState // as written
+	states  []cluster.RunState // as written
 	at      ident.Instant
 	stable  uint32 // generation that a majority of the disks holds
 }
@@ -34,7 +35,7 @@ func (c *Core) publish() {
 	if !samePayload(&p, &c.guard.payload) || c.guard.sent == 0 {
 		changed := p.Released != c.guard.payload.Released
 		c.guard.payload = p
-		c.guard.sent = c.order(Order{Kind: OrderPayload, Inc: c.self.inc, Payload: p})
+		c.guard.sent = c.order(cluster.Order{Kind: cluster.OrderPayload, Inc: c.self.inc, Payload: p})
 		if changed || c.blob.carried == 0 {
 			c.blob.digest, c.blob.carried = p.Released, c.guard.sent
 		}
@@ -49,8 +50,8 @@ func (c *Core) releaseEchoed() bool {
 	return c.blob.carried != 0 && c.guard.echoed >= c.blob.carried && c.blob.digest == releasedDigest(c.released())
 }
 
-func (c *Core) payload() Payload {
-	p := Payload{Phase: c.ownPhase(), Committed: claimOf(c.reg.m.Claim()), Released: releasedDigest(c.released()), BlobGen: c.blob.stable, Kills: c.kills()}
+func (c *Core) payload() cluster.Payload {
+	p := cluster.Payload{Phase: c.ownPhase(), Committed: claimOf(c.reg.m.Claim()), Released: releasedDigest(c.released()), BlobGen: c.blob.stable, Kills: c.kills()}
 	if c.reg.state != nil {
 		p.ViewAcked = c.reg.state.View
 	}
@@ -62,40 +63,40 @@ func (c *Core) payload() Payload {
 	return p
 }
 
-func samePayload(a, b *Payload) bool {
+func samePayload(a, b *cluster.Payload) bool {
 	return a.Phase == b.Phase && a.ViewAcked == b.ViewAcked && a.Committed == b.Committed && a.Reach == b.Reach &&
 		a.Score == b.Score && a.Registering == b.Registering && a.Released == b.Released && a.BlobGen == b.BlobGen &&
 		slices.Equal(a.Kills, b.Kills)
 }
 
 // ownPhase is what this node says of its standing.
-func (c *Core) ownPhase() Phase {
+func (c *Core) ownPhase() cluster.Phase {
 	switch c.self.stage {
 	case claiming, joining:
-		return Joining
+		return cluster.Joining
 	case member, ending:
-		return MemberPhase
+		return cluster.MemberPhase
 	case leaving:
-		return Leaving
+		return cluster.Leaving
 	}
-	return Out
+	return cluster.Out
 }
 
 // released lists the terms that this incarnation has released, as long as the
 // register still shows them as its own.
-func (c *Core) released() []Released {
-	var list []Released
+func (c *Core) released() []cluster.Released {
+	var list []cluster.Released
 	for _, name := range c.localNames() {
 		l := c.local[name]
 		if l.released > 0 && l.released >= l.term {
-			list = append(list, Released{Service: name, Term: l.released})
+			list = append(list, cluster.Released{Service: name, Term: l.released})
 		}
 	}
 	return list
 }
 
-func (c *Core) states() []RunState {
-	var list []RunState
+func (c *Core) states() []cluster.RunState {
+	var list []cluster.RunState
 	for _, name := range c.localNames() {
 		if l := c.local[name]; l.term > 0 {
 			list = append(list, l.runState())
@@ -104,7 +105,7 @@ func (c *Core) states() []RunState {
 	return list
 }
 
-func releasedDigest(list []Released) Digest {
+func releasedDigest(list []cluster.Released) cluster.Digest {
 	h := sha256.New()
 	var b [8]byte
 	for _, r := range list {
@@ -114,7 +115,7 @@ func releasedDigest(list []Released) Digest {
 		binary.LittleEndian.PutUint64(b[:], r.Term)
 		h.Write(b[:])
 	}
-	var d Digest
+	var d cluster.Digest
 	copy(d[:], h.Sum(nil))
 	return d
 }
@@ -144,12 +145,12 @@ func (c *Core) writeBlob() {
 			if !c.releaseEchoed() {
 				rel = nil
 			}
-			c.emit(WriteBlob{Disk: d, Blob: Blob{Node: c.set.Self, Inc: c.self.inc, Gen: b.gen, Released: rel, Services: states}})
+			c.emit(cluster.WriteBlob{Disk: d, Blob: cluster.Blob{Node: c.set.Self, Inc: c.self.inc, Gen: b.gen, Released: rel, Services: states}})
 		}
 	}
 }
 
-func (c *Core) blobWrote(e BlobWrote) {
+func (c *Core) blobWrote(e cluster.BlobWrote) {
 	b := &c.blob
 	b.busy[e.Disk] = false
 	if e.Gen != b.gen || !e.OK {
@@ -180,11 +181,11 @@ func (c *Core) readBlobs() {
 		}
 		p.blobAt = c.now
 		p.blobAsked++
-		c.emit(ReadBlob{Disk: int(p.blobAsked) % len(c.disks), Node: id, Gen: want})
+		c.emit(cluster.ReadBlob{Disk: int(p.blobAsked) % len(c.disks), Node: id, Gen: want})
 	}
 }
 
-func (c *Core) blobRead(e BlobRead) {
+func (c *Core) blobRead(e cluster.BlobRead) {
 	p := c.peerOf(e.Node)
 	if e.Blob != nil && (p.blob == nil || e.Blob.Gen >= p.blob.Gen || e.Blob.Inc != p.blob.Inc) {
 		p.blob = e.Blob
@@ -196,7 +197,7 @@ func (c *Core) periodic() {
 	bound := !c.guard.bound.IsZero()
 	if bound && c.timed && c.now >= c.next.permit && c.self.stage != retired {
 		c.next.permit = c.now.Add(c.t.Renew)
-		c.order(Order{Kind: OrderPermit, Inc: c.guard.bound, Until: c.now.Add(c.t.Permission)})
+		c.order(cluster.Order{Kind: cluster.OrderPermit, Inc: c.guard.bound, Until: c.now.Add(c.t.Permission)})
 	}
 	if c.now >= c.next.send {
 		c.next.send = c.now.Add(c.netPeriod())
@@ -213,13 +214,13 @@ func (c *Core) sendAll() {
 	m := c.message()
 	for i := range c.reg.state.Nodes {
 		if id := c.reg.state.Nodes[i].ID; id != c.set.Self {
-			c.emit(Send{To: id, Msg: m})
+			c.emit(cluster.Send{To: id, Msg: m})
 		}
 	}
 }
 
-func (c *Core) message() *Message {
-	m := &Message{From: c.set.Self, Inc: c.self.inc, Host: c.set.Host, Phase: c.ownPhase(), State: GuardBound,
+func (c *Core) message() *cluster.Message {
+	m := &cluster.Message{From: c.set.Self, Inc: c.self.inc, Host: c.set.Host, Phase: c.ownPhase(), State: cluster.GuardBound,
 		ViewAcked: c.reg.state.View, Committed: claimOf(c.reg.m.Claim()), LeaseAge: -1, Disks: c.set.Digest,
 		Reach: c.guard.payload.Reach, Services: c.states(), Leaving: c.self.stage == leaving}
 	if c.releaseEchoed() {
@@ -230,36 +231,36 @@ func (c *Core) message() *Message {
 	}
 	switch c.self.stage {
 	case ending:
-		m.State = GuardStopping
+		m.State = cluster.GuardStopping
 	case retired, out:
-		m.State = GuardRetired
+		m.State = cluster.GuardRetired
 		m.Ack = c.self.ack == c.self.inc
 	}
 	return m
 }
 
-func claimOf(c register.Claim) Claim {
-	return Claim{Ver: c.Ver, Ballot: c.Ballot, Node: c.Node, Gen: c.Gen}
+func claimOf(c register.Claim) cluster.Claim {
+	return cluster.Claim{Ver: c.Ver, Ballot: c.Ballot, Node: c.Node, Gen: c.Gen}
 }
 
-func (c Claim) register() register.Claim {
+func registerClaim(c cluster.Claim) register.Claim {
 	return register.Claim{Ver: c.Ver, Ballot: c.Ballot, Node: c.Node, Gen: c.Gen}
 }
 
 // classOf is how much a time proof may rest on this node's watchdogs: the best
 // that its devices allow.
-func classOf(in timing.Input) WatchdogClass {
-	class := WatchdogNone
+func classOf(in timing.Input) cluster.WatchdogClass {
+	class := cluster.WatchdogNone
 	for _, d := range in.Devices {
 		switch {
 		case d.Software && len(in.Devices) == 1 && in.AcceptSoftdog:
-			return WatchdogSoftAccepted
+			return cluster.WatchdogSoftAccepted
 		case d.Software && len(in.Devices) == 1:
-			return WatchdogSoftOnly
+			return cluster.WatchdogSoftOnly
 		case d.Class == timing.Qualified:
-			return WatchdogQualified
+			return cluster.WatchdogQualified
 		default:
-			class = max(class, WatchdogUnqualified)
+			class = max(class, cluster.WatchdogUnqualified)
 		}
 	}
 	return class

@@ -1,9 +1,10 @@
-package cluster
+package core
 
 import (
 	"sort"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/liveness"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
@@ -14,21 +15,21 @@ import (
 type peer struct {
 	id        ident.NodeID
 	disk      *liveness.Peer
-	beat      *Beat // the latest that decoded, of any disk
-	msg       *Message
+	beat      *cluster.Beat // the latest that decoded, of any disk
+	msg       *cluster.Message
 	heard     ident.Instant // when msg arrived
-	blob      *Blob
+	blob      *cluster.Blob
 	blobAsked uint32
 	blobAt    ident.Instant
 	acked     ident.Instant // when the acknowledgement of its kill was read first
 	ackedInc  ident.Incarnation
 	off       ident.Instant
 	suspected bool
-	word      Proof // the operator's word, waiting to be committed
+	word      cluster.Proof // the operator's word, waiting to be committed
 }
 
 // table takes one read of one disk.
-func (c *Core) table(e Table) {
+func (c *Core) table(e cluster.Table) {
 	d := &c.disks[e.Disk]
 	if e.Err != "" {
 		d.err = e.Err
@@ -54,7 +55,7 @@ func (c *Core) table(e Table) {
 // reads, and a longer wait only makes it surer.
 func (c *Core) restartSuspicion() { c.self.seeing = c.now }
 
-func (c *Core) seen(e Table, s *SeenBeat) {
+func (c *Core) seen(e cluster.Table, s *cluster.SeenBeat) {
 	if s.Beat == nil && s.Err == "" {
 		return // never written
 	}
@@ -74,7 +75,7 @@ func (c *Core) seen(e Table, s *SeenBeat) {
 }
 
 // newerBeat orders the beats of one node: by incarnation, then by sequence.
-func newerBeat(a, b *Beat) bool {
+func newerBeat(a, b *cluster.Beat) bool {
 	if a.Inc != b.Inc {
 		return a.Inc.N >= b.Inc.N
 	}
@@ -82,15 +83,15 @@ func newerBeat(a, b *Beat) bool {
 }
 
 // heardClaim reads a version that somebody knows to be committed.
-func (c *Core) heardClaim(cl Claim) {
+func (c *Core) heardClaim(cl cluster.Claim) {
 	if cl.Ver > c.reg.ver {
-		c.reg.m.Learn(c.now, cl.register())
+		c.reg.m.Learn(c.now, registerClaim(cl))
 	}
 }
 
 // received takes a network beat. It is an accelerator: what a peer says of
 // itself is believed, what it says of others is not even carried.
-func (c *Core) received(e Received) {
+func (c *Core) received(e cluster.Received) {
 	m := e.Msg
 	if m.From == c.set.Self {
 		return
@@ -165,15 +166,15 @@ func (c *Core) present(id ident.NodeID, inc ident.Incarnation) bool {
 	if p == nil {
 		return false
 	}
-	disk := p.beat != nil && p.beat.Inc == inc && p.beat.State != GuardRetired && c.onDisk(p)
-	net := p.msg != nil && p.msg.Inc == inc && p.msg.State != GuardRetired && c.onNet(p)
+	disk := p.beat != nil && p.beat.Inc == inc && p.beat.State != cluster.GuardRetired && c.onDisk(p)
+	net := p.msg != nil && p.msg.Inc == inc && p.msg.State != cluster.GuardRetired && c.onNet(p)
 	return disk || net
 }
 
 // ackedView is the view that a node says it knows.
-func (c *Core) ackedView(n *NodeState) uint64 {
+func (c *Core) ackedView(s *cluster.State, n *cluster.NodeState) uint64 {
 	if n.ID == c.set.Self {
-		return c.reg.state.View
+		return s.View
 	}
 	p := c.peers[n.ID]
 	if p == nil {
@@ -191,20 +192,20 @@ func (c *Core) ackedView(n *NodeState) uint64 {
 
 // claimed is the incarnation that a node's beat publishes, with its phase; it is
 // read from the disk, never from the network.
-func (c *Core) claimed(id ident.NodeID) (ident.Incarnation, Phase, bool) {
+func (c *Core) claimed(id ident.NodeID) (ident.Incarnation, cluster.Phase, bool) {
 	if id == c.set.Self {
 		return c.self.inc, c.ownPhase(), !c.self.inc.IsZero() && c.guard.bound == c.self.inc
 	}
 	p := c.peers[id]
-	if p == nil || p.beat == nil || p.beat.State == GuardRetired || !c.onDisk(p) {
-		return ident.Incarnation{}, Out, false
+	if p == nil || p.beat == nil || p.beat.State == cluster.GuardRetired || !c.onDisk(p) {
+		return ident.Incarnation{}, cluster.Out, false
 	}
 	return p.beat.Inc, p.beat.Payload.Phase, true
 }
 
 // releasedBy says that the owner has published that the term is released, and
 // why if it gave it up. The blob speaks, or the network beat.
-func (c *Core) releasedBy(g *Grant) (why string, ok bool) {
+func (c *Core) releasedBy(g *cluster.Grant) (why string, ok bool) {
 	if g.Owner == c.set.Self {
 		l := c.local[g.Service]
 		return c.ownReleased(l, g.Term)
@@ -222,7 +223,7 @@ func (c *Core) releasedBy(g *Grant) (why string, ok bool) {
 	return "", false
 }
 
-func hasReleased(list []Released, g *Grant) bool {
+func hasReleased(list []cluster.Released, g *cluster.Grant) bool {
 	for _, r := range list {
 		if r.Service == g.Service && r.Term == g.Term {
 			return true
@@ -231,7 +232,7 @@ func hasReleased(list []Released, g *Grant) bool {
 	return false
 }
 
-func stateText(list []RunState, g *Grant) string {
+func stateText(list []cluster.RunState, g *cluster.Grant) string {
 	for i := range list {
 		if list[i].Service == g.Service && list[i].Term == g.Term {
 			return list[i].Text
@@ -241,16 +242,16 @@ func stateText(list []RunState, g *Grant) string {
 }
 
 // runState is what the owner of a service says of it.
-func (c *Core) runState(g *Grant) (RunState, bool) {
+func (c *Core) runState(g *cluster.Grant) (cluster.RunState, bool) {
 	if g.Owner == c.set.Self {
 		if l := c.local[g.Service]; l != nil && l.term == g.Term {
 			return l.runState(), true
 		}
-		return RunState{}, false
+		return cluster.RunState{}, false
 	}
 	p := c.peers[g.Owner]
 	if p == nil {
-		return RunState{}, false
+		return cluster.RunState{}, false
 	}
 	if p.msg != nil && p.msg.Inc == g.Inc && c.onNet(p) {
 		return findState(p.msg.Services, g)
@@ -258,16 +259,16 @@ func (c *Core) runState(g *Grant) (RunState, bool) {
 	if p.blob != nil && p.blob.Inc == g.Inc {
 		return findState(p.blob.Services, g)
 	}
-	return RunState{}, false
+	return cluster.RunState{}, false
 }
 
-func findState(list []RunState, g *Grant) (RunState, bool) {
+func findState(list []cluster.RunState, g *cluster.Grant) (cluster.RunState, bool) {
 	for _, r := range list {
 		if r.Service == g.Service && r.Term == g.Term {
 			return r, true
 		}
 	}
-	return RunState{}, false
+	return cluster.RunState{}, false
 }
 
 // wait is W for a peer: from what its beat says and what our own configuration
@@ -284,7 +285,7 @@ func (c *Core) wait(p *peer) time.Duration {
 	return w - c.set.WaitLess
 }
 
-func leaseOf(l Lease) timing.Lease {
+func leaseOf(l cluster.Lease) timing.Lease {
 	return timing.Lease{F: l.F, G: l.G, TMax: l.TMax, M: int(l.M), V: l.PauseBound}
 }
 

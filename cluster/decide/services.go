@@ -1,45 +1,47 @@
-package cluster
+package decide
 
 import (
 	"fmt"
 	"slices"
 	"sort"
+	"time"
 
+	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/placement"
 )
 
 // reviseServices makes the grants follow the configuration and the evidence.
-func (c *Core) reviseServices(d *draft) {
-	c.syncGrants(d)
-	for i := range d.s.Services {
-		name := d.s.Services[i].Service
-		c.forget(d, name)
-		c.endTerm(d, name)
+func (d *Draft) reviseServices() {
+	d.syncGrants()
+	for i := range d.State.Services {
+		name := d.State.Services[i].Service
+		d.forget(name)
+		d.endTerm(name)
 	}
-	for _, name := range byPriority(d.s) {
-		c.reviseGrant(d, name)
+	for _, name := range byPriority(d.State) {
+		d.reviseGrant(name)
 	}
-	c.dropGrants(d)
+	d.dropGrants()
 }
 
 // syncGrants gives every configured service a grant, free at first.
-func (c *Core) syncGrants(d *draft) {
-	for i := range d.base.Conf.Services {
-		name := d.base.Conf.Services[i].Name
-		if d.s.Grant(name) == nil {
+func (d *Draft) syncGrants() {
+	for i := range d.Base.Conf.Services {
+		name := d.Base.Conf.Services[i].Name
+		if d.State.Grant(name) == nil {
 			e := d.edit()
-			e.Services = append(e.Services, Grant{Service: name, Why: "new"})
+			e.Services = append(e.Services, cluster.Grant{Service: name, Why: "new"})
 			sort.Slice(e.Services, func(i, j int) bool { return e.Services[i].Service < e.Services[j].Service })
 		}
 	}
 }
 
 // dropGrants forgets services that are configured no more and that nobody owns.
-func (c *Core) dropGrants(d *draft) {
-	for i := 0; i < len(d.s.Services); i++ {
-		g := &d.s.Services[i]
-		if _, ok := d.s.Conf.Service(g.Service); !ok && g.Owner == 0 && len(g.Pending) == 0 {
+func (d *Draft) dropGrants() {
+	for i := 0; i < len(d.State.Services); i++ {
+		g := &d.State.Services[i]
+		if _, ok := d.State.Conf.Service(g.Service); !ok && g.Owner == 0 && len(g.Pending) == 0 {
 			e := d.edit()
 			e.Services = append(e.Services[:i], e.Services[i+1:]...)
 			i--
@@ -48,7 +50,7 @@ func (c *Core) dropGrants(d *draft) {
 }
 
 // byPriority is the order in which services choose their nodes.
-func byPriority(s *State) []string {
+func byPriority(s *cluster.State) []string {
 	names := make([]string, 0, len(s.Services))
 	prio := map[string]int{}
 	for i := range s.Services {
@@ -63,14 +65,14 @@ func byPriority(s *State) []string {
 }
 
 // forget drops failure records that are old enough.
-func (c *Core) forget(d *draft, name string) {
-	svc, ok := d.base.Conf.Service(name)
-	g := d.s.Grant(name)
+func (d *Draft) forget(name string) {
+	svc, ok := d.Base.Conf.Service(name)
+	g := d.State.Grant(name)
 	if !ok || g == nil {
 		return
 	}
 	for i := range g.Fails {
-		if c.failExpiry(name, &g.Fails[i], svc.Restarts.Within) {
+		if d.mem.expired(d.sight.Now, failKey{name, g.Fails[i].Node, g.Fails[i].Count}, svc.Restarts.Within) {
 			e := d.edit().Grant(name)
 			e.Fails = slices.Delete(e.Fails, i, i+1)
 			return
@@ -78,23 +80,47 @@ func (c *Core) forget(d *draft, name string) {
 	}
 }
 
+// expired says that a failure is forgotten: after the budget's window, counted
+// from when this node has first seen it.
+func (m *Memory) expired(now ident.Instant, key failKey, within time.Duration) bool {
+	if within <= 0 {
+		return false
+	}
+	at, ok := m.fails[key]
+	if !ok {
+		m.fails[key] = now
+		return false
+	}
+	return now.Sub(at) >= within
+}
+
+// healthySince is for how long an incarnation has been here without a gap.
+func (m *Memory) healthySince(now ident.Instant, n *cluster.NodeState) time.Duration {
+	at, ok := m.healthy[n.ID]
+	if !ok || at.inc != n.Inc {
+		m.healthy[n.ID] = healthy{n.Inc, now}
+		return 0
+	}
+	return now.Sub(at.since)
+}
+
 // endTerm ends the term of a service whose owner has released it or is dead.
 // This is the gate: nothing else makes a service free.
-func (c *Core) endTerm(d *draft, name string) {
-	g := d.s.Grant(name)
+func (d *Draft) endTerm(name string) {
+	g := d.State.Grant(name)
 	if g.Owner == 0 {
 		return
 	}
-	n := d.s.Node(g.Owner)
-	why, released := c.releasedBy(g)
+	n := d.State.Node(g.Owner)
+	run := d.sight.run(g)
 	switch {
-	case released:
+	case run.Released:
 		e := d.edit().Grant(name)
-		e.Proof = Proof{Kind: ProofReleased, Node: g.Owner, Inc: g.Inc, By: c.set.Self, Text: "verified stopped and released by its owner"}
-		if why != "" {
-			e.fail(g.Owner, why)
+		e.Proof = cluster.Proof{Kind: cluster.ProofReleased, Node: g.Owner, Inc: g.Inc, By: d.sight.Self, Text: "verified stopped and released by its owner"}
+		if run.Why != "" {
+			fail(e, g.Owner, run.Why)
 		}
-		d.note(Note{Kind: NoteReleased, Node: g.Owner, Inc: g.Inc, Service: name, Term: g.Term, Proof: ProofReleased, Text: why})
+		d.note(cluster.Note{Kind: cluster.NoteReleased, Node: g.Owner, Inc: g.Inc, Service: name, Term: g.Term, Proof: cluster.ProofReleased, Text: run.Why})
 		e.Owner, e.Inc = 0, ident.Incarnation{}
 	case n == nil || n.Dead >= g.Inc.N:
 		e := d.edit().Grant(name)
@@ -106,8 +132,8 @@ func (c *Core) endTerm(d *draft, name string) {
 }
 
 // fail records a failure of the service on a node.
-func (g *Grant) fail(id ident.NodeID, text string) {
-	text = limit(text, 120)
+func fail(g *cluster.Grant, id ident.NodeID, text string) {
+	text = cluster.Limit(text, 120)
 	for i := range g.Fails {
 		if g.Fails[i].Node == id {
 			g.Fails[i].Count++
@@ -115,24 +141,24 @@ func (g *Grant) fail(id ident.NodeID, text string) {
 			return
 		}
 	}
-	g.Fails = append(g.Fails, Fail{Node: id, Count: 1, Text: text})
+	g.Fails = append(g.Fails, cluster.Fail{Node: id, Count: 1, Text: text})
 }
 
 // reviseGrant gives a free service to a node, or asks an owner to give it up.
-func (c *Core) reviseGrant(d *draft, name string) {
-	g := d.s.Grant(name)
-	svc, _ := d.s.Conf.Service(name)
+func (d *Draft) reviseGrant(name string) {
+	g := d.State.Grant(name)
+	svc, _ := d.State.Conf.Service(name)
 	switch {
 	case g.Owner != 0:
-		c.reviseWant(d, g, svc)
-	case !g.Stopped && !g.Frozen && c.predecessors(d.s, svc) == "":
-		c.award(d, g, svc)
+		d.reviseWant(g, svc)
+	case !g.Stopped && !g.Frozen && Waits(d.State, d.sight, svc) == "":
+		d.award(g, svc)
 	}
 }
 
 // award commits the next term of a free service to the best node, if any.
-func (c *Core) award(d *draft, g *Grant, svc *Service) {
-	list := c.judgeNodes(d.s, svc)
+func (d *Draft) award(g *cluster.Grant, svc *cluster.Service) {
+	list := Candidates(d.State, d.sight, svc)
 	best := pick(list, g.Want)
 	if best == nil {
 		if why := nowhere(list); g.Why != why {
@@ -140,22 +166,18 @@ func (c *Core) award(d *draft, g *Grant, svc *Service) {
 		}
 		return
 	}
-	if c.settling() && betterAbsent(list, best) {
+	if d.sight.Settling && betterAbsent(list, best) {
 		return
 	}
-	n := d.s.Node(best.Node)
+	n := d.State.Node(best.Node)
 	why := best.Reason
 	if g.Want == best.Node {
 		why = "moved there by request"
 	}
 	e := d.edit().Grant(g.Service)
-	e.Owner, e.Inc, e.Term, e.Want, e.Why = n.ID, n.Inc, g.Term+1, 0, limit(why, 200)
-	d.note(Note{Kind: NoteGrant, Node: n.ID, Inc: n.Inc, Service: g.Service, Term: e.Term, Proof: e.Proof.Kind, Text: why})
+	e.Owner, e.Inc, e.Term, e.Want, e.Why = n.ID, n.Inc, g.Term+1, 0, cluster.Limit(why, 200)
+	d.note(cluster.Note{Kind: cluster.NoteGrant, Node: n.ID, Inc: n.Inc, Service: g.Service, Term: e.Term, Proof: e.Proof.Kind, Text: why})
 }
-
-// settling: a coordinator that has only just come in gives the nodes that boot
-// with it the time to come in too, before a service goes to a lesser choice.
-func (c *Core) settling() bool { return c.now.Sub(c.self.since) < c.t.Tsus }
 
 func betterAbsent(list []placement.Candidate, best *placement.Candidate) bool {
 	for i := range list {
@@ -184,26 +206,26 @@ func nowhere(list []placement.Candidate) string {
 	for i := range list {
 		text += fmt.Sprintf(" %s: %s;", list[i].Name, list[i].Reason)
 	}
-	return limit(text, 200)
+	return cluster.Limit(text, 200)
 }
 
 // reviseWant says where a running service shall go, if not where it is.
-func (c *Core) reviseWant(d *draft, g *Grant, svc *Service) {
-	if g.Want != 0 || g.Frozen || svc.Failback.Mode != Automatic {
+func (d *Draft) reviseWant(g *cluster.Grant, svc *cluster.Service) {
+	if g.Want != 0 || g.Frozen || svc.Failback.Mode != cluster.Automatic {
 		return
 	}
-	if r, ok := c.runState(g); !ok || r.State != Up {
+	if r := d.sight.run(g); !r.Known || r.State != cluster.Up {
 		return
 	}
-	list := c.judgeNodes(d.s, svc)
+	list := Candidates(d.State, d.sight, svc)
 	if len(list) == 0 || !list[0].Able || list[0].Node == g.Owner || list[0].Rank >= rankOf(list, g.Owner) {
 		return
 	}
-	if c.healthySince(list[0].Node) < svc.Failback.After {
+	if d.mem.healthySince(d.sight.Now, d.State.Node(list[0].Node)) < svc.Failback.After {
 		return
 	}
 	d.edit().Grant(g.Service).Want = list[0].Node
-	d.note(Note{Kind: NoteAdmin, Service: g.Service, Node: list[0].Node, Text: "failback: automatic"})
+	d.note(cluster.Note{Kind: cluster.NoteAdmin, Service: g.Service, Node: list[0].Node, Text: "failback: automatic"})
 }
 
 func rankOf(list []placement.Candidate, id ident.NodeID) int {
@@ -215,28 +237,29 @@ func rankOf(list []placement.Candidate, id ident.NodeID) int {
 	return 1 << 30
 }
 
-// predecessors says which service of after: is not up yet; empty if all are.
-func (c *Core) predecessors(s *State, svc *Service) string {
+// Waits says which service of after: is not up yet; empty if all are.
+func Waits(s *cluster.State, sight *Sight, svc *cluster.Service) string {
 	for _, name := range svc.After {
 		g := s.Grant(name)
 		if g == nil {
 			return name
 		}
-		if r, ok := c.runState(g); !ok || r.State != Up {
+		if r := sight.run(g); !r.Known || r.State != cluster.Up {
 			return name
 		}
 	}
 	return ""
 }
 
-// judgeNodes is the verdict on every node for one service.
-func (c *Core) judgeNodes(s *State, svc *Service) []placement.Candidate {
+// Candidates is the verdict on every node for one service, in the order in which
+// they would be chosen.
+func Candidates(s *cluster.State, sight *Sight, svc *cluster.Service) []placement.Candidate {
 	g := s.Grant(svc.Name)
 	nodes := make([]placement.Node, 0, len(s.Nodes))
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
 		p := placement.Node{ID: n.ID, Name: n.Name}
-		p.Unfit, p.Remedy = c.unfit(n)
+		p.Unfit, p.Remedy = sight.unfit(n)
 		for j := range g.Fails {
 			if g.Fails[j].Node == n.ID {
 				p.Failed = g.Fails[j].Text
@@ -263,32 +286,32 @@ func (c *Core) judgeNodes(s *State, svc *Service) []placement.Candidate {
 }
 
 // unfit says why a node can run nothing now.
-func (c *Core) unfit(n *NodeState) (reason, remedy string) {
+func (v *Sight) unfit(n *cluster.NodeState) (reason, remedy string) {
 	switch {
 	case !n.Fencing.IsZero():
 		return "it is being fenced: " + n.Why, ""
-	case n.Phase == Leaving:
+	case n.Phase == cluster.Leaving:
 		return "it is leaving the cluster", ""
-	case n.Phase == Joining:
+	case n.Phase == cluster.Joining:
 		return "it is still joining", ""
-	case n.Phase != MemberPhase || n.Dead >= n.Inc.N:
+	case n.Phase != cluster.MemberPhase || n.Dead >= n.Inc.N:
 		return "it is not a member", fmt.Sprintf("start holdfastd on %s", n.Name)
 	case n.Standby:
 		return "it is on standby", fmt.Sprintf("holdfast node online %s", n.Name)
-	case n.ID == c.set.Self && c.self.stage != member:
+	case n.ID == v.Self && !v.Fit:
 		return "it is stopping", ""
-	case !c.present(n.ID, n.Inc):
+	case !v.node(n.ID).Present:
 		return "it shows no signs of life", ""
 	}
 	return "", ""
 }
 
-func apart(s *State, svc *Service, other string) bool {
+func apart(s *cluster.State, svc *cluster.Service, other string) bool {
 	o, ok := s.Conf.Service(other)
 	return slices.Contains(svc.ApartFrom, other) || ok && slices.Contains(o.ApartFrom, svc.Name)
 }
 
-func together(s *State, svc *Service, other string) bool {
+func together(s *cluster.State, svc *cluster.Service, other string) bool {
 	o, ok := s.Conf.Service(other)
 	return slices.Contains(svc.With, other) || ok && slices.Contains(o.With, svc.Name)
 }

@@ -1,25 +1,27 @@
-package cluster
+package core
 
 import (
 	"fmt"
 
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
 // View returns what this node knows at now. It changes nothing.
-func (c *Core) View(now ident.Instant) View {
+func (c *Core) View(now ident.Instant) cluster.View {
 	c.now = max(c.now, now)
-	v := View{Now: c.now, Self: c.set.Self, Stage: c.self.stage.String(), Waiting: c.self.waiting, Inc: c.self.inc,
+	v := cluster.View{Now: c.now, Self: c.set.Self, Stage: c.self.stage.String(), Waiting: c.self.waiting, Inc: c.self.inc,
 		State: c.reg.state, Timing: c.t}
 	if c.self.stage == starting {
 		return v
 	}
 	v.Coordinator = c.coordinator()
 	start := c.leaseStart()
-	v.Lease = LeaseView{Held: c.timed && c.now.Sub(start) <= c.t.F, Start: start, Until: start.Add(c.t.F)}
+	v.Lease = cluster.LeaseView{Held: c.timed && c.now.Sub(start) <= c.t.F, Start: start, Until: start.Add(c.t.F)}
 	for d := range c.disks {
 		k := &c.disks[d]
-		dv := DiskView{Index: d, UUID: c.set.Disks[d], Age: -1, Latency: k.latency, Err: k.err}
+		dv := cluster.DiskView{Index: d, UUID: c.set.Disks[d], Age: -1, Latency: k.latency, Err: k.err}
 		if k.completed != ident.LongAgo {
 			dv.Age = c.now.Sub(k.completed)
 		}
@@ -29,22 +31,23 @@ func (c *Core) View(now ident.Instant) View {
 		for i := range s.Nodes {
 			v.Nodes = append(v.Nodes, c.nodeView(&s.Nodes[i]))
 		}
+		sight := c.sight(s)
 		for i := range s.Services {
-			v.Services = append(v.Services, c.serviceView(&s.Services[i]))
+			v.Services = append(v.Services, c.serviceView(sight, &s.Services[i]))
 		}
 	}
 	v.Warnings = c.warnings(&v)
 	return v
 }
 
-func (c *Core) nodeView(n *NodeState) NodeView {
-	v := NodeView{ID: n.ID, Name: n.Name, Phase: n.Phase, Inc: n.Inc, DiskAge: -1, NetAge: -1, Fencing: !n.Fencing.IsZero(),
+func (c *Core) nodeView(n *cluster.NodeState) cluster.NodeView {
+	v := cluster.NodeView{ID: n.ID, Name: n.Name, Phase: n.Phase, Inc: n.Inc, DiskAge: -1, NetAge: -1, Fencing: !n.Fencing.IsZero(),
 		Standby: n.Standby, Proof: n.Proof, Why: n.Why}
 	if n.ID == c.set.Self {
-		v.Lease, v.Guard = c.lease(), GuardBound
+		v.Lease, v.Guard = c.lease(), cluster.GuardBound
 		v.DiskAge, v.NetAge = c.now.Sub(c.leaseStart()), 0
 		if c.guard.bound.IsZero() {
-			v.Guard, v.DiskAge = GuardNone, -1
+			v.Guard, v.DiskAge = cluster.GuardNone, -1
 		}
 		v.Wait = c.t.W
 		return v
@@ -69,8 +72,8 @@ func (c *Core) nodeView(n *NodeState) NodeView {
 	return v
 }
 
-func (c *Core) serviceView(g *Grant) ServiceView {
-	v := ServiceView{Name: g.Service, Owner: g.Owner, Term: g.Term, Why: g.Why, Stopped: g.Stopped, Frozen: g.Frozen,
+func (c *Core) serviceView(sight *decide.Sight, g *cluster.Grant) cluster.ServiceView {
+	v := cluster.ServiceView{Name: g.Service, Owner: g.Owner, Term: g.Term, Why: g.Why, Stopped: g.Stopped, Frozen: g.Frozen,
 		Want: g.Want, Proof: g.Proof}
 	if r, ok := c.runState(g); ok && g.Owner != 0 {
 		v.State, v.Text = r.State, r.Text
@@ -80,18 +83,18 @@ func (c *Core) serviceView(g *Grant) ServiceView {
 		return v
 	}
 	if g.Owner == 0 && !g.Stopped {
-		if before := c.predecessors(c.reg.state, svc); before != "" {
+		if before := decide.Waits(c.reg.state, sight, svc); before != "" {
 			v.Why = fmt.Sprintf("after: waits for %s", before)
 		}
 	}
-	for _, cand := range c.judgeNodes(c.reg.state, svc) {
-		v.Nodes = append(v.Nodes, Candidate{Node: cand.Node, Name: cand.Name, Able: cand.Able, Reason: cand.Reason, Remedy: cand.Remedy})
+	for _, cand := range decide.Candidates(c.reg.state, sight, svc) {
+		v.Nodes = append(v.Nodes, cluster.Candidate{Node: cand.Node, Name: cand.Name, Able: cand.Able, Reason: cand.Reason, Remedy: cand.Remedy})
 	}
 	return v
 }
 
 // warnings are what an administrator should know though nothing has failed yet.
-func (c *Core) warnings(v *View) []string {
+func (c *Core) warnings(v *cluster.View) []string {
 	var w []string
 	if c.reg.halted {
 		w = append(w, "the quorum disks show an older version than was committed: nothing is decided until they are mended")
@@ -106,17 +109,17 @@ func (c *Core) warnings(v *View) []string {
 	}
 	for i := range v.Nodes {
 		n := &v.Nodes[i]
-		if n.Phase == Out {
+		if n.Phase == cluster.Out {
 			continue
 		}
 		switch n.Lease.Class {
-		case WatchdogNone:
+		case cluster.WatchdogNone:
 			w = append(w, fmt.Sprintf("%s has no watchdog: it can never be proven dead by time", n.Name))
-		case WatchdogSoftOnly:
+		case cluster.WatchdogSoftOnly:
 			w = append(w, fmt.Sprintf("%s has only softdog: takeover by lease is refused", n.Name))
-		case WatchdogSoftAccepted:
+		case cluster.WatchdogSoftAccepted:
 			w = append(w, fmt.Sprintf("%s has only softdog: takeover by lease is weak", n.Name))
-		case WatchdogUnqualified:
+		case cluster.WatchdogUnqualified:
 			w = append(w, fmt.Sprintf("%s: its watchdogs are not qualified, the wait is longer than it could be: holdfast watchdog qualify", n.Name))
 		}
 	}

@@ -1,4 +1,4 @@
-package cluster
+package core
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"sort"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
@@ -14,10 +15,10 @@ import (
 type local struct {
 	name     string
 	term     uint64
-	spec     *Service // as started; a stop uses what was started
-	state    ServiceState
+	spec     *cluster.Service // as started; a stop uses what was started
+	state    cluster.ServiceState
 	op       uint64 // the Run under way; 0: none
-	kind     RunKind
+	kind     cluster.RunKind
 	released uint64 // highest term released in this incarnation
 	giveUp   string // the term is to be released because of this
 	text     string // what status shows
@@ -28,8 +29,8 @@ type local struct {
 	stops    int
 }
 
-func (l *local) runState() RunState {
-	return RunState{Service: l.name, Term: l.term, State: l.state, Text: limit(l.text, 120)}
+func (l *local) runState() cluster.RunState {
+	return cluster.RunState{Service: l.name, Term: l.term, State: l.state, Text: cluster.Limit(l.text, 120)}
 }
 
 // ownReleased says that this node has released the term, and that the guard has
@@ -65,7 +66,7 @@ func (c *Core) localNames() []string {
 }
 
 // mine is the grant of a service if this incarnation owns it.
-func (c *Core) mine(name string) *Grant {
+func (c *Core) mine(name string) *cluster.Grant {
 	if g := c.reg.state.Grant(name); g != nil && g.Owner == c.set.Self && g.Inc == c.self.inc {
 		return g
 	}
@@ -75,7 +76,7 @@ func (c *Core) mine(name string) *Grant {
 // meet takes note of a grant of this node. A term that this life of the daemon
 // has learned as new may be started; one that was there before is either
 // running, and adopted, or released without ever being started.
-func (c *Core) meet(g *Grant) {
+func (c *Core) meet(g *cluster.Grant) {
 	if g.Owner != c.set.Self || g.Inc != c.self.inc {
 		return
 	}
@@ -87,7 +88,7 @@ func (c *Core) meet(g *Grant) {
 	if g.Term <= l.term || g.Term <= l.released {
 		return
 	}
-	if l.state != Down || l.op != 0 {
+	if l.state != cluster.Down || l.op != 0 {
 		return // the term before is not over here yet
 	}
 	l.term, l.giveUp, l.text, l.again, l.stops = g.Term, "", "", false, 0
@@ -98,19 +99,19 @@ func (c *Core) meet(g *Grant) {
 }
 
 // adopt continues, or gives back, a term of a former life of this daemon.
-func (c *Core) adopt(l *local, g *Grant) {
+func (c *Core) adopt(l *local, g *cluster.Grant) {
 	a, held := c.self.adopted[g.Service]
 	delete(c.self.adopted, g.Service)
 	switch {
 	case held && a.Stuck != "":
-		l.state, l.text = Broken, a.Stuck
+		l.state, l.text = cluster.Broken, a.Stuck
 	case held && a.Running && a.Term == g.Term:
-		l.state, l.checkAt = Up, c.now
-		c.note(Note{Kind: NoteStarted, Service: l.name, Term: l.term, Text: "found running by the restarted daemon"})
+		l.state, l.checkAt = cluster.Up, c.now
+		c.note(cluster.Note{Kind: cluster.NoteStarted, Service: l.name, Term: l.term, Text: "found running by the restarted daemon"})
 	case held:
-		l.state, l.text = Up, ""
+		l.state, l.text = cluster.Up, ""
 		l.giveUp = ""
-		c.run(l, RunStop, "found half started by the restarted daemon")
+		c.run(l, cluster.RunStop, "found half started by the restarted daemon")
 	default:
 		c.release(l)
 	}
@@ -118,33 +119,33 @@ func (c *Core) adopt(l *local, g *Grant) {
 
 // manageOne decides the next step of one service.
 func (c *Core) manageOne(l *local) {
-	if l.op != 0 || l.state == Broken && c.now < l.retryAt {
+	if l.op != 0 || l.state == cluster.Broken && c.now < l.retryAt {
 		return
 	}
 	g := c.mine(l.name)
 	why := c.mustStop(l, g)
 	switch {
-	case l.state == Broken:
+	case l.state == cluster.Broken:
 		if c.self.stage == ending {
-			c.run(l, RunKill, "again: the stop before failed")
+			c.run(l, cluster.RunKill, "again: the stop before failed")
 		}
-	case c.self.stage == ending && l.state != Down:
-		c.run(l, RunKill, c.self.waiting)
-	case l.state != Down && why != "":
-		c.run(l, RunStop, why)
-	case l.state == Up && l.again:
-		c.run(l, RunStop, "restart: "+l.text)
-	case l.state == Down && l.term > l.released && (why != "" || c.self.stage == ending):
+	case c.self.stage == ending && l.state != cluster.Down:
+		c.run(l, cluster.RunKill, c.self.waiting)
+	case l.state != cluster.Down && why != "":
+		c.run(l, cluster.RunStop, why)
+	case l.state == cluster.Up && l.again:
+		c.run(l, cluster.RunStop, "restart: "+l.text)
+	case l.state == cluster.Down && l.term > l.released && (why != "" || c.self.stage == ending):
 		c.release(l)
-	case l.state == Down && l.term > l.released && c.mayStart(g) && c.now >= l.retryAt:
-		c.run(l, RunStart, "")
-	case l.state == Up && c.now >= l.checkAt:
-		c.run(l, RunCheck, "")
+	case l.state == cluster.Down && l.term > l.released && c.mayStart(g) && c.now >= l.retryAt:
+		c.run(l, cluster.RunStart, "")
+	case l.state == cluster.Up && c.now >= l.checkAt:
+		c.run(l, cluster.RunCheck, "")
 	}
 }
 
 // mustStop says why a service has to be stopped here; empty if it has not.
-func (c *Core) mustStop(l *local, g *Grant) string {
+func (c *Core) mustStop(l *local, g *cluster.Grant) string {
 	switch {
 	case g == nil || g.Term != l.term:
 		return "this node does not own it"
@@ -168,7 +169,7 @@ func (c *Core) mustStop(l *local, g *Grant) string {
 
 // mayStart is the start rule: a committed grant of exactly this incarnation,
 // learned in this life, which is bound, a member, and not being fenced.
-func (c *Core) mayStart(g *Grant) bool {
+func (c *Core) mayStart(g *cluster.Grant) bool {
 	n := c.reg.state.Node(c.set.Self)
 	return g != nil && c.self.stage == member && n != nil && n.Inc == c.self.inc &&
 		n.Fencing.IsZero() && n.Dead < n.Inc.N && !c.guard.killed && c.leaseHeld()
@@ -177,24 +178,24 @@ func (c *Core) mayStart(g *Grant) bool {
 // leaseHeld says that the own lease has not run out.
 func (c *Core) leaseHeld() bool { return c.now.Sub(c.leaseStart()) <= c.t.F }
 
-func (c *Core) run(l *local, kind RunKind, why string) {
+func (c *Core) run(l *local, kind cluster.RunKind, why string) {
 	c.self.ops++
 	l.op, l.kind = c.self.ops, kind
 	switch kind {
-	case RunStart:
-		l.state = Starting
+	case cluster.RunStart:
+		l.state = cluster.Starting
 		l.spec, _ = c.reg.state.Conf.Service(l.name)
-		c.note(Note{Kind: NoteStarting, Service: l.name, Term: l.term, Text: why})
-	case RunStop, RunKill:
-		l.state = Stopping
+		c.note(cluster.Note{Kind: cluster.NoteStarting, Service: l.name, Term: l.term, Text: why})
+	case cluster.RunStop, cluster.RunKill:
+		l.state = cluster.Stopping
 		l.text = why
-		c.note(Note{Kind: NoteStopping, Service: l.name, Term: l.term, Text: kind.String() + ": " + why})
+		c.note(cluster.Note{Kind: cluster.NoteStopping, Service: l.name, Term: l.term, Text: kind.String() + ": " + why})
 	}
-	c.emit(Run{Op: l.op, Kind: kind, Service: l.spec, Term: l.term})
+	c.emit(cluster.Run{Op: l.op, Kind: kind, Service: l.spec, Term: l.term})
 }
 
 // runDone takes the result of the Run under way.
-func (c *Core) runDone(e RunDone) {
+func (c *Core) runDone(e cluster.RunDone) {
 	for _, l := range c.local {
 		if l.op == e.Op {
 			l.op = 0
@@ -204,32 +205,32 @@ func (c *Core) runDone(e RunDone) {
 	}
 }
 
-func (c *Core) finished(l *local, e RunDone) {
+func (c *Core) finished(l *local, e cluster.RunDone) {
 	switch l.kind {
-	case RunStart:
+	case cluster.RunStart:
 		c.startDone(l, e)
-	case RunStop, RunKill:
+	case cluster.RunStop, cluster.RunKill:
 		c.stopDone(l, e)
-	case RunCheck:
+	case cluster.RunCheck:
 		c.checkDone(l, e)
 	}
 }
 
-func (c *Core) startDone(l *local, e RunDone) {
-	if e.Outcome == OK {
-		l.state, l.text, l.checkAt = Up, "", c.now.Add(l.spec.CheckEvery())
-		c.note(Note{Kind: NoteStarted, Service: l.name, Term: l.term, Text: e.Text})
+func (c *Core) startDone(l *local, e cluster.RunDone) {
+	if e.Outcome == cluster.OK {
+		l.state, l.text, l.checkAt = cluster.Up, "", c.now.Add(l.spec.CheckEvery())
+		c.note(cluster.Note{Kind: cluster.NoteStarted, Service: l.name, Term: l.term, Text: e.Text})
 		return
 	}
-	l.state = Up // something of it may run: it has to be stopped
+	l.state = cluster.Up // something of it may run: it has to be stopped
 	c.failed(l, "start: "+e.Text)
 }
 
-func (c *Core) checkDone(l *local, e RunDone) {
+func (c *Core) checkDone(l *local, e cluster.RunDone) {
 	l.checkAt = c.now.Add(l.spec.CheckEvery())
 	conf, ok := c.reg.state.Conf.Service(l.name)
 	switch {
-	case e.Outcome == Failed:
+	case e.Outcome == cluster.Failed:
 		c.failed(l, "check: "+e.Text)
 	case ok && !sameStack(conf, l.spec):
 		l.again, l.text = true, "its configuration has changed"
@@ -241,7 +242,7 @@ func (c *Core) checkDone(l *local, e RunDone) {
 // failed spends the failure budget: restart here, or give the service up.
 func (c *Core) failed(l *local, text string) {
 	l.text = text
-	c.note(Note{Kind: NoteFailed, Service: l.name, Term: l.term, Text: text})
+	c.note(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: text})
 	b := l.spec.Restarts
 	l.restarts = append(l.restarts, c.now)
 	for len(l.restarts) > 0 && b.Within > 0 && c.now.Sub(l.restarts[0]) > b.Within {
@@ -258,16 +259,16 @@ func (c *Core) failed(l *local, text string) {
 	l.restarts = nil
 }
 
-func (c *Core) stopDone(l *local, e RunDone) {
-	if e.Outcome != OK {
-		l.state, l.text = Broken, e.Text
+func (c *Core) stopDone(l *local, e cluster.RunDone) {
+	if e.Outcome != cluster.OK {
+		l.state, l.text = cluster.Broken, e.Text
 		l.retryAt = c.now.Add(time.Second)
 		l.stops++
-		c.note(Note{Kind: NoteFailed, Service: l.name, Term: l.term, Text: "stop: " + e.Text})
+		c.note(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: "stop: " + e.Text})
 		return
 	}
-	l.state = Down
-	c.note(Note{Kind: NoteStopped, Service: l.name, Term: l.term, Text: "verified stopped"})
+	l.state = cluster.Down
+	c.note(cluster.Note{Kind: cluster.NoteStopped, Service: l.name, Term: l.term, Text: "verified stopped"})
 	if l.again && c.mustStop(l, c.mine(l.name)) == "" && c.self.stage == member {
 		l.again = false
 		l.retryAt = c.now.Add(time.Second)
@@ -290,7 +291,7 @@ func (c *Core) release(l *local) {
 // allDown says that nothing of any service runs, or is being started, here.
 func (c *Core) allDown() bool {
 	for _, l := range c.local {
-		if l.op != 0 || l.state != Down {
+		if l.op != 0 || l.state != cluster.Down {
 			return false
 		}
 	}
@@ -307,7 +308,7 @@ func (c *Core) allReleased() bool {
 	return len(c.local) == 0 || c.releaseEchoed()
 }
 
-func sameStack(a, b *Service) bool {
+func sameStack(a, b *cluster.Service) bool {
 	if len(a.Stack) != len(b.Stack) {
 		return false
 	}

@@ -1,21 +1,21 @@
-package cluster
+package core
 
 import (
 	"fmt"
-	"time"
 
+	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 )
 
 // started begins this daemon's life.
-func (c *Core) started(e Started) {
-	c.reg.m = register.New[*State](register.Config{Self: c.set.Self, Life: c.set.Life, Disks: len(c.disks)})
+func (c *Core) started(e cluster.Started) {
+	c.reg.m = register.New[*cluster.State](register.Config{Self: c.set.Self, Life: c.set.Life, Disks: len(c.disks)})
 	c.guard.bound, c.guard.killed, c.guard.frozen, c.guard.since = e.Bound, e.Killed, e.Frozen, e.LeaseStart
 	c.self.inc = e.Bound
 	c.self.seeing = c.now
-	c.self.adopted = map[string]Adopted{}
+	c.self.adopted = map[string]cluster.Adopted{}
 	for _, a := range e.Adopted {
 		c.self.adopted[a.Service] = a
 	}
@@ -99,9 +99,9 @@ func (c *Core) dropUnowned() {
 		delete(c.self.adopted, name)
 		spec, ok := c.reg.state.Conf.Service(name)
 		if !ok {
-			spec = &Service{Name: name}
+			spec = &cluster.Service{Name: name}
 		}
-		c.local[name] = &local{name: name, term: a.Term, spec: spec, state: Up, text: "found running without a grant"}
+		c.local[name] = &local{name: name, term: a.Term, spec: spec, state: cluster.Up, text: "found running without a grant"}
 	}
 }
 
@@ -129,7 +129,7 @@ func (c *Core) slotTaken() string {
 		return fmt.Sprintf("the slot of node %d must stand still for %s: another machine may be using it", c.set.Self, c.t.Slot)
 	}
 	n := c.reg.state.Node(c.set.Self)
-	if own.beat.Host != c.set.Host && own.beat.State != GuardRetired && n.Dead < own.beat.Inc.N {
+	if own.beat.Host != c.set.Host && own.beat.State != cluster.GuardRetired && n.Dead < own.beat.Inc.N {
 		return fmt.Sprintf("node %d ran on another machine (%s) last; if that is off: holdfast node confirm-off %s on another node", c.set.Self, own.beat.Host, c.set.Name)
 	}
 	return ""
@@ -147,8 +147,8 @@ func (c *Core) readTwice() int {
 
 func (c *Core) stopLeftovers() {
 	for _, name := range c.localNames() {
-		if l := c.local[name]; l.op == 0 && l.state != Down && c.now >= l.retryAt {
-			c.run(l, RunStop, l.text)
+		if l := c.local[name]; l.op == 0 && l.state != cluster.Down && c.now >= l.retryAt {
+			c.run(l, cluster.RunStop, l.text)
 		}
 	}
 }
@@ -170,13 +170,13 @@ func (c *Core) claim() {
 	c.guard.since = c.now
 	c.enter(claiming)
 	c.guard.payload = c.payload()
-	c.order(Order{Kind: OrderClaim, Inc: c.self.inc, Until: c.now.Add(c.t.Permission), Payload: c.guard.payload,
+	c.order(cluster.Order{Kind: cluster.OrderClaim, Inc: c.self.inc, Until: c.now.Add(c.t.Permission), Payload: c.guard.payload,
 		Lease: c.lease(), H: c.t.H, Pet: c.t.Pet, DiskGen: c.reg.state.DiskGen})
 }
 
 // lease is what this node's beats promise.
-func (c *Core) lease() Lease {
-	l := Lease{F: c.t.F, G: c.t.G, TMax: c.t.TMax, M: uint8(c.t.M), PauseBound: c.t.V}
+func (c *Core) lease() cluster.Lease {
+	l := cluster.Lease{F: c.t.F, G: c.t.G, TMax: c.t.TMax, M: uint8(c.t.M), PauseBound: c.t.V}
 	l.Class = classOf(c.set.Timing)
 	return l
 }
@@ -185,7 +185,7 @@ func (c *Core) fromJoining() {
 	n := c.reg.state.Node(c.set.Self)
 	switch {
 	case c.doomed(n):
-	case n.Inc == c.self.inc && (n.Phase == MemberPhase || n.Phase == Leaving):
+	case n.Inc == c.self.inc && (n.Phase == cluster.MemberPhase || n.Phase == cluster.Leaving):
 		c.enter(member)
 	case n.Inc == c.self.inc:
 		c.self.waiting = "every member has to learn that this node is joining"
@@ -196,7 +196,7 @@ func (c *Core) fromJoining() {
 
 // doomed begins the emergency stop if this incarnation is being fenced or is
 // known to be dead.
-func (c *Core) doomed(n *NodeState) bool {
+func (c *Core) doomed(n *cluster.NodeState) bool {
 	switch {
 	case c.guard.killed:
 		c.endure("this node is being fenced: its guard has read the kill record")
@@ -216,8 +216,8 @@ func (c *Core) doomed(n *NodeState) bool {
 func (c *Core) endure(why string) {
 	c.enter(ending)
 	c.self.waiting = why
-	c.note(Note{Kind: NoteLease, Inc: c.self.inc, Text: why + "; stopping everything at once"})
-	c.order(Order{Kind: OrderStopping, Inc: c.self.inc})
+	c.note(cluster.Note{Kind: cluster.NoteLease, Inc: c.self.inc, Text: why + "; stopping everything at once"})
+	c.order(cluster.Order{Kind: cluster.OrderStopping, Inc: c.self.inc})
 }
 
 // fromMember watches the lease, and leaves when asked.
@@ -237,10 +237,10 @@ func (c *Core) fromMember() {
 		return
 	case over > 0 && !c.self.lost:
 		c.self.lost = true
-		c.note(Note{Kind: NoteLease, Inc: c.self.inc, Text: fmt.Sprintf("the lease is overdue; if no beat gets through, everything is stopped in %s", c.t.Emergency)})
+		c.note(cluster.Note{Kind: cluster.NoteLease, Inc: c.self.inc, Text: fmt.Sprintf("the lease is overdue; if no beat gets through, everything is stopped in %s", c.t.Emergency)})
 	case over <= 0 && c.self.lost:
 		c.self.lost = false
-		c.note(Note{Kind: NoteLease, Inc: c.self.inc, Text: "the lease is held again"})
+		c.note(cluster.Note{Kind: cluster.NoteLease, Inc: c.self.inc, Text: "the lease is held again"})
 	}
 	if c.self.leave && c.self.stage == member {
 		c.enter(leaving)
@@ -260,7 +260,7 @@ func (c *Core) fromEnding() {
 func (c *Core) retire() {
 	if !c.guard.retire {
 		c.guard.retire = true
-		c.order(Order{Kind: OrderRetire, Inc: c.self.inc})
+		c.order(cluster.Order{Kind: cluster.OrderRetire, Inc: c.self.inc})
 	}
 }
 
@@ -271,13 +271,13 @@ func (c *Core) fromRetired() {
 	if c.now.Sub(c.self.since) < 2*c.t.Tz+2*c.t.H || c.ownAge() > max(c.t.F/4, c.t.H) {
 		return
 	}
-	c.note(Note{Kind: NoteJoined, Text: "everything was stopped; coming back with a new incarnation"})
+	c.note(cluster.Note{Kind: cluster.NoteJoined, Text: "everything was stopped; coming back with a new incarnation"})
 	c.guard.bound = ident.Incarnation{}
 	c.enter(reading)
 }
 
 // noticed takes what the guard says of its own accord.
-func (c *Core) noticed(e Noticed) {
+func (c *Core) noticed(e cluster.Noticed) {
 	if e.Killed {
 		c.guard.killed = true
 	}
@@ -285,31 +285,31 @@ func (c *Core) noticed(e Noticed) {
 		c.self.leave = true
 	}
 	if e.Text != "" {
-		c.note(Note{Kind: NoteAlarm, Text: e.Text})
+		c.note(cluster.Note{Kind: cluster.NoteAlarm, Text: e.Text})
 	}
 }
 
 // echo takes the guard's answer to an order.
-func (c *Core) echo(e Echoed) {
+func (c *Core) echo(e cluster.Echoed) {
 	switch {
-	case e.Err != "" && e.Order == OrderClaim:
+	case e.Err != "" && e.Order == cluster.OrderClaim:
 		c.guard.claim = ident.Incarnation{}
 		c.refuse("the guard does not bind this node: " + e.Err)
 		c.enter(reading)
-	case e.Err != "" && e.Order == OrderRetire:
+	case e.Err != "" && e.Order == cluster.OrderRetire:
 		c.guard.retire = false
-		c.note(Note{Kind: NoteAlarm, Text: "the guard does not retire: " + e.Err})
+		c.note(cluster.Note{Kind: cluster.NoteAlarm, Text: "the guard does not retire: " + e.Err})
 	case e.Err != "":
-		c.note(Note{Kind: NoteAlarm, Text: "the guard refuses an order: " + e.Err})
-	case e.Order == OrderClaim:
+		c.note(cluster.Note{Kind: cluster.NoteAlarm, Text: "the guard refuses an order: " + e.Err})
+	case e.Order == cluster.OrderClaim:
 		c.guard.bound, c.guard.claim = c.self.inc, ident.Incarnation{}
 		c.guard.echoed = max(c.guard.echoed, e.Seq)
 		c.enter(joining)
-	case e.Order == OrderPayload:
+	case e.Order == cluster.OrderPayload:
 		c.guard.echoed = max(c.guard.echoed, e.Seq)
-	case e.Order == OrderStopping:
+	case e.Order == cluster.OrderStopping:
 		c.guard.frozen = true
-	case e.Order == OrderRetire:
+	case e.Order == cluster.OrderRetire:
 		c.wasRetired()
 	}
 }
@@ -321,33 +321,16 @@ func (c *Core) wasRetired() {
 	c.guard.retire = false
 	if c.self.stage == leaving || c.self.leave {
 		c.enter(out)
-		c.emit(Exit{Text: "this node has left the cluster; nothing of it runs here"})
+		c.emit(cluster.Exit{Text: "this node has left the cluster; nothing of it runs here"})
 		return
 	}
 	c.enter(retired)
-	c.note(Note{Kind: NoteLease, Inc: c.self.inc, Text: "everything is verified stopped; this incarnation has retired"})
+	c.note(cluster.Note{Kind: cluster.NoteLease, Inc: c.self.inc, Text: "everything is verified stopped; this incarnation has retired"})
 }
 
-func (c *Core) order(o Order) uint64 {
+func (c *Core) order(o cluster.Order) uint64 {
 	c.guard.seq++
 	o.Seq = c.guard.seq
 	c.emit(o)
 	return o.Seq
-}
-
-// healthySince is for how long a node has been here without a gap.
-func (c *Core) healthySince(id ident.NodeID) time.Duration {
-	n := c.reg.state.Node(id)
-	key := n.Inc
-	at, ok := c.mem.healthy[id]
-	if !ok || at.inc != key {
-		c.mem.healthy[id] = healthy{key, c.now}
-		return 0
-	}
-	return c.now.Sub(at.since)
-}
-
-type healthy struct {
-	inc   ident.Incarnation
-	since ident.Instant
 }

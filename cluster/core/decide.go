@@ -1,0 +1,138 @@
+package core
+
+import (
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/decide"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/register"
+)
+
+// ask takes a request. Leaving is this node's own affair; all others become a
+// commit.
+func (c *Core) ask(e cluster.Asked) {
+	switch {
+	case c.reg.halted || c.self.stage == starting:
+		c.emit(cluster.Reply{ID: e.ID, Err: "this node cannot write to the quorum disks now: " + c.self.stage.String()})
+	case isLeave(e.Request):
+		c.self.leave = true
+		if c.self.stage < joining {
+			c.enter(out)
+			c.emit(cluster.Exit{Text: "this node was not a member yet"})
+		}
+		c.emit(cluster.Reply{ID: e.ID, Text: "leaving: services are moved away first"})
+	default:
+		c.asked = append(c.asked, decide.Question{ID: e.ID, Request: e.Request})
+	}
+}
+
+func isLeave(r cluster.Request) bool { _, ok := r.(cluster.LeaveCluster); return ok }
+
+// decide proposes what the evidence asks for. It is level-triggered: nothing is
+// remembered between two decisions, so a change of coordinator needs nothing.
+func (c *Core) decide() {
+	if !c.reg.m.Ready() || c.reg.halted || c.now < c.reg.notUntil || c.self.stage == starting {
+		return
+	}
+	if !c.reg.learned {
+		c.reg.m.Propose(c.now, func(*cluster.State, uint64) (*cluster.State, bool) { return nil, false })
+		return
+	}
+	if !c.decides() {
+		return
+	}
+	if d := c.revise(c.reg.state); !d.Changed() {
+		c.answer(d)
+		return
+	}
+	c.reg.m.Propose(c.now, func(base *cluster.State, ver uint64) (*cluster.State, bool) {
+		if base == nil {
+			return nil, false
+		}
+		d := c.revise(base)
+		c.reg.draft = d
+		if !d.Changed() {
+			return nil, false
+		}
+		d.State.Ver = ver + 1
+		return d.State, true
+	})
+}
+
+// decides says that this node has something to say: it coordinates, or an
+// administrator asked it.
+func (c *Core) decides() bool {
+	return c.reg.state != nil && c.timed && (len(c.asked) > 0 || c.coordinator() == c.set.Self || c.hasWord())
+}
+
+// revise makes a draft of the next state from base, and keeps the operator's
+// word if one was given.
+func (c *Core) revise(base *cluster.State) *decide.Draft {
+	d := c.mem.Revise(base, c.sight(base), c.asked)
+	for _, w := range d.Words {
+		c.peerOf(w.Node).word = w
+	}
+	return d
+}
+
+// answered is called when a proposal ended: its notes become part of the story,
+// and who asked is told.
+func (c *Core) answered(o register.Outcome[*cluster.State]) {
+	d := c.reg.draft
+	c.reg.draft = nil
+	if d == nil {
+		return
+	}
+	if o.Kind == register.Committed {
+		for _, n := range d.Notes {
+			n.Ver = o.Ver
+			c.note(n)
+		}
+	}
+	c.answer(d)
+}
+
+func (c *Core) answer(d *decide.Draft) {
+	for _, a := range d.Answers {
+		c.emit(cluster.Reply{ID: a.ID, Err: a.Err, Text: a.Text, Ver: c.reg.ver})
+		for i := range c.asked {
+			if c.asked[i].ID == a.ID {
+				c.asked = append(c.asked[:i], c.asked[i+1:]...)
+				break
+			}
+		}
+	}
+}
+
+// coordinator is who acts on the evidence: the first of the members that show
+// signs of life, or, if none does, of the nodes that want to come in. It is a
+// role for progress only: two of them at a time do no harm.
+func (c *Core) coordinator() ident.NodeID {
+	s := c.reg.state
+	if s == nil {
+		return 0
+	}
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		in := n.Phase == cluster.MemberPhase || n.Phase == cluster.Leaving
+		if in && n.Fencing.IsZero() && n.Dead < n.Inc.N && c.present(n.ID, n.Inc) {
+			return n.ID
+		}
+	}
+	for i := range s.Nodes {
+		if _, _, ok := c.claimed(s.Nodes[i].ID); ok {
+			return s.Nodes[i].ID
+		}
+	}
+	return 0
+}
+
+// hasWord says that the operator has confirmed a node's end here, which is not
+// committed yet.
+func (c *Core) hasWord() bool {
+	for id, p := range c.peers {
+		if n := c.reg.state.Node(id); p.word.Kind == cluster.ProofOperator && n != nil && n.Inc == p.word.Inc && n.Dead < n.Inc.N {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,60 @@
+package core
+
+import (
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/decide"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+// sight gathers everything that a decision on s may rest on.
+func (c *Core) sight(s *cluster.State) *decide.Sight {
+	v := &decide.Sight{
+		Now: c.now, Self: c.set.Self, Host: c.set.Host, Timed: c.timed, Coordinates: c.coordinator() == c.set.Self,
+		Fit: c.self.stage == member, Settling: c.now.Sub(c.self.since) < c.t.Tsus,
+		Nodes: make([]decide.Node, 0, len(s.Nodes)), Runs: make([]decide.Run, 0, len(s.Services)),
+	}
+	for i := range s.Nodes {
+		v.Nodes = append(v.Nodes, c.seenOf(s, &s.Nodes[i]))
+	}
+	for i := range s.Services {
+		v.Runs = append(v.Runs, c.runOf(&s.Services[i]))
+	}
+	return v
+}
+
+func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
+	v := decide.Node{ID: n.ID, Present: c.present(n.ID, n.Inc), Acked: c.ackedView(s, n)}
+	if inc, phase, ok := c.claimed(n.ID); ok {
+		v.Claims, v.Phase = inc, phase
+	}
+	p := c.peers[n.ID]
+	if p == nil {
+		p = &peer{}
+	}
+	v.Word = p.word
+	if p.beat != nil {
+		v.Last, v.Host = p.beat.Inc, p.beat.Host
+	}
+	if !c.timed || n.Inc.IsZero() || n.Dead >= n.Inc.N {
+		return v
+	}
+	if n.Fencing.IsZero() {
+		v.Suspect = c.suspect(n)
+	} else if pr, ok := c.proof(s, n); ok {
+		v.Proof = pr
+	}
+	return v
+}
+
+func (c *Core) runOf(g *cluster.Grant) decide.Run {
+	var v decide.Run
+	if g.Owner != 0 {
+		v.RunState, v.Known = c.runState(g)
+		v.Why, v.Released = c.releasedBy(g)
+	}
+	v.Service, v.Term = g.Service, g.Term
+	return v
+}
+
+// name is a node's name for people.
+func (c *Core) name(id ident.NodeID) string { return c.reg.state.NameOf(id) }

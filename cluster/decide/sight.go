@@ -1,0 +1,66 @@
+package decide
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+// Sight is everything beside the state itself that a decision may rest on: what
+// one node sees at one instant. It was gathered for one base state and is used
+// for no other.
+type Sight struct {
+	Now         ident.Instant
+	Self        ident.NodeID
+	Host        ident.UUID
+	Timed       bool // the timeouts are known: without them nothing is judged by its age
+	Coordinates bool // this node acts on the evidence, not only on requests
+	Fit         bool // this node is a member and not about to stop
+	Settling    bool // this node came in so lately that others which boot with it may be on their way
+	Nodes       []Node
+	Runs        []Run // by service name, as the base lists them
+}
+
+// Node is what is seen of one node, for the incarnation that the base names.
+type Node struct {
+	ID      ident.NodeID
+	Present bool              // it shows signs of life, on the disk or the network
+	Claims  ident.Incarnation // what its fresh beat publishes; zero: there is none
+	Phase   cluster.Phase     // and the phase in that beat
+	Acked   uint64            // the latest view that it says it knows
+	Last    ident.Incarnation // the latest incarnation seen in its slot, however long ago
+	Host    ident.UUID        // of the machine that wrote that
+	Suspect string            // why it should be fenced; empty if it should not
+	Proof   cluster.Proof     // that it is dead or out; its Kind is NoProof if there is none
+	Word    cluster.Proof     // the operator's word, given at this node
+}
+
+// Run is what the owner of a service says of the term that the base names.
+type Run struct {
+	cluster.RunState
+	Known    bool   // the owner says something of this term
+	Released bool   // it says that the term is over
+	Why      string // what made it give the service up; empty if it was asked to
+}
+
+// node returns what is seen of a node; nothing if it was never seen.
+func (v *Sight) node(id ident.NodeID) *Node {
+	for i := range v.Nodes {
+		if v.Nodes[i].ID == id {
+			return &v.Nodes[i]
+		}
+	}
+	return &Node{ID: id}
+}
+
+// run returns what is known of the term of a grant; the draft may have begun a
+// later one since the sight was gathered.
+func (v *Sight) run(g *cluster.Grant) Run {
+	i, ok := slices.BinarySearchFunc(v.Runs, g.Service, func(r Run, name string) int { return strings.Compare(r.Service, name) })
+	if !ok || v.Runs[i].Term != g.Term || g.Owner == 0 {
+		return Run{}
+	}
+	return v.Runs[i]
+}
