@@ -114,7 +114,7 @@ func TestLifeOfAnIncarnation(t *testing.T) {
 		if !ok || !table.Wrote {
 			return false
 		}
-		own := table.Bytes[int(self-1)*layout.SectorSize:][:layout.SectorSize]
+		own := layout.Beat(table.Bytes, self)
 		b, err := x.codec.OpenBeat(own, self)
 		if err != nil || b.Inc != k7 || table.Inc != k7 || ident.Instant(b.Seq) != table.Issued ||
 			table.Issued > table.ReadIssued || table.ReadIssued > table.Completed || !table.SuperblockOK {

@@ -139,7 +139,7 @@ func (w *worker) cycle(whole bool) error {
 		return err
 	}
 	l := w.on.codec.Layout()
-	r.Bytes = w.on.table[l.SectorSize:]
+	r.Bytes = w.on.table
 	if err := w.on.codec.StillThere(w.on.table[:l.SectorSize], &w.on.super); err != nil {
 		return fmt.Errorf("the superblock is not what it was: %w", err)
 	}

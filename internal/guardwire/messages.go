@@ -101,10 +101,10 @@ type Table struct {
 	Completed    ident.Instant     // taken after it
 	SuperblockOK bool              // the superblock is the one seen at the opening: else nothing of this counts
 	Err          string            // why there is no table; Bytes is empty then
-	Bytes        []byte
-	cycle        uint64 // tells the parts of one table from those of another
-	total        uint32 // bytes in all parts
-	offset       uint32 // of this part
+	Bytes        []byte            // superblock, then beats
+	cycle        uint64            // tells the parts of one table from those of another
+	total        uint32            // bytes in all parts
+	offset       uint32            // of this part
 }
 
 // Notice says that something happened that the daemon may want to act on.
