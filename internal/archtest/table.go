@@ -118,6 +118,23 @@ func internalRows() []row {
 			why: "the daemon wires everything but the command line and the guard, which are processes of their own",
 		},
 		{
+			tree: "internal/daemon/queue",
+			why:  "a list of work knows nothing of the work",
+		},
+		{
+			tree: "internal/daemon/decisions", may: []string{"cluster/...", "internal/daemon/queue"},
+			why: "what was decided is recorded and replayed with nothing but the core",
+		},
+		{
+			tree: "internal/daemon/journal",
+			may:  []string{"cluster/...", "quorumdisk", "internal/api", "internal/config", "internal/daemon/queue"},
+			why:  "what a node keeps on its own disk is words and states; it reaches no other node",
+		},
+		{
+			tree: "internal/daemon/enlist", may: []string{"cluster", "cluster/ident", "internal/api"},
+			why: "the join service speaks with strangers: it reaches the node only through its port",
+		},
+		{
 			tree: "internal/daemon/...",
 			may:  []string{"cluster/...", "quorumdisk/...", "internal/api", "internal/config", "internal/daemon/..."},
 			not:  []string{"internal/daemon"},

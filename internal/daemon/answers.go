@@ -1,0 +1,181 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/build"
+	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
+	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
+	"github.com/holdfast-ha/holdfast/quorumdisk"
+)
+
+// linkSilent is the silence after which status shows a link as down: five network
+// beats and room for a slow machine. Nothing is decided by it.
+const linkSilent = 2 * time.Second
+
+// stores joins what the API reads from files.
+type stores struct {
+	*journal.Story
+	*journal.Cache
+}
+
+var (
+	_ api.Daemon = (*Daemon)(nil)
+	_ api.Store  = stores{}
+)
+
+// Facts implements api.Daemon.
+func (d *Daemon) Facts(ctx context.Context) (api.Facts, error) {
+	v, err := d.loop.view(ctx)
+	if err != nil {
+		return api.Facts{}, err
+	}
+	s := d.guard.snapshot()
+	f := api.Facts{
+		View: v, Name: d.deps.Node.Name, Cluster: d.deps.Node.Cluster.ID.String(), Build: build.Version(),
+		Emulated: s.Emulated, Holder: s.Holder.String(), RealTime: s.RealTime, Guard: d.guard.state(),
+		Watchdogs: []api.Watchdog{}, Links: d.linkStates(&v), Last: d.events.LastTakeover(),
+	}
+	for _, w := range s.Watchdogs {
+		f.Watchdogs = append(f.Watchdogs, api.Watchdog{Path: w.Path, Identity: w.Identity, Driver: w.Driver, Timeout: api.Of(w.Timeout),
+			TMax: api.Of(w.TMax), Class: className(w.Class), Software: w.Software, Emulated: w.Emulated, Why: w.Why})
+	}
+	for _, q := range d.deps.Node.Disks {
+		f.DiskPaths = append(f.DiskPaths, q.Path)
+	}
+	if p := d.shared.problem.Load(); p != nil {
+		f.ConfigProblem = *p
+	}
+	if n := d.watch.noisy.Load(); n > 0 {
+		f.Warnings = append(f.Warnings, fmt.Sprintf("%d readings of the clock were noisy: this machine stalls", n))
+	}
+	return f, nil
+}
+
+func className(c cluster.WatchdogClass) string {
+	names := [...]string{"none", "unqualified", "qualified", "softdog only", "softdog accepted"}
+	if int(c) < len(names) {
+		return names[c]
+	}
+	return "unknown"
+}
+
+// linkStates shows every link to every peer that is, or wants to be, in.
+func (d *Daemon) linkStates(v *cluster.View) []api.Link {
+	list := []api.Link{}
+	for _, s := range d.links.LinkStates() {
+		n := stateNode(v.State, s.Peer)
+		if n == nil || n.Phase == cluster.Out {
+			continue
+		}
+		l := api.Link{Index: s.Link, Peer: n.Name, Error: s.Problem}
+		if s.Link < len(d.deps.Node.Links) {
+			l.Local = d.deps.Node.Links[s.Link].String()
+		}
+		if s.Link < len(n.Links) {
+			l.Remote = n.Links[s.Link]
+		}
+		if s.Heard != ident.LongAgo {
+			age := max(0, v.Now.Sub(s.Heard))
+			l.Age, l.Up = api.Maybe(age), age < linkSilent
+		}
+		list = append(list, l)
+	}
+	return list
+}
+
+func stateNode(s *cluster.State, id ident.NodeID) *cluster.NodeState {
+	if s == nil {
+		return nil
+	}
+	return s.Node(id)
+}
+
+// Ask implements api.Daemon.
+func (d *Daemon) Ask(ctx context.Context, r cluster.Request) (cluster.Reply, error) {
+	return d.requests.ask(ctx, d.loop.events, r)
+}
+
+// Parse implements api.Daemon.
+func (d *Daemon) Parse(file string, text []byte, s *cluster.State) (*cluster.Config, error) {
+	names := make([]string, 0, len(s.Nodes))
+	for i := range s.Nodes {
+		names = append(names, s.Nodes[i].Name)
+	}
+	conf, err := config.ParseCluster(file, text, config.KnownNodes(names))
+	if err != nil {
+		return nil, err
+	}
+	with := s.Clone()
+	with.Config = text
+	if _, err := quorumdisk.EncodeState(with); err != nil {
+		return nil, fmt.Errorf("%s does not fit the quorum disk: %w", file, err)
+	}
+	return conf, nil
+}
+
+// Token implements api.Daemon.
+func (d *Daemon) Token(ctx context.Context) (api.Token, time.Duration, error) {
+	v, err := d.loop.view(ctx)
+	if err != nil {
+		return api.Token{}, 0, err
+	}
+	if v.State == nil {
+		return api.Token{}, 0, fmt.Errorf("the quorum disk was not read yet: %s", summary(&v))
+	}
+	t, err := d.join.Issue(ctx)
+	return t, enlist.Valid, err
+}
+
+// joining is what the join service may do with the daemon.
+type joining struct{ d *Daemon }
+
+// State implements enlist.Cluster.
+func (j joining) State(ctx context.Context) (*cluster.State, error) {
+	v, err := j.d.loop.view(ctx)
+	if err == nil && v.State == nil {
+		err = fmt.Errorf("the quorum disk was not read yet: %s", summary(&v))
+	}
+	return v.State, err
+}
+
+// Ask implements enlist.Cluster.
+func (j joining) Ask(ctx context.Context, r cluster.Request) (cluster.Reply, error) {
+	return j.d.Ask(ctx, r)
+}
+
+// Leave implements enlist.Cluster.
+func (j joining) Leave(ctx context.Context, disk int, nonce [32]byte) error {
+	return j.d.disks[disk].probe(ctx, j.d.deps.Node.ID, nonce)
+}
+
+// Find implements enlist.Cluster.
+func (j joining) Find(ctx context.Context, disk int, node ident.NodeID) ([32]byte, bool, error) {
+	return j.d.disks[disk].probed(ctx, node)
+}
+
+// newJoinService listens, when asked, on this node's link addresses: TCP on the
+// heartbeat ports.
+func newJoinService(d *Daemon) *enlist.Service {
+	n := d.deps.Node
+	set := enlist.Settings{
+		Self: n.ID, Name: n.Cluster.Name, ID: n.Cluster.ID, KeyFile: n.Key, Addresses: n.Links, Wall: d.deps.Wall, Log: d.deps.Log,
+		Layout: func() (int, int, bool) {
+			l := d.shared.layout.Load()
+			if l == nil {
+				return 0, 0, false
+			}
+			return l.SectorSize, l.Nmax, true
+		},
+	}
+	for _, q := range n.Disks {
+		set.DiskPaths = append(set.DiskPaths, q.Path)
+	}
+	return enlist.New(set, joining{d})
+}

@@ -1,0 +1,258 @@
+// Package daemon is holdfastd: everything around the decision core of package
+// cluster that may block or fail. It wires; it decides nothing.
+//
+// One goroutine, the loop, owns the core (loop.go). Everything else is a named
+// task that brings it events or carries out its actions: two for the guard
+// (guard.go), one for each quorum disk's register (disks.go), the heartbeat
+// links, one for each operation on a service (services.go), the writers of the
+// events (events.go), of the decision log (decisions.go, record.go) and of the
+// cache (cache.go), the local API (answers.go), the join service (join.go), and
+// the word to the service manager (notify.go). Main (main.go) makes the real
+// parts and runs them.
+//
+// The daemon may crash or be restarted while services run: the guard goes on by
+// the last permission, and the next life adopts what it finds. It therefore
+// begins by ending every operation that its former life left half done, before
+// it asks what runs.
+package daemon
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/core"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/heartbeat"
+	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/build"
+	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/daemon/decisions"
+	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
+	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
+	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
+	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
+	"github.com/holdfast-ha/holdfast/storage"
+)
+
+// Files in the run directory.
+const (
+	guardSocket = "guard.sock"
+	apiSocket   = "api.sock"
+	lockName    = "daemon.lock"
+)
+
+// Deps is everything that a daemon touches: Main makes it from node.yaml, a test
+// from fakes.
+type Deps struct {
+	Node      *config.Node
+	Keys      quorumdisk.Keys
+	Clock     Clock
+	Dial      func() (Guard, error)
+	OpenDisk  func(path string, sector int) (storage.Disk, error)
+	Links     Links
+	RunLinks  func(context.Context) error // the task that receives
+	Runner    Runner
+	Leftovers Leftovers
+	Core      func(core.Settings) Core
+	Wall      func() time.Time   // for people only
+	Notify    func(state string) // the service manager; nil: there is none
+	Interval  time.Duration      // of its watchdog; 0: it has none
+	Log       zerolog.Logger
+}
+
+// Daemon is the process. New makes it, Run runs it.
+type Daemon struct {
+	deps     Deps
+	watch    *watch
+	loop     *loop
+	guard    *guardLink
+	disks    []*disk
+	shared   *diskShared
+	links    Links
+	requests *requests
+	events   *journal.Story
+	cache    *journal.Cache
+	record   *decisions.Log
+	join     *enlist.Service
+	tasks    *errgroup.Group
+}
+
+// New opens the daemon's own files. It talks to nobody yet.
+func New(deps Deps) (*Daemon, error) {
+	d := &Daemon{deps: deps, watch: &watch{clock: deps.Clock}, links: deps.Links, requests: newRequests()}
+	state := deps.Node.Dirs.State
+	var err error
+	if d.cache, err = journal.OpenCache(state, deps.Log); err != nil {
+		return nil, err
+	}
+	if d.events, err = journal.OpenStory(state, deps.Log, deps.Wall); err != nil {
+		return nil, err
+	}
+	if d.record, err = decisions.Open(state, deps.Log); err != nil {
+		return nil, err
+	}
+	d.loop = &loop{watch: d.watch, events: make(chan cluster.Event, eventBuffer), calls: make(chan func()),
+		record: d.record.Step, told: d.told}
+	d.shared = &diskShared{events: d.loop.events, alarm: d.alarm}
+	for i, q := range deps.Node.Disks {
+		d.disks = append(d.disks, &disk{
+			index: i, keys: deps.Keys, shared: d.shared, jobs: queue.New[diskJob](),
+			open: func(sector int) (storage.Disk, error) { return deps.OpenDisk(q.Path, sector) },
+			want: volume.Expect{Cluster: deps.Node.Cluster.ID, Disk: q.UUID},
+			log:  deps.Log.With().Int("disk", i+1).Str("path", q.Path).Logger(),
+		})
+	}
+	d.join = newJoinService(d)
+	return d, nil
+}
+
+// alarm puts something that people must see into the story.
+func (d *Daemon) alarm(what string) {
+	d.events.Add(api.Event{At: int64(d.watch.instant()), Kind: string(cluster.NoteAlarm), Level: "error", Node: d.deps.Node.Name, Text: what})
+}
+
+// Run runs the daemon. It returns nil when ctx ends, with services left running,
+// and after a clean leave. Any other end is an error; the service manager starts
+// a new life, which continues where this one was.
+func (d *Daemon) Run(ctx context.Context) error {
+	// The writers outlive the others, so that the last words are written.
+	writing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	writers := &errgroup.Group{}
+	writers.Go(func() error { return d.events.Run(writing) })
+	writers.Go(func() error { return d.cache.Run(writing) })
+	writers.Go(func() error { return d.record.Run(writing) })
+	err := d.live(ctx)
+	if err != nil && !errors.Is(err, errLeft) {
+		d.alarm("holdfastd ends: " + err.Error())
+	} else {
+		err = nil
+	}
+	stop()
+	return errors.Join(err, writers.Wait())
+}
+
+// live is the life between the first word to the guard and the end.
+func (d *Daemon) live(ctx context.Context) error {
+	client, err := d.greet(ctx)
+	if err != nil {
+		return nil // asked to end before the guard was there
+	}
+	adopted, err := adopt(ctx, d.deps.Leftovers, d.cache.Last())
+	if err != nil {
+		return errors.Join(err, client.Close())
+	}
+	set, first, err := d.begin(client, adopted)
+	if err != nil {
+		return errors.Join(err, client.Close())
+	}
+	socket, err := api.Listen(filepath.Join(d.deps.Node.Dirs.Run, apiSocket))
+	if err != nil {
+		return errors.Join(err, client.Close())
+	}
+	d.tasks, ctx = errgroup.WithContext(ctx)
+	d.loop.core, d.loop.act = d.deps.Core(set), d.act(ctx)
+	d.record.Begin(set)
+	task := func(name string, f func(context.Context) error) {
+		d.tasks.Go(func() error {
+			if err := f(ctx); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	task("loop", func(ctx context.Context) error { return d.loop.run(ctx, first) })
+	task("guard orders", d.guard.send)
+	task("guard messages", d.guard.receive)
+	for _, k := range d.disks {
+		task(fmt.Sprintf("register on disk %d", k.index+1), k.run)
+	}
+	task("heartbeat links", d.deps.RunLinks)
+	task("network beats", d.listen)
+	task("api", func(ctx context.Context) error {
+		return api.NewServer(d, stores{d.events, d.cache}, api.Roles{}).Serve(ctx, socket)
+	})
+	task("join service", d.join.Run)
+	task("service manager", d.notify)
+	return d.tasks.Wait()
+}
+
+// greet waits for the guard: it may be started later, or be waiting for disks.
+func (d *Daemon) greet(ctx context.Context) (Guard, error) {
+	wait := &guardLink{dial: d.deps.Dial, log: d.deps.Log}
+	client, err := d.deps.Dial()
+	if err == nil {
+		return client, nil
+	}
+	d.deps.Log.Warn().Err(err).Msg("waiting for the guard")
+	d.say("STATUS=waiting for the guard: " + err.Error())
+	return wait.redial(ctx)
+}
+
+// begin makes the settings of this life and the core's first event.
+func (d *Daemon) begin(client Guard, adopted []cluster.Adopted) (core.Settings, cluster.Event, error) {
+	s, node, id := client.Snapshot(), d.deps.Node, d.deps.Clock.Identity()
+	now, err := d.watch.now()
+	if err != nil {
+		return core.Settings{}, nil, fmt.Errorf("read the interval clock: %w", err)
+	}
+	if s.Boot != id.Boot || s.Host != id.Host {
+		return core.Settings{}, nil, fmt.Errorf("the guard is of another boot or host (%v on %v, here %v on %v): both must be on one platform", s.Boot, s.Host, id.Boot, id.Host)
+	}
+	set := core.Settings{
+		Self: node.ID, Name: node.Name, Cluster: node.Cluster.ID, Host: id.Host, Boot: id.Boot, Life: uint64(now),
+		Timing: timingInput(s, node),
+	}
+	sum := sha256.New()
+	for _, q := range node.Disks {
+		set.Disks = append(set.Disks, q.UUID)
+		sum.Write(q.UUID[:])
+	}
+	copy(set.Digest[:], sum.Sum(nil))
+	d.guard = newGuardLink(d.deps.Dial, client, d.deps.Log)
+	d.guard.events = d.loop.events
+	reader := &tableReader{keys: d.deps.Keys, cluster: node.Cluster.ID, disks: len(node.Disks)}
+	d.guard.open = reader.open
+	d.events.Add(api.Event{At: int64(now), Kind: journal.KindBegan, Level: "info", Node: node.Name,
+		Text: fmt.Sprintf("holdfastd %s began; boot %v, bound %v, adopted %d services", build.Version(), id.Boot, s.Lease.Inc, len(adopted))})
+	return set, cluster.Started{Bound: s.Lease.Inc, Killed: s.Lease.Killed, Frozen: s.Lease.Frozen, LeaseStart: s.Lease.Start, Adopted: adopted}, nil
+}
+
+// listen is the task that passes network beats on.
+func (d *Daemon) listen(ctx context.Context) error {
+	for {
+		select {
+		case m := <-d.links.Messages():
+			post[cluster.Event](ctx, d.loop.events, cluster.Received{Link: m.Link, Msg: m.Message})
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// peersOf gives the addresses of every other node, by link. An address that does
+// not parse leaves that link out.
+func peersOf(s *cluster.State, self ident.NodeID) map[ident.NodeID][]netip.AddrPort {
+	peers := map[ident.NodeID][]netip.AddrPort{}
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		if n.ID == self {
+			continue
+		}
+		addresses := make([]netip.AddrPort, min(len(n.Links), heartbeat.MostLinks))
+		for k := range addresses {
+			addresses[k], _ = netip.ParseAddrPort(n.Links[k])
+		}
+		peers[n.ID] = addresses
+	}
+	return peers
+}

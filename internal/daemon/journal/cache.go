@@ -1,0 +1,155 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
+	"github.com/holdfast-ha/holdfast/quorumdisk"
+)
+
+const (
+	stateFile    = "state.bin" // the last committed state, encoded as on the quorum disk
+	versionDir   = "versions"  // NNNN.yaml: the configurations; a file's date is when this node learned it
+	mostVersions = 500
+)
+
+// Cache keeps what was committed on this node's own disk: the last state, by
+// which a restarted daemon knows how to probe what runs and a rescue can see that
+// the quorum disks were rolled back; and every configuration. Nothing is granted
+// or started from it.
+type Cache struct {
+	dir    string
+	log    zerolog.Logger
+	states *queue.Queue[*cluster.State]
+}
+
+// OpenCache makes the folders of the cache in the state directory.
+func OpenCache(dir string, log zerolog.Logger) (*Cache, error) {
+	if err := os.MkdirAll(filepath.Join(dir, versionDir), 0o750); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	return &Cache{dir: dir, log: log, states: queue.New[*cluster.State]()}, nil
+}
+
+// Last is the configuration of the last committed state that was kept, nil if
+// there is none or this version cannot read it.
+func (c *Cache) Last() *cluster.Config {
+	body, err := os.ReadFile(filepath.Join(c.dir, stateFile))
+	if err != nil {
+		return nil
+	}
+	s, err := quorumdisk.DecodeState(body)
+	if err != nil {
+		c.log.Warn().Err(err).Msg("the kept state cannot be read: what runs here counts as half started")
+		return nil
+	}
+	conf, err := config.ParseCluster(stateFile, s.Config)
+	if err != nil {
+		c.log.Warn().Err(err).Msg("the kept configuration cannot be read: what runs here counts as half started")
+		return nil
+	}
+	return conf
+}
+
+// Keep has a committed state written; it never waits.
+func (c *Cache) Keep(s *cluster.State) { c.states.Put(s) }
+
+// Run is the task that writes, until ctx ends.
+func (c *Cache) Run(ctx context.Context) error {
+	for {
+		s, ok := c.states.Take(ctx)
+		if newer := c.states.Drain(); len(newer) > 0 {
+			s = newer[len(newer)-1]
+		}
+		if s != nil {
+			if err := c.write(s); err != nil {
+				c.log.Error().Err(err).Msg("the committed state was not kept on this node")
+			}
+		}
+		if !ok {
+			return nil
+		}
+	}
+}
+
+func (c *Cache) write(s *cluster.State) error {
+	body, err := quorumdisk.EncodeState(s)
+	if err == nil {
+		err = replace(filepath.Join(c.dir, stateFile), body)
+	}
+	path := c.path(s.ConfigRev)
+	if _, missing := os.Stat(path); errors.Is(missing, os.ErrNotExist) {
+		err = errors.Join(err, replace(path, s.Config), c.prune())
+	}
+	return err
+}
+
+func (c *Cache) path(rev uint64) string {
+	return filepath.Join(c.dir, versionDir, fmt.Sprintf("%04d.yaml", rev))
+}
+
+// prune removes the oldest copies.
+func (c *Cache) prune() error {
+	list, err := c.Versions()
+	for i := 0; err == nil && i < len(list)-mostVersions; i++ {
+		err = os.Remove(c.path(list[i].Config))
+	}
+	return err
+}
+
+// Versions implements api.Store.
+func (c *Cache) Versions() ([]api.ConfigVersion, error) {
+	entries, err := os.ReadDir(filepath.Join(c.dir, versionDir))
+	if err != nil {
+		return nil, fmt.Errorf("kept configurations: %w", err)
+	}
+	list := []api.ConfigVersion{}
+	for _, e := range entries {
+		name, yaml := strings.CutSuffix(e.Name(), ".yaml")
+		rev, err := strconv.ParseUint(name, 10, 64)
+		if !yaml || err != nil {
+			continue
+		}
+		if info, err := e.Info(); err == nil {
+			list = append(list, api.ConfigVersion{Config: rev, Time: info.ModTime().UTC(), Bytes: int(info.Size())})
+		}
+	}
+	slices.SortFunc(list, func(a, b api.ConfigVersion) int { return int(int64(a.Config) - int64(b.Config)) })
+	return list, nil
+}
+
+// Version implements api.Store.
+func (c *Cache) Version(rev uint64) ([]byte, error) { return os.ReadFile(c.path(rev)) }
+
+// replace writes a file as a whole and durably, for its owner only: a
+// configuration may hold the passwords of fencing agents.
+func replace(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,197 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/internal/api"
+)
+
+// eventBuffer is how many events may wait for the loop before who brings them
+// has to wait.
+const eventBuffer = 256
+
+// errLeft ends the daemon after a clean leave.
+var errLeft = errors.New("this node has left the cluster")
+
+// errEnded is the answer to those who still wait when the daemon ends.
+var errEnded = errors.New("holdfastd is ending")
+
+// loop owns the core: it alone steps it, and does or passes on what the core
+// wants done. It never waits for anything but the next event.
+type loop struct {
+	core   Core
+	watch  *watch
+	events chan cluster.Event
+	calls  chan func() // what needs the core between two steps
+	act    func(cluster.Action) error
+	record func(now ident.Instant, ev cluster.Event, actions []cluster.Action)
+	told   func(*cluster.View) // there is a newer committed state
+
+	last  ident.Instant
+	state *cluster.State // the newest committed one
+}
+
+// run is the loop's task. first is the core's first event.
+func (l *loop) run(ctx context.Context, first cluster.Event) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	if err := l.step(first); err != nil {
+		return err
+	}
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case ev := <-l.events:
+			err = l.step(ev)
+		case f := <-l.calls:
+			f()
+		case <-timer.C:
+			err = l.step(cluster.Tick{})
+		}
+		if err != nil {
+			return err
+		}
+		timer.Reset(max(0, l.core.NextDeadline().Sub(l.last)))
+	}
+}
+
+// step gives the core one event, with the time at which it is given.
+func (l *loop) step(ev cluster.Event) error {
+	now, err := l.watch.step(l.last)
+	if err != nil {
+		return err
+	}
+	l.last = now
+	actions := l.core.Step(now, ev)
+	switch ev.(type) {
+	case cluster.RegisterWrote, cluster.RegisterHeaders, cluster.RegisterBody:
+		l.learn(now) // first, for the actions may speak of new nodes
+	}
+	for _, a := range actions {
+		err = errors.Join(err, l.act(a))
+	}
+	l.record(now, ev, actions)
+	return err
+}
+
+// learn notices a newer committed state: only the register's events bring one.
+func (l *loop) learn(now ident.Instant) {
+	if v := l.core.View(now); v.State != nil && v.State != l.state {
+		l.state = v.State
+		l.told(&v)
+	}
+}
+
+// view asks the core from outside the loop.
+func (l *loop) view(ctx context.Context) (cluster.View, error) {
+	answer := make(chan cluster.View, 1)
+	call := func() { answer <- l.core.View(max(l.last, l.watch.instant())) }
+	if !post(ctx, l.calls, call) {
+		return cluster.View{}, errEnded
+	}
+	select {
+	case v := <-answer:
+		return v, nil
+	case <-ctx.Done():
+		return cluster.View{}, errEnded
+	}
+}
+
+// requests are those that wait for the core's reply.
+type requests struct {
+	mu      sync.Mutex
+	last    uint64
+	waiting map[uint64]chan cluster.Reply
+}
+
+func newRequests() *requests { return &requests{waiting: map[uint64]chan cluster.Reply{}} }
+
+// ask puts a request to the core and waits.
+func (r *requests) ask(ctx context.Context, to chan<- cluster.Event, what cluster.Request) (cluster.Reply, error) {
+	answer := make(chan cluster.Reply, 1)
+	r.mu.Lock()
+	r.last++
+	id := r.last
+	r.waiting[id] = answer
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		delete(r.waiting, id)
+		r.mu.Unlock()
+	}()
+	if !post(ctx, to, cluster.Event(cluster.Asked{ID: id, Request: what})) {
+		return cluster.Reply{}, context.Cause(ctx)
+	}
+	select {
+	case reply := <-answer:
+		return reply, nil
+	case <-ctx.Done():
+	}
+	select {
+	case reply := <-answer: // the last word before the daemon ends
+		return reply, nil
+	default:
+		return cluster.Reply{}, fmt.Errorf("the core has not answered: %w", context.Cause(ctx))
+	}
+}
+
+func (r *requests) reply(a cluster.Reply) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if answer := r.waiting[a.ID]; answer != nil {
+		answer <- a
+		delete(r.waiting, a.ID)
+	}
+}
+
+// act does one action of the core, or passes it on. It is called by the loop and
+// does not wait.
+func (d *Daemon) act(ctx context.Context) func(cluster.Action) error {
+	return func(a cluster.Action) error {
+		switch a := a.(type) {
+		case cluster.Order:
+			d.guard.orders.Put(a)
+		case cluster.RegisterOp:
+			d.disks[a.Op.Disk].register(ctx, a.Op)
+		case cluster.WriteBlob:
+			d.disks[a.Disk].writeBlob(ctx, a)
+		case cluster.ReadBlob:
+			d.disks[a.Disk].readBlob(ctx, a)
+		case cluster.Send:
+			if err := d.links.Send(a.To, a.Msg); err != nil {
+				d.deps.Log.Debug().Err(err).Msg("a network beat was not sent")
+			}
+		case cluster.Run:
+			d.tasks.Go(func() error { // task "run N": ends with its operation
+				post[cluster.Event](ctx, d.loop.events, carryOut(ctx, d.deps.Runner, a))
+				return nil
+			})
+		case cluster.Reply:
+			d.requests.reply(a)
+		case cluster.Note:
+			d.events.Note(a, d.loop.state)
+		case cluster.Exit:
+			d.events.Add(api.Event{At: int64(d.loop.last), Kind: string(cluster.NoteLeft), Level: "info", Node: d.deps.Node.Name, Text: a.Text})
+			return errLeft
+		default:
+			return fmt.Errorf("the core wants %T done, which this daemon does not know", a)
+		}
+		return nil
+	}
+}
+
+// told spreads a newer committed state: to the cache, the links and the waits for
+// the disks.
+func (d *Daemon) told(v *cluster.View) {
+	d.cache.Keep(v.State)
+	d.links.SetPeers(peersOf(v.State, d.deps.Node.ID))
+	d.shared.patience.Store(int64(v.Timing.F / 2))
+}

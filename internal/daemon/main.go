@@ -1,0 +1,224 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/coreos/go-systemd/v22/journal"
+	"github.com/rs/zerolog"
+	"github.com/rs/zerolog/diode"
+	"github.com/rs/zerolog/journald"
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-ha/holdfast/cluster/core"
+	"github.com/holdfast-ha/holdfast/heartbeat"
+	"github.com/holdfast-ha/holdfast/internal/build"
+	"github.com/holdfast-ha/holdfast/internal/clock"
+	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/guardwire"
+	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/resources/kinds"
+	"github.com/holdfast-ha/holdfast/storage"
+)
+
+const (
+	logLines      = 5000 // lines that may wait for a slow log; more are dropped
+	exitOK        = 0
+	exitFailure   = 1
+	exitUsage     = 2
+	defaultConfig = "/etc/holdfast/node.yaml"
+)
+
+// Main is the daemon's process. It runs until SIGTERM or SIGINT, which leaves
+// the services running, or until the node has left the cluster, and returns the
+// exit code: 0 then, 1 after a failure, 2 for wrong flags or settings.
+//
+// "agent KIND VERB" is one operation on one member of a service, in a process of
+// its own; the daemon starts it and nobody else should.
+func Main(args []string, stdout, stderr io.Writer) int {
+	if len(args) == 3 && args[0] == "agent" {
+		return kinds.All().AgentMain(args[1], args[2], resources.ProcessStdio())
+	}
+	flags := flag.NewFlagSet("holdfastd", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	file := flags.String("config", defaultConfig, "this node's `file`, written by holdfast init or join")
+	check := flags.Bool("check", false, "read the file, say what is wrong with it, and end")
+	version := flags.Bool("version", false, "print the version and end")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		return exitUsage
+	case flags.NArg() > 0:
+		fmt.Fprintf(stderr, "holdfastd: %q: no arguments are taken, only flags\n", flags.Arg(0))
+		return exitUsage
+	case *version:
+		fmt.Fprintln(stdout, "holdfastd "+build.String())
+		return exitOK
+	}
+	node, err := readNode(*file)
+	if err != nil {
+		fmt.Fprintf(stderr, "holdfastd: %v\n", err)
+		return exitUsage
+	}
+	if *check {
+		fmt.Fprintf(stdout, "%s: node %d (%s) of %s, %d disks, %d links\n", *file, node.ID, node.Name, node.Cluster.Name, len(node.Disks), len(node.Links))
+		return exitOK
+	}
+	sink := diode.NewWriter(logSink(stderr), logLines, 0, func(int) {})
+	defer sink.Close()
+	log := zerolog.New(sink).With().Timestamp().Str("node", node.Name).Logger()
+	if err := run(node, log); err != nil {
+		log.Error().Err(err).Msg("holdfastd ends")
+		return exitFailure
+	}
+	return exitOK
+}
+
+func readNode(file string) (*config.Node, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s is not there: this node belongs to no cluster yet; run holdfast init or holdfast join", file)
+	} else if err != nil {
+		return nil, err
+	}
+	return config.ParseNode(file, text)
+}
+
+// logSink is the journal where standard error goes there, with fields and
+// priorities, and else text on standard error.
+func logSink(stderr io.Writer) io.Writer {
+	if here, err := journal.StderrIsJournalStream(); err == nil && here {
+		return journald.NewJournalDWriter()
+	}
+	return zerolog.ConsoleWriter{Out: stderr, NoColor: true, TimeFormat: "15:04:05.000"}
+}
+
+// run makes the real parts and runs the daemon on them.
+func run(node *config.Node, log zerolog.Logger) error {
+	for _, dir := range []string{node.Dirs.Run, node.Dirs.State} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	held, err := lock(node.Dirs.Run)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	platform, err := clock.Open(clock.Config{Emulator: node.Platform.Emulator, Node: node.Name})
+	if err != nil {
+		return err
+	}
+	keys, err := quorumdisk.LoadKeys(node.Key)
+	if err != nil {
+		return err
+	}
+	runner, err := newRunner(node, log)
+	if err != nil {
+		return err
+	}
+	links, err := newLinks(node, keys, &watch{clock: platform})
+	if err != nil {
+		return err
+	}
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		log.Warn().Err(err).Msg("the service manager's watchdog")
+	}
+	d, err := New(Deps{
+		Node: node, Keys: keys, Clock: platform, Links: links, RunLinks: links.Run, Runner: runner, Leftovers: runner,
+		Dial: func() (Guard, error) { return guardwire.Dial(filepath.Join(node.Dirs.Run, guardSocket)) },
+		OpenDisk: func(path string, sector int) (storage.Disk, error) {
+			return storage.Open(path, storage.Options{Sync: true, SectorSize: sector})
+		},
+		Core:     func(s core.Settings) Core { return core.New(s) },
+		Wall:     time.Now,
+		Notify:   func(state string) { _, _ = daemon.SdNotify(false, state) }, // a manager that is gone needs no word
+		Interval: interval,
+		Log:      log,
+	})
+	if err != nil {
+		return errors.Join(err, links.Close())
+	}
+	// A log that goes away must not take the daemon with it.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	return d.Run(ctx)
+}
+
+// lock makes this process the one daemon of its node, for life: two would tell
+// the guard contradicting things.
+func lock(dir string) (*os.File, error) {
+	path := filepath.Join(dir, lockName)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: another holdfastd runs for this node: %w", path, err), f.Close())
+	}
+	return f, nil
+}
+
+func newLinks(node *config.Node, keys quorumdisk.Keys, w *watch) (*heartbeat.Links, error) {
+	links, err := heartbeat.New(heartbeat.Config{
+		Cluster: node.Cluster.ID, Node: node.ID, Boot: w.clock.Identity().Boot, Key: heartbeat.Key(keys.Current),
+		Local: node.Links, Now: w.instant,
+	})
+	if err == nil && !keys.Previous.IsZero() {
+		links.SetKeys(heartbeat.Key(keys.Current), heartbeat.Key(keys.Previous))
+	}
+	return links, err
+}
+
+// newRunner keeps the processes of services in cgroups, but for a node of a power
+// emulator that names none.
+func newRunner(node *config.Node, log zerolog.Logger) (*resources.Runner, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	groups, err := newGroups(node)
+	if err != nil {
+		return nil, err
+	}
+	return resources.NewRunner(resources.RunnerConfig{
+		Groups: groups, AgentCommand: []string{self, "agent"},
+		OnStep: func(s resources.Step) {
+			level := zerolog.InfoLevel
+			if s.Verb == resources.VerbCheck && s.Outcome == resources.OK {
+				level = zerolog.DebugLevel
+			} else if s.Outcome == resources.Failed || s.Outcome == resources.Unknown {
+				level = zerolog.WarnLevel
+			}
+			log.WithLevel(level).Str("service", s.Service).Uint32("term", s.Term).Str("member", s.Member).
+				Str("verb", string(s.Verb)).Stringer("outcome", s.Outcome).Dur("took", s.Took).Strs("holders", s.Holders).Msg(s.Text)
+		},
+	}), nil
+}
+
+func newGroups(node *config.Node) (resources.Groups, error) {
+	switch {
+	case node.Dirs.Cgroup != "":
+		return resources.NewCgroups(node.Dirs.Cgroup)
+	case node.Platform.Emulated:
+		return resources.NewProcessGroups(filepath.Join(node.Dirs.Run, "groups"))
+	}
+	root, err := ownCgroup()
+	if err != nil {
+		return nil, err
+	}
+	return resources.NewCgroups(filepath.Join(root, "services"))
+}

@@ -1,0 +1,75 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/heartbeat"
+	"github.com/holdfast-ha/holdfast/internal/clock"
+	"github.com/holdfast-ha/holdfast/internal/guardwire"
+	"github.com/holdfast-ha/holdfast/resources"
+)
+
+// Clock is the part of clock.Platform that the daemon may use: it resets nobody.
+type Clock interface {
+	// Now is the interval clock; see clock.Platform.
+	Now() (ident.Instant, error)
+	// Identity is who this machine is, and which boot of it.
+	Identity() clock.Identity
+}
+
+// Guard is a connection to the guard; guardwire.Client is one.
+type Guard interface {
+	// Snapshot is what the guard said when the connection was made.
+	Snapshot() *guardwire.Snapshot
+	// Send sends an order and returns the number that its echo repeats.
+	Send(o guardwire.Order) (uint64, error)
+	// Receive waits for the next message.
+	Receive() (guardwire.Message, error)
+	// Close ends the connection.
+	Close() error
+}
+
+// Links are the heartbeat links; heartbeat.Links are some.
+type Links interface {
+	// Send sends to a peer on every link, and never waits.
+	Send(to ident.NodeID, m *cluster.Message) error
+	// SetPeers replaces the peers and their addresses.
+	SetPeers(peers map[ident.NodeID][]netip.AddrPort)
+	// Messages gives what was received.
+	Messages() <-chan heartbeat.Received
+	// LinkStates tells how every link to every peer is doing.
+	LinkStates() []heartbeat.LinkState
+}
+
+// Runner carries out operations on whole services; resources.Runner is one.
+type Runner interface {
+	// Start brings a service up.
+	Start(ctx context.Context, s resources.Service, term uint32, o resources.StartOptions) resources.Result
+	// Stop takes it down and verifies that.
+	Stop(ctx context.Context, s resources.Service, term uint32, o resources.StopOptions) resources.Result
+	// Check asks every member.
+	Check(ctx context.Context, s resources.Service, term uint32) resources.Result
+}
+
+// Leftovers is what a former life of the daemon left; resources.Runner knows.
+type Leftovers interface {
+	// EmptyOrphans ends every operation of a former life.
+	EmptyOrphans(ctx context.Context) ([]resources.Orphan, error)
+	// Terms lists what was started and not verifiably stopped.
+	Terms() ([]resources.Held, error)
+	// Probe asks whether a service runs here.
+	Probe(ctx context.Context, s resources.Service, term uint32) (resources.State, []resources.Step)
+}
+
+// Core decides; core.Core is one.
+type Core interface {
+	// Step takes one event and returns what is to be done.
+	Step(now ident.Instant, ev cluster.Event) []cluster.Action
+	// NextDeadline is when it wants a Tick.
+	NextDeadline() ident.Instant
+	// View is its world.
+	View(now ident.Instant) cluster.View
+}

@@ -1,0 +1,156 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/resources"
+)
+
+const (
+	// adoptWithin bounds what a new daemon does before the core's first event:
+	// the guard waits for 30 s, by the permission of the life before.
+	adoptWithin = 20 * time.Second
+	// runSlack is added to the limits of all members when a Run is bounded.
+	runSlack = time.Minute
+)
+
+// serviceOf is what the runner knows of a service.
+func serviceOf(s *cluster.Service) resources.Service {
+	out := resources.Service{Name: s.Name}
+	for i := range s.Stack {
+		m := &s.Stack[i]
+		out.Stack = append(out.Stack, resources.Member{
+			ID: m.ID, Kind: m.Kind, Spec: m.Spec, Storage: m.Storage, Start: m.Start, Stop: m.Stop, Check: m.Check,
+		})
+	}
+	return out
+}
+
+// runLimit is longer than any Run of the service can last: every member's
+// limits twice, for a start may have to be undone and a stop may have to kill.
+func runLimit(s *cluster.Service) time.Duration {
+	limit := runSlack
+	or := func(own, usual time.Duration) time.Duration {
+		if own > 0 {
+			return own
+		}
+		return usual
+	}
+	for i := range s.Stack {
+		m := &s.Stack[i]
+		limit += 2 * (or(m.Start, resources.DefaultStart) + or(m.Stop, resources.DefaultStop) + or(m.Check, resources.DefaultCheck))
+	}
+	return limit
+}
+
+// carryOut does one Run and says what came of it. A start or a stop that did not
+// end in time, or was interrupted because the daemon ends, is Unknown.
+func carryOut(ctx context.Context, r Runner, a cluster.Run) cluster.RunDone {
+	done := cluster.RunDone{Op: a.Op, Outcome: cluster.Failed}
+	if a.Service == nil || a.Term > math.MaxUint32 {
+		done.Text = fmt.Sprintf("there is no such operation: term %d of %v", a.Term, a.Service)
+		return done
+	}
+	ctx, cancel := context.WithTimeout(ctx, runLimit(a.Service))
+	defer cancel()
+	svc, term := serviceOf(a.Service), uint32(a.Term)
+	var res resources.Result
+	switch a.Kind {
+	case cluster.RunStart:
+		res = r.Start(ctx, svc, term, resources.StartOptions{})
+		done.Outcome = outcomeOf(res.Outcome)
+	case cluster.RunStop, cluster.RunKill:
+		res = r.Stop(ctx, svc, term, resources.StopOptions{Kill: a.Kind == cluster.RunKill})
+		done.Outcome = outcomeOf(res.Outcome)
+		if done.Outcome == cluster.OK && !res.Stopped {
+			done.Outcome = cluster.Unknown
+		}
+	case cluster.RunCheck:
+		res = r.Check(ctx, svc, term)
+		done.Outcome = outcomeOf(res.Outcome)
+	default:
+		res.Text = fmt.Sprintf("an operation of kind %d is not known", a.Kind)
+	}
+	done.Text = res.Text
+	return done
+}
+
+// outcomeOf translates; what is not running after a start or in a check failed.
+func outcomeOf(o resources.Outcome) cluster.Outcome {
+	switch o {
+	case resources.OK:
+		return cluster.OK
+	case resources.Unknown:
+		return cluster.Unknown
+	}
+	return cluster.Failed
+}
+
+// adopt ends every operation that a former life of the daemon left half done,
+// and then asks what runs. It comes before everything else: a mount that is under
+// way must not finish after the service was given to another node.
+func adopt(ctx context.Context, left Leftovers, conf *cluster.Config) ([]cluster.Adopted, error) {
+	ctx, cancel := context.WithTimeout(ctx, adoptWithin)
+	defer cancel()
+	orphans, err := left.EmptyOrphans(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for what a former life of the daemon left: %w", err)
+	}
+	stuck := map[string]string{}
+	for _, o := range orphans {
+		if o.Err != nil {
+			stuck[o.Group.Service] = o.Err.Error()
+		}
+	}
+	terms, err := left.Terms()
+	if err != nil {
+		return nil, fmt.Errorf("look for what runs here: %w", err)
+	}
+	found := make([]cluster.Adopted, len(terms))
+	var probes errgroup.Group
+	for i, t := range terms {
+		found[i] = cluster.Adopted{Service: t.Service, Term: uint64(t.Term), Stuck: stuck[t.Service]}
+		svc, known := serviceNamed(conf, t.Service)
+		if !known || found[i].Stuck != "" {
+			continue
+		}
+		probes.Go(func() error {
+			state, _ := left.Probe(ctx, serviceOf(svc), t.Term)
+			found[i].Running = state == resources.StateRunning
+			return nil
+		})
+	}
+	_ = probes.Wait() // a probe without an answer is one that does not say "running"
+	return newest(found), nil
+}
+
+func serviceNamed(conf *cluster.Config, name string) (*cluster.Service, bool) {
+	if conf == nil {
+		return nil, false
+	}
+	return conf.Service(name)
+}
+
+// newest keeps one entry per service: if more than one term of it is left, the
+// highest, which is then not wholly running but has to be stopped. A stop ends
+// everything of a service, in every term.
+func newest(found []cluster.Adopted) []cluster.Adopted {
+	var out []cluster.Adopted
+	for _, a := range found { // in order of service and term
+		if n := len(out); n > 0 && out[n-1].Service == a.Service {
+			a.Running = false
+			a.Stuck = strings.TrimPrefix(out[n-1].Stuck, a.Stuck) + a.Stuck
+			out[n-1] = a
+			continue
+		}
+		out = append(out, a)
+	}
+	return out
+}

@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
+	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/guardwire"
+	"github.com/holdfast-ha/holdfast/resources"
+)
+
+// guestPause is how long a hypervisor may stop a guest where node.yaml does not
+// say: snapshots and migrations stun for seconds.
+const guestPause = 10 * time.Second
+
+// timingInput is what the timeouts are derived from: the watchdogs as the guard
+// has armed them, with the timeouts that the drivers gave back. A device that
+// could not be armed is none.
+func timingInput(s *guardwire.Snapshot, node *config.Node) timing.Input {
+	in := timing.Input{
+		SecondHolder: s.Holder != guardwire.NoHolder, AcceptSoftdog: node.AcceptSoftdog, PauseBound: node.Platform.PauseBound,
+	}
+	if !node.Platform.PauseSet && !s.Emulated && isGuest() {
+		in.PauseBound = guestPause
+	}
+	for _, w := range s.Watchdogs {
+		if w.Class == cluster.WatchdogNone {
+			continue
+		}
+		d := timing.Device{Name: w.Path, Software: w.Software, Timeout: w.Timeout}
+		// softdog alone is never a qualified lease, but as one of a pair it is a
+		// qualified device if its record counts.
+		if w.Class == cluster.WatchdogQualified || w.Software && w.Why == "" {
+			d.Class, d.TMax, d.At = timing.Qualified, w.TMax, w.Timeout
+		}
+		in.Devices = append(in.Devices, d)
+		if s.Emulated && w.Software {
+			in.Lockup = w.TMax // an emulated device bites whatever the CPUs do
+		}
+	}
+	if !s.Emulated {
+		in.Lockup = lockup(func(name string) (int, bool) {
+			text, err := os.ReadFile("/proc/sys/kernel/" + name)
+			n, bad := strconv.Atoi(string(bytes.TrimSpace(text)))
+			return n, err == nil && bad == nil
+		})
+	}
+	return in
+}
+
+// lockup is how long the kernel needs to end itself when one of its CPUs is
+// locked up: twice watchdog_thresh and 2 s until it is seen, the delay of
+// kernel.panic and 1 s for the reset. It is 0, never, unless all of that is
+// switched on. See the kernel's Documentation/admin-guide/lockup-watchdogs.rst.
+func lockup(setting func(name string) (int, bool)) time.Duration {
+	for _, must := range []string{"nmi_watchdog", "hardlockup_panic", "softlockup_panic"} {
+		if v, ok := setting(must); !ok || v != 1 {
+			return 0
+		}
+	}
+	thresh, ok1 := setting("watchdog_thresh")
+	delay, ok2 := setting("panic")
+	if !ok1 || !ok2 || thresh <= 0 || delay == 0 {
+		return 0
+	}
+	return time.Duration(2*thresh+2+max(0, delay)+1) * time.Second
+}
+
+// isGuest says whether the CPU announces a hypervisor.
+func isGuest() bool {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	return err == nil && bytes.Contains(text, []byte(" hypervisor"))
+}
+
+// ownCgroup is the cgroup (version 2) that this process was started in, for a
+// service manager has delegated it; see cgroups(7).
+func ownCgroup() (string, error) {
+	root, err := resources.FindCgroup2()
+	if err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", err
+	}
+	for line := range bytes.Lines(text) {
+		if path, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("0::")); ok {
+			return filepath.Join(root, string(path)), nil
+		}
+	}
+	return "", errors.New("this process is in no cgroup of version 2: set directories.cgroup in node.yaml")
+}
