@@ -355,7 +355,7 @@ func (a *app) diskWipe() *cobra.Command {
 		} else if yes != id {
 			return fmt.Errorf("--force-wipe=%s: %s is %s", yes, args[0], id)
 		}
-		if err := volume.Wipe(disk, enrol.Patience); err != nil {
+		if err := enrol.Erase(disk); err != nil {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
 		a.say("%s: wiped", args[0])

@@ -149,6 +149,9 @@ func TestDiskWipe(t *testing.T) {
 	s.at("", "disk", "verify").says(t, 0)
 	holdfast(id.String()+"\n", away...).says(t, 0, "wiped")
 	s.at("", "disk", "verify").says(t, 1, "not a Holdfast quorum disk")
+	if found, err := storage.Signatures(t.Context(), disk); err != nil || len(found) > 0 {
+		t.Errorf("a wiped disk is not empty: %v, %v", found, err)
+	}
 }
 
 // TestDiskMissing: a disk that is not there is named, and the others are

@@ -12,11 +12,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/ctl"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/sbd"
 	"github.com/holdfast-ha/holdfast/storage"
 	"github.com/holdfast-ha/holdfast/test/power"
 )
@@ -171,6 +173,7 @@ func TestInit(t *testing.T) {
 				r := s.init(flags...)
 				r.says(t, 0, "cluster hospital", "with this node as alpha", "holdfast token", "holdfast join TOKEN", "E3 time", "is not measured")
 				s.checkFiles(count, sector)
+				s.checkMailbox(filepath.Join(s.dir, "q0"), sector)
 				holdfast("", "--config", s.yaml("alpha"), "disk", "verify").says(t, 0, "everything on it checks")
 				holdfast("", "--config", s.yaml("alpha"), "disk", "show", "--for", "0").says(t, 0, "alpha out", "state      1", fmt.Sprintf("sectors of %d bytes", sector))
 				holdfast("", "--config", s.yaml("alpha"), "timing").says(t, 0, "failover_within 20 s", "derived from the quorum disk", "E3 time")
@@ -211,6 +214,27 @@ func (s *site) checkFiles(count, sector int) {
 	}
 	if _, err := quorumdisk.LoadKeys(n.Key); err != nil || info.Mode().Perm() != 0o600 {
 		s.t.Errorf("key: %v, mode %v", err, info.Mode())
+	}
+}
+
+// checkMailbox looks at the disk as sbd(8) does.
+func (s *site) checkMailbox(path string, sector int) {
+	s.t.Helper()
+	disk, err := storage.Open(path, storage.Options{SectorSize: sector})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer disk.Close()
+	area, err := sbd.Open(disk, time.Second)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	slots, err := area.List(time.Second)
+	if err != nil || len(slots) != 1 || slots[0].Index != 0 || slots[0].Name != "alpha" {
+		s.t.Errorf("SBD slots %v, %v", slots, err)
+	}
+	if h := area.Header(); h.Watchdog != 3*time.Second || h.MsgWait != 20*time.Second {
+		s.t.Errorf("SBD header %+v", h)
 	}
 }
 
@@ -401,4 +425,24 @@ func TestInitMeasured(t *testing.T) {
 	if strings.Contains(r.out, "is not measured") {
 		t.Errorf("the records do not count:\n%s", r.out)
 	}
+}
+
+// TestInitTakesBack: when the last step fails, what was made before it goes.
+func TestInitTakesBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	path := s.disk("q", 70)
+	inTheWay := s.yaml("alpha") + ".new"
+	if err := os.MkdirAll(inTheWay, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.init("--disk", path).says(t, 1, inTheWay)
+	if found, err := storage.Signatures(t.Context(), path); err != nil || len(found) > 0 {
+		t.Errorf("the disk is not empty: %v, %v", found, err)
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	nothingIn(t, s.etc("alpha"))
+	s.init("--disk", path).says(t, 0)
 }

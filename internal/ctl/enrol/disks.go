@@ -1,7 +1,6 @@
 package enrol
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +12,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
+	"github.com/holdfast-ha/holdfast/sbd"
 	"github.com/holdfast-ha/holdfast/storage"
 )
 
@@ -26,7 +28,6 @@ type candidate struct {
 	path   string
 	disk   storage.Disk
 	forced bool // the admin named its identity: what it carries goes
-	quorum bool // it is a quorum disk already
 }
 
 // checkDisks opens the disks and refuses those that must not be written. The
@@ -119,20 +120,21 @@ func (c *candidate) carries() (string, error) {
 	s, _, err := volume.ReadSuperblock(c.disk, Patience)
 	switch {
 	case err == nil:
-		c.quorum = true
 		return fmt.Sprintf("it is quorum disk %v of the Holdfast cluster %v, made %s", s.Disk, s.Cluster, s.Created.Format(time.DateOnly)), nil
 	case errors.Is(err, quorumdisk.ErrFormat), errors.Is(err, volume.ErrDamaged):
-		c.quorum = true
 		return fmt.Sprintf("a Holdfast quorum disk, but %v", err), nil
 	case !errors.Is(err, volume.ErrUnformatted):
 		return "", err
 	}
-	first := make([]byte, quorumdisk.LargeSector)
-	if err := c.disk.Read(first, 0, Patience); err != nil {
+	h, err := sbd.ReadHeader(c.disk, Patience)
+	var failed *storage.OpError
+	switch {
+	case errors.As(err, &failed):
 		return "", err
-	}
-	if bytes.HasPrefix(first, []byte("SBD_SBD_")) {
-		return "an SBD device (see: sbd -d " + c.path + " dump)", nil
+	case err == nil:
+		return fmt.Sprintf("an SBD device (%v; see: sbd -d %s list)", h.UUID, c.path), nil
+	case !errors.Is(err, sbd.ErrMagic):
+		return fmt.Sprintf("an SBD device (%v)", err), nil
 	}
 	found, err := storage.Signatures(context.Background(), c.path)
 	return strings.Join(found, ", "), err
@@ -149,23 +151,22 @@ func checkSize(info storage.Info, nmax int) error {
 	return nil
 }
 
-// wipe removes every trace by which others would recognise what was there:
-// signatures stand at the start and at the end.
-func (c *candidate) wipe() error {
-	if c.quorum {
-		if err := volume.Wipe(c.disk, Patience); err != nil {
-			return err
-		}
+// Erase makes a disk an empty one: a quorum disk loses all that the cluster finds
+// on it, and the start and the end, where signatures stand, are overwritten with
+// zeros. Whether somebody needs the disk is for the caller to find out first.
+func Erase(disk storage.Disk) error {
+	if err := volume.Wipe(disk, Patience); err != nil && !errors.Is(err, volume.ErrTooSmall) {
+		return err
 	}
 	const piece = 256 << 10
 	zero := make([]byte, piece)
-	end := c.disk.Info().Size
+	end := disk.Info().Size
 	tail := max(end-(2<<20), quorumdisk.SuperOffset) / piece * piece
 	for off := int64(0); off < end; off += piece {
 		if off >= quorumdisk.SuperOffset && off < tail {
 			off = tail
 		}
-		if err := c.disk.Write(zero[:min(piece, end-off)], off, Patience); err != nil {
+		if err := disk.Write(zero[:min(piece, end-off)], off, Patience); err != nil {
 			return err
 		}
 	}
@@ -220,6 +221,32 @@ func OpenVolume(path string, keys quorumdisk.Keys, want volume.Expect, opts stor
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), disk.Close())
 	}
 	return v, nil
+}
+
+// sbdArea is the SBD area of a new quorum disk, through which sbd(8) and its
+// agents can send mail to the nodes. Its timeouts tell them how long to wait.
+func sbdArea(sector int, id ident.UUID, t timing.Table) ([]byte, error) {
+	h := sbd.DefaultHeader(sector, id)
+	whole := func(d time.Duration) time.Duration { return (d + time.Second - 1).Truncate(time.Second) }
+	h.Watchdog, h.MsgWait = whole(t.Twd), whole(t.W)
+	return sbd.Image(h)
+}
+
+// nameMailbox writes the node's name into the SBD slot that its guard reads, the
+// one of its own number. A disk without an SBD area has none.
+func nameMailbox(disk storage.Disk, id ident.NodeID, name string) error {
+	h, err := sbd.ReadHeader(disk, Patience)
+	if errors.Is(err, sbd.ErrMagic) || err == nil && h.SectorSize != disk.Info().SectorSize {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	slot := make([]byte, h.SectorSize)
+	if err := sbd.EncodeSlot(slot, name); err != nil {
+		return err
+	}
+	return disk.Write(slot, h.SlotOffset(int(id)-1), Patience)
 }
 
 // replaceFiles writes all files or none: each beside its place first, then all

@@ -179,19 +179,26 @@ func (p *founding) found(o Options, c NewCluster) error {
 func (p *founding) makeDisk(i, nmax int, keys quorumdisk.Keys) error {
 	c, n := &p.disks[i], p.Node
 	if c.forced {
-		if err := c.wipe(); err != nil {
+		if err := Erase(c.disk); err != nil {
 			return err
 		}
 	}
-	_, err := volume.Create(c.disk, volume.Options{
+	area, err := sbdArea(p.sector, n.Disks[i].UUID, p.Table)
+	if err != nil {
+		return err
+	}
+	_, err = volume.Create(c.disk, volume.Options{
 		Keys: keys, Cluster: n.Cluster.ID, Disk: n.Disks[i].UUID, Index: uint8(i), DiskGen: 1,
-		Nmax: nmax, Created: time.Now(), Timeout: Patience,
+		Nmax: nmax, Created: time.Now(), SBD: area, Timeout: Patience,
 	})
 	if err != nil {
 		return err
 	}
 	v, err := volume.Open(c.disk, keys, volume.Expect{Cluster: n.Cluster.ID, Disk: n.Disks[i].UUID}, Patience)
 	if err != nil {
+		return err
+	}
+	if err := nameMailbox(c.disk, n.ID, n.Name); err != nil {
 		return err
 	}
 	return v.Bootstrap(p.firstState(), 0, Patience)
@@ -213,11 +220,11 @@ func (p *founding) firstState() *cluster.State {
 	return s
 }
 
-// takeBack wipes the disks up to last.
+// takeBack erases the disks up to last.
 func (p *founding) takeBack(last int) error {
 	var errs []error
 	for i := range p.disks[:last+1] {
-		if err := volume.Wipe(p.disks[i].disk, Patience); err != nil {
+		if err := Erase(p.disks[i].disk); err != nil {
 			errs = append(errs, fmt.Errorf("%s may be half made: holdfast disk wipe %s (%w)", p.disks[i].path, p.disks[i].path, err))
 		}
 	}

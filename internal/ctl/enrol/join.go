@@ -111,6 +111,11 @@ func (j *joining) agree(ctx context.Context, client *api.JoinClient, o Options) 
 	if _, err := client.Finish(ctx, api.JoinProof{Session: j.offer.Session, Nonces: nonces}); err != nil {
 		return err
 	}
+	for _, v := range j.volumes {
+		if err := nameMailbox(v.Disk(), j.Node.ID, j.Node.Name); err != nil {
+			return fmt.Errorf("the node is entered, but: %w; undo it with holdfast node remove %s on another node", err, j.Node.Name)
+		}
+	}
 	return replaceFiles(files)
 }
 
