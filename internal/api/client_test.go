@@ -1,15 +1,26 @@
 package api
 
 import (
-	"context"
+	"errors"
 	"net"
-	"net/http"
+	"path/filepath"
+	"testing"
 )
 
-// tcpClient sends everything to one TCP address.
-func tcpClient(address string) *http.Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+func TestNoDaemon(t *testing.T) {
+	if _, err := Dial(filepath.Join(t.TempDir(), "api.sock")); !errors.Is(err, ErrNoDaemon) {
+		t.Errorf("no socket: %v", err)
 	}
-	return &http.Client{Transport: &http.Transport{DialContext: dial}}
+	path := filepath.Join(t.TempDir(), "api.sock")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Dial(path); !errors.Is(err, ErrNoDaemon) {
+		t.Errorf("a dead socket: %v", err)
+	}
 }

@@ -106,6 +106,12 @@ type EventQuery struct {
 	Follow  bool      // go on with what happens
 }
 
+// Fits says whether an event is one that the query asks for, but for its Limit.
+func (q EventQuery) Fits(e *Event) bool {
+	return e.ID > q.After && !e.Time.Before(q.Since) &&
+		(q.Kind == "" || q.Kind == e.Kind) && (q.Service == "" || q.Service == e.Service) && (q.Node == "" || q.Node == e.Node)
+}
+
 // Error is a failure as it goes over the wire.
 type Error struct {
 	Status  int    `json:"-"`    // of HTTP

@@ -97,6 +97,10 @@ func internalRows() []row {
 			why: "the local API is what daemon and command line share; it knows neither",
 		},
 		{
+			tree: "internal/api/server", may: []string{"cluster/...", "internal/api", "internal/build"},
+			why: "the server speaks for the daemon and reaches it only through its port",
+		},
+		{
 			tree: "internal/guardwire", may: []string{"cluster", "cluster/ident", "cluster/lease"},
 			why: "the wire between guard and daemon is all that they share; whatever it imports, the guard imports",
 		},

@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/api/server"
 	"github.com/holdfast-ha/holdfast/internal/build"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
@@ -26,18 +27,18 @@ type stores struct {
 }
 
 var (
-	_ api.Daemon = (*Daemon)(nil)
-	_ api.Store  = stores{}
+	_ server.Daemon = (*Daemon)(nil)
+	_ server.Store  = stores{}
 )
 
-// Facts implements api.Daemon.
-func (d *Daemon) Facts(ctx context.Context) (api.Facts, error) {
+// Facts implements server.Daemon.
+func (d *Daemon) Facts(ctx context.Context) (server.Facts, error) {
 	v, err := d.loop.view(ctx)
 	if err != nil {
-		return api.Facts{}, err
+		return server.Facts{}, err
 	}
 	s := d.guard.snapshot()
-	f := api.Facts{
+	f := server.Facts{
 		View: v, Name: d.deps.Node.Name, Cluster: d.deps.Node.Cluster.ID.String(), Build: build.Version(),
 		Emulated: s.Emulated, Holder: s.Holder.String(), RealTime: s.RealTime, Guard: d.guard.state(),
 		Watchdogs: []api.Watchdog{}, Links: d.linkStates(&v), Last: d.events.LastTakeover(),
@@ -97,12 +98,12 @@ func stateNode(s *cluster.State, id ident.NodeID) *cluster.NodeState {
 	return s.Node(id)
 }
 
-// Ask implements api.Daemon.
+// Ask implements server.Daemon.
 func (d *Daemon) Ask(ctx context.Context, r cluster.Request) (cluster.Reply, error) {
 	return d.requests.ask(ctx, d.loop.events, r)
 }
 
-// Parse implements api.Daemon.
+// Parse implements server.Daemon.
 func (d *Daemon) Parse(file string, text []byte, s *cluster.State) (*cluster.Config, error) {
 	names := make([]string, 0, len(s.Nodes))
 	for i := range s.Nodes {
@@ -120,7 +121,7 @@ func (d *Daemon) Parse(file string, text []byte, s *cluster.State) (*cluster.Con
 	return conf, nil
 }
 
-// Token implements api.Daemon.
+// Token implements server.Daemon.
 func (d *Daemon) Token(ctx context.Context) (api.Token, time.Duration, error) {
 	v, err := d.loop.view(ctx)
 	if err != nil {

@@ -33,6 +33,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/heartbeat"
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/api/server"
 	"github.com/holdfast-ha/holdfast/internal/build"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/daemon/decisions"
@@ -155,7 +156,7 @@ func (d *Daemon) live(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, client.Close())
 	}
-	socket, err := api.Listen(filepath.Join(d.deps.Node.Dirs.Run, apiSocket))
+	socket, err := server.Listen(filepath.Join(d.deps.Node.Dirs.Run, apiSocket))
 	if err != nil {
 		return errors.Join(err, client.Close())
 	}
@@ -179,7 +180,7 @@ func (d *Daemon) live(ctx context.Context) error {
 	task("heartbeat links", d.deps.RunLinks)
 	task("network beats", d.listen)
 	task("api", func(ctx context.Context) error {
-		return api.NewServer(d, stores{d.events, d.cache}, api.Roles{}).Serve(ctx, socket)
+		return server.New(d, stores{d.events, d.cache}, server.Roles{}).Serve(ctx, socket)
 	})
 	task("join service", d.join.Run)
 	task("service manager", d.notify)

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"fmt"
@@ -7,14 +7,15 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
+	"github.com/holdfast-ha/holdfast/internal/api"
 )
 
 // StatusOf makes a status from facts; now is the wall clock, for people.
-func StatusOf(f *Facts, now time.Time) *Status {
+func StatusOf(f *Facts, now time.Time) *api.Status {
 	v := &f.View
-	s := &Status{
-		Version: Version, Time: now.UTC(), Cluster: clusterOf(f), Self: selfOf(f),
-		Nodes: []Node{}, Services: []Service{}, Disks: []Disk{}, Links: f.Links, Watchdogs: f.Watchdogs,
+	s := &api.Status{
+		Version: api.Version, Time: now.UTC(), Cluster: clusterOf(f), Self: selfOf(f),
+		Nodes: []api.Node{}, Services: []api.Service{}, Disks: []api.Disk{}, Links: f.Links, Watchdogs: f.Watchdogs,
 		Failover: failoverOf(f), Warnings: append(append([]string{}, v.Warnings...), f.Warnings...),
 	}
 	for i := range v.Nodes {
@@ -31,9 +32,9 @@ func StatusOf(f *Facts, now time.Time) *Status {
 	return s
 }
 
-func clusterOf(f *Facts) ClusterInfo {
+func clusterOf(f *Facts) api.ClusterInfo {
 	v := &f.View
-	c := ClusterInfo{ID: f.Cluster, ConfigProblem: f.ConfigProblem, Coordinator: nodeName(v, v.Coordinator)}
+	c := api.ClusterInfo{ID: f.Cluster, ConfigProblem: f.ConfigProblem, Coordinator: nodeName(v, v.Coordinator)}
 	if v.State != nil {
 		c.State, c.Config, c.Membership = v.State.Ver, v.State.ConfigRev, v.State.View
 		if v.State.Conf != nil {
@@ -43,14 +44,14 @@ func clusterOf(f *Facts) ClusterInfo {
 	return c
 }
 
-func selfOf(f *Facts) Self {
+func selfOf(f *Facts) api.Self {
 	v := &f.View
-	s := Self{
+	s := api.Self{
 		Name: f.Name, ID: int(v.Self), Stage: v.Stage, Waiting: v.Waiting, Emulated: f.Emulated,
 		Build: f.Build, Holder: f.Holder, RealTime: f.RealTime, Guard: f.Guard, Incarnation: incarnation(v.Inc),
 	}
 	if v.Lease.Held {
-		s.Lease = Maybe(max(0, v.Lease.Until.Sub(v.Now)))
+		s.Lease = api.Maybe(max(0, v.Lease.Until.Sub(v.Now)))
 	}
 	return s
 }
@@ -86,10 +87,10 @@ func ownWarnings(f *Facts) []string {
 // guardConnected is Facts.Guard when nothing is wrong.
 const guardConnected = "connected"
 
-func healthOf(f *Facts, s *Status) Health {
-	health := Healthy
-	worse := func(h Health) {
-		if h == Critical || health == Healthy {
+func healthOf(f *Facts, s *api.Status) api.Health {
+	health := api.Healthy
+	worse := func(h api.Health) {
+		if h == api.Critical || health == api.Healthy {
 			health = h
 		}
 	}
@@ -103,45 +104,45 @@ func healthOf(f *Facts, s *Status) Health {
 		}
 	}
 	if len(real) > 0 || s.Failover.Problem != "" {
-		worse(Warning)
+		worse(api.Warning)
 	}
 	for i := range s.Services {
 		svc := &s.Services[i]
 		switch {
 		case svc.Stopped && svc.State == cluster.Down.String(), svc.State == cluster.Up.String():
 		case svc.State == cluster.Broken.String(), svc.State == cluster.Down.String():
-			worse(Critical)
+			worse(api.Critical)
 		default:
-			worse(Warning)
+			worse(api.Warning)
 		}
 	}
 	bad := 0
 	for i := range s.Disks {
 		if s.Disks[i].Error != "" {
 			bad++
-			worse(Warning)
+			worse(api.Warning)
 		}
 	}
 	for i := range s.Nodes {
 		if n := &s.Nodes[i]; n.Fencing || n.Phase != cluster.MemberPhase.String() {
-			worse(Warning)
+			worse(api.Warning)
 		}
 	}
 	if 2*bad > len(s.Disks) || s.Self.Stage != "member" || f.Guard != guardConnected {
-		worse(Critical)
+		worse(api.Critical)
 	}
 	return health
 }
 
-func nodeOf(f *Facts, n *cluster.NodeView) Node {
+func nodeOf(f *Facts, n *cluster.NodeView) api.Node {
 	v := &f.View
-	out := Node{
+	out := api.Node{
 		ID: int(n.ID), Name: n.Name, Phase: n.Phase.String(), Guard: n.Guard.String(), Incarnation: incarnation(n.Inc),
-		DiskAge: Maybe(n.DiskAge), NetAge: Maybe(n.NetAge), Standby: n.Standby, Fencing: n.Fencing,
-		Wait: Of(n.Wait), Watchdog: n.Watchdog, Proof: proofOf(v, n.Proof), Why: n.Why, Services: []string{},
+		DiskAge: api.Maybe(n.DiskAge), NetAge: api.Maybe(n.NetAge), Standby: n.Standby, Fencing: n.Fencing,
+		Wait: api.Of(n.Wait), Watchdog: n.Watchdog, Proof: proofOf(v, n.Proof), Why: n.Why, Services: []string{},
 	}
 	if n.Fencing {
-		out.Remaining = Maybe(max(0, n.Left))
+		out.Remaining = api.Maybe(max(0, n.Left))
 	}
 	for i := range v.Services {
 		if s := &v.Services[i]; s.Owner == n.ID && s.State != cluster.Down {
@@ -151,30 +152,30 @@ func nodeOf(f *Facts, n *cluster.NodeView) Node {
 	return out
 }
 
-func serviceOf(v *cluster.View, s *cluster.ServiceView) Service {
-	return Service{
+func serviceOf(v *cluster.View, s *cluster.ServiceView) api.Service {
+	return api.Service{
 		Name: s.Name, State: s.State.String(), Node: nodeName(v, s.Owner), Term: s.Term, Text: s.Text, Why: s.Why,
 		Stopped: s.Stopped, Frozen: s.Frozen, Wanted: nodeName(v, s.Want),
 	}
 }
 
-func diskOf(f *Facts, d *cluster.DiskView) Disk {
-	out := Disk{Index: d.Index, ID: d.UUID.String(), Age: Maybe(d.Age), Latency: Of(max(0, d.Latency)), Error: d.Err}
+func diskOf(f *Facts, d *cluster.DiskView) api.Disk {
+	out := api.Disk{Index: d.Index, ID: d.UUID.String(), Age: api.Maybe(d.Age), Latency: api.Of(max(0, d.Latency)), Error: d.Err}
 	if d.Index < len(f.DiskPaths) {
 		out.Path = f.DiskPaths[d.Index]
 	}
 	return out
 }
 
-func proofOf(v *cluster.View, p cluster.Proof) *Proof {
+func proofOf(v *cluster.View, p cluster.Proof) *api.Proof {
 	if p.Kind == cluster.NoProof {
 		return nil
 	}
-	return &Proof{Kind: p.Kind.String(), Node: nodeName(v, p.Node), Incarnation: incarnation(p.Inc), By: nodeName(v, p.By), Text: p.Text}
+	return &api.Proof{Kind: p.Kind.String(), Node: nodeName(v, p.Node), Incarnation: incarnation(p.Inc), By: nodeName(v, p.By), Text: p.Text}
 }
 
-func failoverOf(f *Facts) Failover {
-	t, out := f.View.Timing, Failover{Last: f.Last, Expected: []Expected{}}
+func failoverOf(f *Facts) api.Failover {
+	t, out := f.View.Timing, api.Failover{Last: f.Last, Expected: []api.Expected{}}
 	if t.B == 0 {
 		out.Problem = "the timeouts are not derived yet"
 		if f.View.State != nil {
@@ -182,25 +183,25 @@ func failoverOf(f *Facts) Failover {
 		}
 		return out
 	}
-	out.Within, out.Expected = Of(t.B), expectedOf(t)
+	out.Within, out.Expected = api.Of(t.B), expectedOf(t)
 	return out
 }
 
-func expectedOf(t timing.Table) []Expected {
-	list := []Expected{}
+func expectedOf(t timing.Table) []api.Expected {
+	list := []api.Expected{}
 	for _, e := range t.Expect(timing.Costs{}) {
-		list = append(list, Expected{Proof: e.Proof, Known: e.Known, Typical: Of(e.Typ), Worst: Of(e.Worst), Why: e.Why})
+		list = append(list, api.Expected{Proof: e.Proof, Known: e.Known, Typical: api.Of(e.Typ), Worst: api.Of(e.Worst), Why: e.Why})
 	}
 	return list
 }
 
 // TimingOf makes the table of timeouts.
-func TimingOf(f *Facts) *Timing {
+func TimingOf(f *Facts) *api.Timing {
 	fo := failoverOf(f)
-	out := &Timing{Version: Version, Within: fo.Within, Expected: fo.Expected, Problem: fo.Problem, Rows: []Row{}}
+	out := &api.Timing{Version: api.Version, Within: fo.Within, Expected: fo.Expected, Problem: fo.Problem, Rows: []api.Row{}}
 	if fo.Problem == "" {
 		for _, r := range f.View.Timing.Explain() {
-			out.Rows = append(out.Rows, Row{Name: r.Name, Value: Of(r.Value), Why: r.Why})
+			out.Rows = append(out.Rows, api.Row{Name: r.Name, Value: api.Of(r.Value), Why: r.Why})
 		}
 	}
 	return out

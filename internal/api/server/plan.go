@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/internal/api"
 )
 
 // assumedStart is what starting or stopping a service is taken to last where
@@ -17,8 +18,8 @@ const assumedStart = 2 * time.Second
 
 // PlanOf compares a new configuration with the present one and says what will
 // happen, in order: first what stops, then what starts.
-func PlanOf(f *Facts, next *cluster.Config) *Plan {
-	p := &Plan{Version: Version, Changes: []Change{}, Actions: []PlanAction{}}
+func PlanOf(f *Facts, next *cluster.Config) *api.Plan {
+	p := planner{&api.Plan{Version: api.Version, Changes: []api.Change{}, Actions: []api.PlanAction{}}}
 	v := &f.View
 	now := &cluster.Config{}
 	if v.State != nil {
@@ -28,7 +29,7 @@ func PlanOf(f *Facts, next *cluster.Config) *Plan {
 		}
 	}
 	p.compareCluster(now, next)
-	var stops, starts []PlanAction
+	var stops, starts []api.PlanAction
 	for i := range now.Services {
 		old := &now.Services[i]
 		if _, stays := next.Service(old.Name); stays {
@@ -36,7 +37,7 @@ func PlanOf(f *Facts, next *cluster.Config) *Plan {
 		}
 		p.change("service "+old.Name, "remove", describe(old))
 		if node := runsOn(v, old.Name); node != "" {
-			stops = append(stops, PlanAction{Service: old.Name, Action: "stop", From: node, Text: "stop it on " + node + " for good"})
+			stops = append(stops, api.PlanAction{Service: old.Name, Action: "stop", From: node, Text: "stop it on " + node + " for good"})
 		}
 	}
 	for i := range next.Services {
@@ -52,14 +53,17 @@ func PlanOf(f *Facts, next *cluster.Config) *Plan {
 		}
 	}
 	p.Actions = append(append(p.Actions, stops...), starts...)
-	return p
+	return p.Plan
 }
 
-func (p *Plan) change(what, kind, text string) {
-	p.Changes = append(p.Changes, Change{What: what, Kind: kind, Text: text})
+// planner fills in a plan.
+type planner struct{ *api.Plan }
+
+func (p planner) change(what, kind, text string) {
+	p.Changes = append(p.Changes, api.Change{What: what, Kind: kind, Text: text})
 }
 
-func (p *Plan) compareCluster(now, next *cluster.Config) {
+func (p planner) compareCluster(now, next *cluster.Config) {
 	if now.Name != "" && now.Name != next.Name {
 		p.Problems = append(p.Problems, fmt.Sprintf("the cluster is named %s; its name cannot be changed to %s", now.Name, next.Name))
 	}
@@ -82,33 +86,33 @@ func keepWord(c *cluster.Config) string {
 }
 
 // start says where a new service will go: the first member that its rules allow.
-func (p *Plan) start(v *cluster.View, s *cluster.Service) PlanAction {
+func (p planner) start(v *cluster.View, s *cluster.Service) api.PlanAction {
 	node := firstAllowed(v, s)
 	if node == "" {
 		p.Problems = append(p.Problems, fmt.Sprintf("service %s: no member may run it (only: %s; never: %s)", s.Name, orElse(join(s.Only), "any"), orElse(join(s.Never), "none")))
-		return PlanAction{Service: s.Name, Action: "start", Text: "it would wait for a node that may run it"}
+		return api.PlanAction{Service: s.Name, Action: "start", Text: "it would wait for a node that may run it"}
 	}
-	return PlanAction{Service: s.Name, Action: "start", To: node, Text: "start it on " + node}
+	return api.PlanAction{Service: s.Name, Action: "start", To: node, Text: "start it on " + node}
 }
 
 // alter says what a changed service goes through.
-func (p *Plan) alter(v *cluster.View, old, next *cluster.Service) []PlanAction {
+func (p planner) alter(v *cluster.View, old, next *cluster.Service) []api.PlanAction {
 	node := runsOn(v, next.Name)
 	if node == "" {
 		return nil
 	}
 	if slices.Contains(next.Never, node) || len(next.Only) > 0 && !slices.Contains(next.Only, node) {
-		a := PlanAction{Service: next.Name, Action: "move", From: node, To: firstAllowed(v, next), Interruption: Maybe(2 * assumedStart)}
+		a := api.PlanAction{Service: next.Name, Action: "move", From: node, To: firstAllowed(v, next), Interruption: api.Maybe(2 * assumedStart)}
 		if a.To == "" {
 			p.Problems = append(p.Problems, fmt.Sprintf("service %s: it may no longer run on %s, and no other member may run it", next.Name, node))
 		}
 		a.Text = fmt.Sprintf("%s may no longer run it: stop it there, start it on %s", node, orElse(a.To, "no node"))
-		return []PlanAction{a}
+		return []api.PlanAction{a}
 	}
 	if reflect.DeepEqual(old.Stack, next.Stack) {
 		return nil
 	}
-	return []PlanAction{{Service: next.Name, Action: "restart", From: node, To: node, Interruption: Maybe(2 * assumedStart),
+	return []api.PlanAction{{Service: next.Name, Action: "restart", From: node, To: node, Interruption: api.Maybe(2 * assumedStart),
 		Text: "its stack has changed: restart it on " + node + " (some seconds; as long as its stop and start take)"}}
 }
 

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/internal/api"
 )
 
 const (
@@ -29,8 +30,8 @@ type Server struct {
 	now    func() time.Time
 }
 
-// NewServer makes a server. Times in its answers are the wall clock's.
-func NewServer(d Daemon, s Store, r Roles) *Server {
+// New makes a server. Times in its answers are the wall clock's.
+func New(d Daemon, s Store, r Roles) *Server {
 	return &Server{daemon: d, store: s, roles: r, now: time.Now}
 }
 
@@ -80,7 +81,7 @@ func (s *Server) Handler() http.Handler {
 	route := func(pattern string, need Role, h handler) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if have := s.role(r); have < need {
-				answer(w, nil, Errorf(CodeForbidden, "%s %s needs the role %s, you have %s: run it as root", r.Method, r.URL.Path, need, have))
+				answer(w, nil, api.Errorf(api.CodeForbidden, "%s %s needs the role %s, you have %s: run it as root", r.Method, r.URL.Path, need, have))
 				return
 			}
 			v, err := h(r)
@@ -98,7 +99,7 @@ func (s *Server) Handler() http.Handler {
 	route("GET /v1/explain/event/{id}", Read, func(r *http.Request) (any, error) {
 		id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
 		if err != nil {
-			return nil, Errorf(CodeInvalid, "event %q: want a number", r.PathValue("id"))
+			return nil, api.Errorf(api.CodeInvalid, "event %q: want a number", r.PathValue("id"))
 		}
 		return s.explainEvent(r.Context(), id)
 	})
@@ -111,7 +112,7 @@ func (s *Server) Handler() http.Handler {
 	route("POST /v1/token", Admin, s.token)
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, nil, Errorf(CodeNotFound, "%s %s: there is nothing; the paths begin with /v%d/", r.Method, r.URL.Path, Version))
+		answer(w, nil, api.Errorf(api.CodeNotFound, "%s %s: there is nothing; the paths begin with /v%d/", r.Method, r.URL.Path, api.Version))
 	})
 	return mux
 }
@@ -121,7 +122,7 @@ func (s *Server) facts(h func(context.Context, *Facts, *http.Request) (any, erro
 	return func(r *http.Request) (any, error) {
 		f, err := s.daemon.Facts(r.Context())
 		if err != nil {
-			return nil, Errorf(CodeNotReady, "%v", err)
+			return nil, api.Errorf(api.CodeNotReady, "%v", err)
 		}
 		return h(r.Context(), &f, r)
 	}
@@ -130,9 +131,9 @@ func (s *Server) facts(h func(context.Context, *Facts, *http.Request) (any, erro
 func answer(w http.ResponseWriter, v any, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
-		var e *Error
+		var e *api.Error
 		if !errors.As(err, &e) {
-			e = Errorf(CodeRefused, "%v", err)
+			e = api.Errorf(api.CodeRefused, "%v", err)
 		}
 		w.WriteHeader(e.Status)
 		v = e
@@ -146,37 +147,37 @@ func body(r *http.Request, into any) error {
 	d := json.NewDecoder(io.LimitReader(r.Body, mostBody))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil && !errors.Is(err, io.EOF) {
-		return Errorf(CodeInvalid, "request: %v", err)
+		return api.Errorf(api.CodeInvalid, "request: %v", err)
 	}
 	return nil
 }
 
 // ask puts a request to the core.
-func (s *Server) ask(ctx context.Context, r cluster.Request, within time.Duration) (*Result, error) {
+func (s *Server) ask(ctx context.Context, r cluster.Request, within time.Duration) (*api.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	reply, err := s.daemon.Ask(ctx, r)
 	switch {
 	case err != nil:
-		return nil, Errorf(CodeUnknown, "no answer within %v: it may still take effect; look at `holdfast status` before you repeat it (%v)", within, err)
+		return nil, api.Errorf(api.CodeUnknown, "no answer within %v: it may still take effect; look at `holdfast status` before you repeat it (%v)", within, err)
 	case reply.Err != "":
-		return nil, Errorf(CodeRefused, "%s", reply.Err)
+		return nil, api.Errorf(api.CodeRefused, "%s", reply.Err)
 	}
-	return &Result{Version: Version, Text: reply.Text, State: reply.Ver}, nil
+	return &api.Result{Version: api.Version, Text: reply.Text, State: reply.Ver}, nil
 }
 
 func (s *Server) token(r *http.Request) (any, error) {
 	t, valid, err := s.daemon.Token(r.Context())
 	if err != nil {
-		return nil, Errorf(CodeNotReady, "join token: %v", err)
+		return nil, api.Errorf(api.CodeNotReady, "join token: %v", err)
 	}
-	return &TokenReply{Version: Version, Token: t.String(), Expires: s.now().Add(valid).UTC(), Valid: Of(valid)}, nil
+	return &api.TokenReply{Version: api.Version, Token: t.String(), Expires: s.now().Add(valid).UTC(), Valid: api.Of(valid)}, nil
 }
 
 // events streams one event per line.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	if s.role(r) < Read {
-		answer(w, nil, Errorf(CodeForbidden, "the events need the role %s", Read))
+		answer(w, nil, api.Errorf(api.CodeForbidden, "the events need the role %s", Read))
 		return
 	}
 	q, err := parseQuery(r)
@@ -191,7 +192,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 	out := json.NewEncoder(w)
 	// The only failure is a client that went away.
-	_ = s.store.Events(r.Context(), q, func(e Event) error {
+	_ = s.store.Events(r.Context(), q, func(e api.Event) error {
 		if err := out.Encode(e); err != nil || !q.Follow {
 			return err
 		}
@@ -199,30 +200,24 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func parseQuery(r *http.Request) (EventQuery, error) {
+func parseQuery(r *http.Request) (api.EventQuery, error) {
 	v := r.URL.Query()
-	q := EventQuery{Kind: v.Get("kind"), Service: v.Get("service"), Node: v.Get("node"), Follow: v.Get("follow") == "1"}
+	q := api.EventQuery{Kind: v.Get("kind"), Service: v.Get("service"), Node: v.Get("node"), Follow: v.Get("follow") == "1"}
 	var err error
 	if text := v.Get("since"); text != "" {
 		if q.Since, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			return q, Errorf(CodeInvalid, "since=%s: want a time such as 2026-01-31T12:00:00Z", text)
+			return q, api.Errorf(api.CodeInvalid, "since=%s: want a time such as 2026-01-31T12:00:00Z", text)
 		}
 	}
 	if text := v.Get("after"); text != "" {
 		if q.After, err = strconv.ParseUint(text, 10, 64); err != nil {
-			return q, Errorf(CodeInvalid, "after=%s: want an event's number", text)
+			return q, api.Errorf(api.CodeInvalid, "after=%s: want an event's number", text)
 		}
 	}
 	if text := v.Get("limit"); text != "" {
 		if q.Limit, err = strconv.Atoi(text); err != nil || q.Limit < 0 {
-			return q, Errorf(CodeInvalid, "limit=%s: want a number", text)
+			return q, api.Errorf(api.CodeInvalid, "limit=%s: want a number", text)
 		}
 	}
 	return q, nil
-}
-
-// Fits says whether an event is one that the query asks for, but for its Limit.
-func (q EventQuery) Fits(e *Event) bool {
-	return e.ID > q.After && !e.Time.Before(q.Since) &&
-		(q.Kind == "" || q.Kind == e.Kind) && (q.Service == "" || q.Service == e.Service) && (q.Node == "" || q.Node == e.Node)
 }

@@ -1,4 +1,4 @@
-package api
+package server
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/internal/api"
 )
 
 // mostHistory is how many events an explanation quotes, and nearby how many
@@ -16,19 +17,19 @@ const (
 	nearby      = 15
 )
 
-func (s *Server) explainService(ctx context.Context, f *Facts, name string) (*Explanation, error) {
+func (s *Server) explainService(ctx context.Context, f *Facts, name string) (*api.Explanation, error) {
 	i := slices.IndexFunc(f.View.Services, func(v cluster.ServiceView) bool { return v.Name == name })
 	if i < 0 {
-		return nil, Errorf(CodeNotFound, "there is no service %q%s", name, known(serviceNames(f)))
+		return nil, api.Errorf(api.CodeNotFound, "there is no service %q%s", name, known(serviceNames(f)))
 	}
 	v := &f.View.Services[i]
 	svc := serviceOf(&f.View, v)
-	e := &Explanation{Version: Version, Subject: "service " + name, Service: &svc, Proof: proofOf(&f.View, v.Proof), Text: serviceText(f, v)}
+	e := &api.Explanation{Version: api.Version, Subject: "service " + name, Service: &svc, Proof: proofOf(&f.View, v.Proof), Text: serviceText(f, v)}
 	for _, c := range v.Nodes {
-		e.Candidates = append(e.Candidates, Candidate{Node: c.Name, Able: c.Able, Reason: c.Reason, Remedy: c.Remedy})
+		e.Candidates = append(e.Candidates, api.Candidate{Node: c.Name, Able: c.Able, Reason: c.Reason, Remedy: c.Remedy})
 	}
 	var err error
-	e.Events, err = s.history(ctx, EventQuery{Service: name, Limit: mostHistory})
+	e.Events, err = s.history(ctx, api.EventQuery{Service: name, Limit: mostHistory})
 	return e, err
 }
 
@@ -52,14 +53,14 @@ func serviceText(f *Facts, v *cluster.ServiceView) []string {
 	return text
 }
 
-func (s *Server) explainNode(ctx context.Context, f *Facts, name string) (*Explanation, error) {
+func (s *Server) explainNode(ctx context.Context, f *Facts, name string) (*api.Explanation, error) {
 	i := slices.IndexFunc(f.View.Nodes, func(v cluster.NodeView) bool { return v.Name == name })
 	if i < 0 {
-		return nil, Errorf(CodeNotFound, "there is no node %q%s", name, known(nodeNames(&f.View)))
+		return nil, api.Errorf(api.CodeNotFound, "there is no node %q%s", name, known(nodeNames(&f.View)))
 	}
 	v := &f.View.Nodes[i]
 	node := nodeOf(f, v)
-	e := &Explanation{Version: Version, Subject: "node " + name, Node: &node, Proof: node.Proof}
+	e := &api.Explanation{Version: api.Version, Subject: "node " + name, Node: &node, Proof: node.Proof}
 	e.Text = append(e.Text, fmt.Sprintf("%s is %s; its guard is %s.", name, v.Phase, v.Guard))
 	if v.Fencing {
 		e.Text = append(e.Text, fmt.Sprintf("It is being fenced because: %s. A proof by time can stand in %v.", v.Why, max(0, v.Left)))
@@ -72,14 +73,14 @@ func (s *Server) explainNode(ctx context.Context, f *Facts, name string) (*Expla
 	}
 	e.Text = append(e.Text, fmt.Sprintf("If it fell silent now, it would count as dead after %v; that rests on: %s.", v.Wait, orElse(v.Watchdog, "nothing")))
 	var err error
-	e.Events, err = s.history(ctx, EventQuery{Node: name, Limit: mostHistory})
+	e.Events, err = s.history(ctx, api.EventQuery{Node: name, Limit: mostHistory})
 	return e, err
 }
 
 // explainEvent shows an event and what went before it on the same subject.
-func (s *Server) explainEvent(ctx context.Context, id uint64) (*Explanation, error) {
-	var before []Event
-	err := s.store.Events(ctx, EventQuery{}, func(e Event) error {
+func (s *Server) explainEvent(ctx context.Context, id uint64) (*api.Explanation, error) {
+	var before []api.Event
+	err := s.store.Events(ctx, api.EventQuery{}, func(e api.Event) error {
 		if e.ID <= id {
 			before = append(before, e)
 		}
@@ -89,10 +90,10 @@ func (s *Server) explainEvent(ctx context.Context, id uint64) (*Explanation, err
 		return nil, err
 	}
 	if len(before) == 0 || before[len(before)-1].ID != id {
-		return nil, Errorf(CodeNotFound, "there is no event %d in this node's store; `holdfast events` lists them", id)
+		return nil, api.Errorf(api.CodeNotFound, "there is no event %d in this node's store; `holdfast events` lists them", id)
 	}
 	it := before[len(before)-1]
-	e := &Explanation{Version: Version, Subject: fmt.Sprintf("event %d", id), Text: []string{it.Text}, Events: []Event{}}
+	e := &api.Explanation{Version: api.Version, Subject: fmt.Sprintf("event %d", id), Text: []string{it.Text}, Events: []api.Event{}}
 	for _, b := range slices.Backward(before) {
 		same := it.Service != "" && b.Service == it.Service || it.Node != "" && b.Node == it.Node && b.Incarnation == it.Incarnation
 		if same || b.ID == id {
@@ -104,14 +105,14 @@ func (s *Server) explainEvent(ctx context.Context, id uint64) (*Explanation, err
 	}
 	slices.Reverse(e.Events)
 	if it.Proof != "" {
-		e.Proof = &Proof{Kind: it.Proof, Node: it.Node, Incarnation: it.Incarnation, Text: it.Text}
+		e.Proof = &api.Proof{Kind: it.Proof, Node: it.Node, Incarnation: it.Incarnation, Text: it.Text}
 	}
 	return e, nil
 }
 
-func (s *Server) history(ctx context.Context, q EventQuery) ([]Event, error) {
-	list := []Event{}
-	err := s.store.Events(ctx, q, func(e Event) error { list = append(list, e); return nil })
+func (s *Server) history(ctx context.Context, q api.EventQuery) ([]api.Event, error) {
+	list := []api.Event{}
+	err := s.store.Events(ctx, q, func(e api.Event) error { list = append(list, e); return nil })
 	if errors.Is(err, context.Canceled) {
 		return nil, err
 	}

@@ -1,10 +1,14 @@
-package api
+// Package server answers for holdfastd on its Unix socket: the routes, who may
+// use them, and how statuses, explanations and plans are made from what the core
+// knows. The types of the answers are package api's.
+package server
 
 import (
 	"context"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/internal/api"
 )
 
 // Daemon is what the server needs of the daemon behind it.
@@ -19,16 +23,16 @@ type Daemon interface {
 	// configuration that does not fit the quorum disks is refused here too.
 	Parse(file string, text []byte, state *cluster.State) (*cluster.Config, error)
 	// Token makes a join token, valid for a while.
-	Token(ctx context.Context) (Token, time.Duration, error)
+	Token(ctx context.Context) (api.Token, time.Duration, error)
 }
 
 // Store is what the server needs of the daemon's files.
 type Store interface {
 	// Events calls each for the stored events that fit, the oldest first, and
 	// with q.Follow goes on until ctx ends or each fails.
-	Events(ctx context.Context, q EventQuery, each func(Event) error) error
+	Events(ctx context.Context, q api.EventQuery, each func(api.Event) error) error
 	// Versions lists the kept copies of the configuration, the oldest first.
-	Versions() ([]ConfigVersion, error)
+	Versions() ([]api.ConfigVersion, error)
 	// Version reads one of them. It fails with os.ErrNotExist.
 	Version(config uint64) ([]byte, error)
 }
@@ -43,10 +47,10 @@ type Facts struct {
 	Holder        string // second holder of the watchdogs' descriptors
 	RealTime      string // what the kernel refused to the guard
 	Guard         string // "connected", or what is wrong
-	Watchdogs     []Watchdog
-	Links         []Link
+	Watchdogs     []api.Watchdog
+	Links         []api.Link
 	DiskPaths     []string
-	Last          *Measured
+	Last          *api.Measured
 	ConfigProblem string // why the committed configuration cannot be read here
 	Warnings      []string
 }
