@@ -99,12 +99,17 @@ func isTerminal(w io.Writer) bool {
 }
 
 // startedSince finds, in this node's event store, when each service was started
-// last. What the store does not know is left out.
+// last; of one that another node started, when that was granted. What the store
+// does not know is left out.
 func startedSince(ctx context.Context, client *api.Client) map[string]time.Time {
 	since := map[string]time.Time{}
-	_ = client.Events(ctx, api.EventQuery{Kind: "started", Limit: 200}, func(e api.Event) error {
-		since[e.Service] = e.Time
-		return nil
-	})
+	for _, kind := range []string{"grant", "started"} {
+		_ = client.Events(ctx, api.EventQuery{Kind: kind, Limit: 200}, func(e api.Event) error { // without it, the rest is shown all the same
+			if e.Time.After(since[e.Service]) {
+				since[e.Service] = e.Time
+			}
+			return nil
+		})
+	}
 	return since
 }
