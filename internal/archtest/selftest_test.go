@@ -118,8 +118,12 @@ func importCases() []ruleCase {
 		{"core imports parts", sources{
 			"cluster/ident/i.go": with("ident", ""),
 			"cluster/lease/l.go": importing("lease", "example.org/m/cluster/ident"),
-			"cluster/c.go":       importing("cluster", "example.org/m/cluster/lease"),
+			"cluster/core/c.go":  importing("core", "example.org/m/cluster/lease"),
 		}, "imports", nil},
+		{"words import no decision", sources{
+			"cluster/core/c.go": with("core", ""),
+			"cluster/c.go":      importing("cluster", "example.org/m/cluster/core"),
+		}, "imports", []string{"cluster may not import cluster/core"}},
 		{"core imports disk", sources{"cluster/c.go": importing("cluster", "example.org/m/storage")}, "imports", []string{"cluster may not import storage"}},
 		{"storage knows no cluster", sources{"storage/s.go": importing("storage", "example.org/m/cluster/ident")}, "imports", []string{"nothing of this module"}},
 		{"storage below storage", sources{"storage/lvm/l.go": importing("lvm", "example.org/m/storage")}, "imports", nil},

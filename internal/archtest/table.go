@@ -98,6 +98,10 @@ func internalRows() []row {
 		},
 		{
 			tree: "internal/api/server", may: []string{"cluster/...", "internal/api", "internal/build"},
+			why: "the daemon's side of the local API: it asks a small port and knows no daemon; the command line has no use for it",
+		},
+		{
+			tree: "internal/api/server", may: []string{"cluster/...", "internal/api", "internal/build"},
 			why: "the server speaks for the daemon and reaches it only through its port",
 		},
 		{
