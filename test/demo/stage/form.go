@@ -1,0 +1,167 @@
+package stage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/holdfast-ha/holdfast/internal/api"
+)
+
+// form makes a cluster of the nodes with the commands that an administrator
+// types.
+func (s *Stage) form(ctx context.Context) error {
+	for i, n := range s.Nodes {
+		if err := n.PowerUp(); err != nil {
+			return fmt.Errorf("node %s: %w", n.Name, err)
+		}
+		args, err := s.enrolment(ctx, i)
+		if err != nil {
+			return err
+		}
+		s.Say(n.Name + "# holdfast " + args[0])
+		if _, err := n.Holdfast(ctx, append(args, n.flags()...)...); err != nil {
+			return err
+		}
+		if err := n.Start(ctx); err != nil {
+			return fmt.Errorf("node %s: %w", n.Name, err)
+		}
+		if err := s.AwaitMembers(ctx, s.Nodes[:i+1]...); err != nil {
+			return err
+		}
+	}
+	return s.apply(ctx)
+}
+
+// enrolment is the command that makes the node a part of the cluster.
+func (s *Stage) enrolment(ctx context.Context, i int) ([]string, error) {
+	if i == 0 {
+		return []string{"init", "--cluster", s.ClusterName, "--failover-within", s.Within.String(), "--disk", s.quorumPath()}, nil
+	}
+	text, err := s.Nodes[0].Holdfast(ctx, "token", "--json")
+	if err != nil {
+		return nil, err
+	}
+	var token api.TokenReply
+	if err := json.Unmarshal([]byte(text), &token); err != nil {
+		return nil, fmt.Errorf("holdfast token --json: %w: %s", err, text)
+	}
+	return []string{"join", token.Token, "--disk", s.quorumPath()}, nil
+}
+
+// quorumPath is the quorum disk by the name that every node has for it.
+func (s *Stage) quorumPath() string {
+	if s.Root {
+		return filepath.Join(s.shown(), "quorum")
+	}
+	return s.quorumFile()
+}
+
+// flags are what a node says of itself.
+func (n *Node) flags() []string {
+	s := n.stage
+	f := []string{
+		"--name", n.Name, "--etc", n.dir("etc"), "--run", n.dir("run"), "--state", n.dir("state"),
+		"--emulated", "--emulator", s.powerSocket(), "--pause-bound", "0s",
+		"--watchdog", softChip + ":" + Timeout.String(), "--watchdog", hardChip + ":" + Timeout.String(),
+	}
+	if !s.OneHolder {
+		f = append(f, "--holder", n.holderSocket())
+	}
+	if s.Root {
+		f = append(f, "--cgroup", filepath.Join(n.cgroup(), "services"))
+	}
+	for i := range 2 {
+		f = append(f, "--link", n.link(i))
+	}
+	return f
+}
+
+// link is the node's address on a heartbeat network.
+func (n *Node) link(i int) string {
+	if n.stage.Root {
+		return address(i, n.ID)
+	}
+	return n.stage.loopback(1 + 2*n.ID + i)
+}
+
+// apply gives the cluster its services, and waits until they run.
+func (s *Stage) apply(ctx context.Context) error {
+	if len(s.Services) == 0 {
+		return nil
+	}
+	file := filepath.Join(s.base, "services.yaml")
+	if err := os.WriteFile(file, []byte(s.configuration()), 0o644); err != nil {
+		return err
+	}
+	s.Say(s.Nodes[0].Name + "# holdfast apply -f services.yaml")
+	if _, err := s.Nodes[0].Holdfast(ctx, "apply", "--yes", "-f", file); err != nil {
+		return err
+	}
+	return s.AwaitRunning(ctx)
+}
+
+// AwaitMembers waits until each of the nodes knows all of them as members.
+func (s *Stage) AwaitMembers(ctx context.Context, nodes ...*Node) error {
+	for _, n := range nodes {
+		err := Await(ctx, n.Name+" sees every node as a member", func() error {
+			st, err := n.Status(ctx)
+			if err != nil {
+				return err
+			}
+			members := map[string]string{}
+			for _, v := range st.Nodes {
+				members[v.Name] = v.Phase
+			}
+			for _, m := range nodes {
+				if members[m.Name] != "member" {
+					return fmt.Errorf("%s is %q to %s, which is at stage %q and waits for %q", m.Name, members[m.Name], n.Name, st.Self.Stage, st.Self.Waiting)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AwaitRunning waits until every service runs.
+func (s *Stage) AwaitRunning(ctx context.Context) error {
+	return Await(ctx, "every service runs", func() error {
+		for _, v := range s.Services {
+			owner, err := s.Owner(ctx, v)
+			if err != nil {
+				return err
+			}
+			if owner == nil {
+				return fmt.Errorf("%s runs nowhere", v.Name)
+			}
+		}
+		return nil
+	})
+}
+
+// Owner is the node on which the service runs, as the first node that answers
+// knows it; nil: it does not run.
+func (s *Stage) Owner(ctx context.Context, v *Service) (*Node, error) {
+	var errs []error
+	for _, n := range s.Nodes {
+		st, err := n.Status(ctx)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, have := range st.Services {
+			if have.Name == v.Name && have.State == "running" {
+				return s.Node(have.Node), nil
+			}
+		}
+		return nil, nil
+	}
+	return nil, errors.Join(errs...)
+}

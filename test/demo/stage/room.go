@@ -1,0 +1,140 @@
+package stage
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// ready is the line that a room prints once it is furnished.
+const ready = "ready"
+
+// room is a process that keeps a mount namespace and a network namespace.
+type room struct {
+	*process
+	stdin io.Closer
+}
+
+// openRoom starts a room. disks is the folder with the node's own view of the
+// disks, which everybody in the room finds at shown; both empty: none.
+func (s *Stage) openRoom(name, disks, shown string) (*room, error) {
+	cmd := exec.Command(s.program("demo"), "room")
+	if disks != "" {
+		cmd.Args = append(cmd.Args, "-disks", disks, "-shown", shown)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET, Setpgid: true}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.start("room-"+name, cmd, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := awaitReady(out); err != nil {
+		return nil, errors.Join(fmt.Errorf("room %s: %w; %s", name, err, p.lastWords()), p.kill())
+	}
+	return &room{process: p, stdin: in}, nil
+}
+
+func awaitReady(out io.Reader) error {
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("it ended before it was ready: %w", err)
+	}
+	if strings.TrimSpace(line) != ready {
+		return fmt.Errorf("it says %q", line)
+	}
+	return nil
+}
+
+func (r *room) mountNS() string { return fmt.Sprintf("/proc/%d/ns/mnt", r.pid()) }
+func (r *room) netNS() string   { return fmt.Sprintf("/proc/%d/ns/net", r.pid()) }
+
+// RoomMain keeps the namespaces that it was started in until its standard input
+// ends, so that nothing of them outlives the driver, however that ended:
+//
+//	-disks DIR -shown DIR   bind the first folder over the second
+func RoomMain(args []string) error {
+	flags := flag.NewFlagSet("room", flag.ContinueOnError)
+	disks := flags.String("disks", "", "the node's own folder of disks")
+	shown := flags.String("shown", "", "where the node sees it")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if *disks != "" {
+		if err := unix.Mount(*disks, *shown, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("bind %s: %w", *shown, err)
+		}
+	}
+	// Without IPv6 there are no link-local addresses that come and go with the
+	// links. A kernel without it has no such file.
+	_ = os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0)
+	_ = os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0)
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(lo)
+	}
+	if err != nil {
+		return fmt.Errorf("loopback: %w", err)
+	}
+	signal.Ignore(unix.SIGINT) // a terminal sends it to the driver, which tidies up
+	fmt.Println(ready)
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// EnterMain replaces itself by a program inside a room:
+//
+//	-room PID   the process that keeps it
+//	PROGRAM ARGUMENT...
+func EnterMain(args []string) error {
+	flags := flag.NewFlagSet("enter", flag.ContinueOnError)
+	pid := flags.Int("room", 0, "process that keeps the namespaces")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *pid <= 0 || flags.NArg() == 0 || !filepath.IsAbs(flags.Arg(0)) {
+		return errors.New("enter: want -room PID and the absolute path of a program")
+	}
+	// Namespaces are those of a thread; the one that calls execve keeps its own.
+	// Entering a mount namespace wants a thread that shares no working directory.
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("unshare: %w", err)
+	}
+	for _, ns := range []struct {
+		name string
+		kind int
+	}{{"net", unix.CLONE_NEWNET}, {"mnt", unix.CLONE_NEWNS}} {
+		fd, err := unix.Open("/proc/"+strconv.Itoa(*pid)+"/ns/"+ns.name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = unix.Setns(fd, ns.kind)
+			unix.Close(fd)
+		}
+		if err != nil {
+			return fmt.Errorf("enter the %s namespace of process %d: %w", ns.name, *pid, err)
+		}
+	}
+	return fmt.Errorf("%s: %w", flags.Arg(0), unix.Exec(flags.Arg(0), flags.Args(), os.Environ()))
+}
