@@ -311,3 +311,16 @@ func TestRowWithTheLongestPatternHolds(t *testing.T) {
 		t.Errorf("clusters falls under %q, want no row", r.tree)
 	}
 }
+
+func TestTheTableHasOneRowPerTree(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range importTable() {
+		if seen[r.tree] {
+			t.Errorf("two rows for %s: only one of them holds", r.tree)
+		}
+		if r.why == "" {
+			t.Errorf("the row for %s has no reason", r.tree)
+		}
+		seen[r.tree] = true
+	}
+}

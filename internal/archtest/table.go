@@ -18,6 +18,7 @@ func importTable() []row {
 	rows = append(rows, coreRows()...)
 	rows = append(rows, deviceRows()...)
 	rows = append(rows, internalRows()...)
+	rows = append(rows, processRows()...)
 	return append(rows, outerRows()...)
 }
 
@@ -98,10 +99,6 @@ func internalRows() []row {
 		},
 		{
 			tree: "internal/api/server", may: []string{"cluster/...", "internal/api", "internal/build"},
-			why: "the daemon's side of the local API: it asks a small port and knows no daemon; the command line has no use for it",
-		},
-		{
-			tree: "internal/api/server", may: []string{"cluster/...", "internal/api", "internal/build"},
 			why: "the server speaks for the daemon and reaches it only through its port",
 		},
 		{
@@ -112,6 +109,11 @@ func internalRows() []row {
 			tree: "internal/clock", may: []string{"cluster/ident"},
 			why: "the platform port stands below everything that reads a clock",
 		},
+	}
+}
+
+func processRows() []row {
+	return []row{
 		{
 			tree: "internal/guard",
 			may: []string{
