@@ -142,7 +142,10 @@ func run(node *config.Node, log zerolog.Logger) error {
 		OpenDisk: func(path string, sector int) (storage.Disk, error) {
 			return storage.Open(path, storage.Options{Sync: true, SectorSize: sector})
 		},
-		Core:     func(s core.Settings) Core { return core.New(s) },
+		Core: func(s core.Settings) Core {
+			s.WaitLess = waitLess(node, log)
+			return core.New(s)
+		},
 		Wall:     time.Now,
 		Notify:   func(state string) { _, _ = daemon.SdNotify(false, state) }, // a manager that is gone needs no word
 		Interval: interval,
@@ -195,7 +198,7 @@ func newRunner(node *config.Node, log zerolog.Logger) (*resources.Runner, error)
 		return nil, err
 	}
 	return resources.NewRunner(resources.RunnerConfig{
-		Groups: groups, AgentCommand: []string{self, "agent"},
+		Groups: groups, AgentCommand: []string{self, "agent"}, Env: agentEnv(node),
 		OnStep: func(s resources.Step) {
 			level := zerolog.InfoLevel
 			if s.Verb == resources.VerbCheck && s.Outcome == resources.OK {
