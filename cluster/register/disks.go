@@ -9,6 +9,7 @@ type disk struct {
 	seq       uint64
 	header    Header // of the write or body read in flight
 	learning  bool   // the operation in flight serves Learn
+	sought    uint64 // the latest version looked for on this disk
 	written   uint64 // the step whose block was written and completed
 	finished  uint64 // the step whose headers were read after that
 	recovered bool
@@ -55,27 +56,20 @@ func (m *Machine[V]) feed(now ident.Instant, d int) {
 		m.write(now, d)
 	case (m.phase == phase1 || m.phase == phase2) && k.finished < m.step:
 		m.issue(d, Op[V]{Kind: ReadHeaders})
-	case m.learn.Ver > m.committed.ver && !m.learningElsewhere():
+	case m.learn.Ver > m.committed.ver && k.sought < m.learn.Ver:
+		// Every disk is asked, each at its own pace: one may hang, another may
+		// never have seen the write.
 		m.issue(d, Op[V]{Kind: ReadHeaders})
-		k.learning = true
+		k.learning, k.sought = true, m.learn.Ver
 	}
-}
-
-func (m *Machine[V]) learningElsewhere() bool {
-	for d := range m.disks {
-		if m.disks[d].busy != 0 && m.disks[d].learning {
-			return true
-		}
-	}
-	return false
 }
 
 func (m *Machine[V]) issue(d int, op Op[V]) {
 	k := &m.disks[d]
-	m.seq++
-	op.Disk, op.Seq = d, m.seq
+	m.give.seq++
+	op.Disk, op.Seq = d, m.give.seq
 	k.busy, k.seq, k.header, k.learning, k.notBefore = op.Kind, op.Seq, op.Header, false, 0
-	m.ops = append(m.ops, op)
+	m.give.ops = append(m.give.ops, op)
 }
 
 // write issues the block of the current step: what we entered and what we
@@ -235,13 +229,9 @@ func (m *Machine[V]) consider(d int, h *Header) {
 	}
 }
 
-// feedFetch reads the value to adopt from a disk that showed it.
+// feedFetch reads the value to adopt from every disk that showed it: the first
+// answer is as good as any, and one that hangs delays nobody.
 func (m *Machine[V]) feedFetch(d int) {
-	for e := range m.disks {
-		if k := &m.disks[e]; k.busy == ReadBody && !k.learning {
-			return
-		}
-	}
 	for _, s := range m.adopting.sources {
 		if s.disk == d {
 			m.issue(d, Op[V]{Kind: ReadBody, Header: s.header})
@@ -260,7 +250,7 @@ func (m *Machine[V]) locate(d int, all []Header) {
 			return
 		}
 	}
-	m.learn = Claim{} // gone from the ring: a newer claim will come
+	// Not here, or gone from the ring: another disk, or a newer claim, will tell.
 }
 
 // Body reports the completion of a ReadBody; ok false also where the sum differs.
@@ -275,8 +265,7 @@ func (m *Machine[V]) Body(now ident.Instant, d int, seq uint64, val V, ok bool) 
 		if c := m.learn; ok && h.Bal == c.Ballot && h.Ver == c.Ver {
 			m.choose(value[V]{bal: h.Bal, ver: h.Ver, val: val}, c, Learned)
 		}
-		m.learn = Claim{}
-	case m.phase == recovering:
+	case m.phase == recovering && h.Bal == m.adopting.best.bal && h.Ver == m.adopting.best.ver:
 		m.recoverBody(now, d, val, ok)
 	case m.phase == fetching && h.Bal == m.adopting.best.bal && h.Ver == m.adopting.best.ver:
 		m.fetched(now, k, val, ok)

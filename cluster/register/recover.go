@@ -68,6 +68,7 @@ func (m *Machine[V]) recoverBody(now ident.Instant, d int, val V, ok bool) {
 		k.recovered = false
 		k.notBefore = now.Add(retry)
 		m.adopting.best, m.adopting.sources = value[V]{}, nil
+		m.recoverQuorum(now) // without this disk, if the others are enough
 		return
 	}
 	m.own = value[V]{bal: k.header.Bal, ver: k.header.Ver, val: val}
@@ -76,5 +77,5 @@ func (m *Machine[V]) recoverBody(now ident.Instant, d int, val V, ok bool) {
 
 func (m *Machine[V]) recovered() {
 	m.phase = idle
-	m.outcomes = append(m.outcomes, Outcome[V]{Kind: Recovered})
+	m.give.outcomes = append(m.give.outcomes, Outcome[V]{Kind: Recovered})
 }

@@ -184,9 +184,14 @@ type Machine[V any] struct {
 	step      uint64 // one per phase: a disk works on the latest
 	learn     Claim
 	disks     []disk
-	seq       uint64
-	ops       []Op[V]
-	outcomes  []Outcome[V]
+	give      results[V]
+}
+
+// results is what Take has not returned yet.
+type results[V any] struct {
+	seq      uint64 // of the latest op
+	ops      []Op[V]
+	outcomes []Outcome[V]
 }
 
 // adoption is what phase 1 found to build on.
@@ -194,6 +199,7 @@ type adoption[V any] struct {
 	best      value[V] // highest accepted value seen, without its body
 	sources   []place  // where its body stands
 	recommits bool     // phase 2 re-commits it before propose runs
+	floor     uint64   // version known to be committed when phase 1 began: less than that is a rollback
 }
 
 // New returns a machine that first reads its own ring: call Tick.
@@ -228,18 +234,25 @@ func (m *Machine[V]) Propose(now ident.Instant, f Propose[V]) {
 	m.enter(now)
 }
 
-// Learn is told of a version that somebody claims to be committed, and reads it.
+// Learn is told of a version that somebody claims to be committed, and reads it
+// from whichever disk shows it first. To be told again searches again.
 func (m *Machine[V]) Learn(now ident.Instant, c Claim) {
-	if c.Ver > m.committed.ver && c.Ver > m.learn.Ver {
-		m.learn = c
-		m.Tick(now)
+	if c.Ver <= m.committed.ver || c.Ver < m.learn.Ver {
+		return
 	}
+	m.learn = c
+	for d := range m.disks {
+		if k := &m.disks[d]; k.sought >= c.Ver && !(k.busy != 0 && k.learning) {
+			k.sought = 0
+		}
+	}
+	m.Tick(now)
 }
 
 // Take returns what has accumulated: work for the disks, and outcomes in order.
 func (m *Machine[V]) Take() ([]Op[V], []Outcome[V]) {
-	ops, out := m.ops, m.outcomes
-	m.ops, m.outcomes = nil, nil
+	ops, out := m.give.ops, m.give.outcomes
+	m.give.ops, m.give.outcomes = nil, nil
 	return ops, out
 }
 
@@ -250,6 +263,7 @@ func (m *Machine[V]) enter(now ident.Instant) {
 	m.mbal = ident.Ballot{Round: m.round, Node: m.cfg.Self, Inc: m.inc, Life: m.cfg.Life}
 	m.adopting.best = value[V]{bal: m.own.bal, ver: m.own.ver}
 	m.adopting.sources = nil
+	m.adopting.floor = m.committed.ver
 	m.begin(now, phase1)
 }
 
@@ -280,7 +294,7 @@ func (m *Machine[V]) finish(o Outcome[V]) {
 	o.Proposal = true
 	m.phase = idle
 	m.propose = nil
-	m.outcomes = append(m.outcomes, o)
+	m.give.outcomes = append(m.give.outcomes, o)
 }
 
 // abort gives the proposal up: somebody entered seen, or the value to build on
@@ -305,7 +319,7 @@ func (m *Machine[V]) choose(v value[V], c Claim, kind OutcomeKind) {
 	if c.Ballot.Compare(m.mbal) > 0 {
 		m.leader = false
 	}
-	m.outcomes = append(m.outcomes, Outcome[V]{Kind: kind, Ver: v.ver, Value: v.val, Claim: c})
+	m.give.outcomes = append(m.give.outcomes, Outcome[V]{Kind: kind, Ver: v.ver, Value: v.val, Claim: c})
 }
 
 // phaseDone is called when a majority of the disks finished the current step.
@@ -331,8 +345,10 @@ func (m *Machine[V]) phaseDone(now ident.Instant) {
 // adopt goes on after phase 1 with the highest accepted value that it saw.
 func (m *Machine[V]) adopt(now ident.Instant) {
 	switch {
-	case m.adopting.best.ver < m.committed.ver:
+	case m.adopting.best.ver < m.adopting.floor:
 		m.halt()
+	case m.adopting.best.ver < m.committed.ver:
+		m.abort(m.committed.bal) // learned while the headers were on their way: somebody has overtaken us
 	case m.adopting.best.ver == m.committed.ver:
 		m.extend(now)
 	case m.adopting.best.bal == m.own.bal && m.adopting.best.ver == m.own.ver:

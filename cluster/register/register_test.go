@@ -43,18 +43,29 @@ type node struct {
 	life uint64
 	m    *register.Machine[val]
 	fly  []flight
+	outs []register.Outcome[val]
+	// early is what readEarly has read, per disk
+	early map[int][]register.Header
 	// wrote: this life completed a write on that disk
 	wrote []bool
 }
 
 type flight struct {
-	op     register.Op[val]
-	landed bool
+	op      register.Op[val]
+	landed  bool              // a write: it is on the platter
+	sampled bool              // a read of the headers: it was carried out
+	all     []register.Header // and this is what it found
+}
+
+// tester is what the world needs of a test; *testing.T is one.
+type tester interface {
+	Helper()
+	Fatalf(format string, args ...any)
 }
 
 // world is the simulated system with the ghost of what was chosen.
 type world struct {
-	t        *testing.T
+	t        tester
 	rng      *rand.Rand
 	now      ident.Instant
 	disks    []*platter
@@ -63,15 +74,23 @@ type world struct {
 	nextID   uint64
 	commits  int
 	failRate int // of 100: operations that report failure
+	broken   broken
 }
 
-func newWorld(t *testing.T, seed uint64, nodes, disks int) *world {
+// broken are mistakes that the oracle has to notice.
+type broken struct {
+	readEarly bool // the headers are read when the write is issued, not after it completed
+	blind     bool // nobody sees what others have accepted
+	tidy      bool // a proposer clears its block after a commit
+}
+
+func newWorld(t tester, seed uint64, nodes, disks int) *world {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 7)), now: 1, chosen: map[uint64]val{}}
 	for range disks {
 		w.disks = append(w.disks, &platter{ring: map[ident.NodeID]*[register.Generations]cell{}})
 	}
 	for i := range nodes {
-		w.nodes = append(w.nodes, &node{id: ident.NodeID(i + 1), wrote: make([]bool, disks)})
+		w.nodes = append(w.nodes, &node{id: ident.NodeID(i + 1), wrote: make([]bool, disks), early: map[int][]register.Header{}})
 		w.start(w.nodes[i])
 	}
 	return w
@@ -144,7 +163,11 @@ func (w *world) collect(n *node) {
 			}
 		}
 		n.fly = append(n.fly, flight{op: o})
+		if o.Kind == register.Write && w.broken.readEarly {
+			n.early[o.Disk] = w.disks[o.Disk].headers()
+		}
 	}
+	n.outs = append(n.outs, outs...)
 	for _, o := range outs {
 		switch o.Kind {
 		case register.Committed:
@@ -152,6 +175,11 @@ func (w *world) collect(n *node) {
 				w.commits++
 			}
 			w.choose(o.Value, o.Ver)
+			if w.broken.tidy {
+				for _, p := range w.disks {
+					delete(p.ring, n.id)
+				}
+			}
 		case register.Learned:
 			w.choose(o.Value, o.Ver)
 		case register.Halted:
@@ -187,21 +215,47 @@ func (w *world) finish(n *node, i int) {
 		n.wrote[f.op.Disk] = n.wrote[f.op.Disk] || !fails
 		n.m.Wrote(w.now, f.op.Disk, f.op.Seq, !fails)
 	case register.ReadHeaders:
-		var all []register.Header
-		for _, r := range p.ring {
-			for _, c := range r {
-				if c.h.Gen > 0 {
-					all = append(all, c.h)
-				}
-			}
-		}
-		n.m.Headers(w.now, f.op.Disk, f.op.Seq, all, !fails)
+		w.sample(n, &f)
+		n.m.Headers(w.now, f.op.Disk, f.op.Seq, f.all, !fails)
 	case register.ReadBody:
 		c := p.ring[f.op.Header.Node][f.op.Header.Slot]
 		same := c.h.Bal == f.op.Header.Bal && c.h.Ver == f.op.Header.Ver
 		n.m.Body(w.now, f.op.Disk, f.op.Seq, c.v, same && !fails)
 	}
 	w.collect(n)
+}
+
+// headers is what a read of all rings finds.
+func (p *platter) headers() []register.Header {
+	var all []register.Header
+	for id := range ident.NodeID(9) { // in order, so that a seed tells the same story again
+		r := p.ring[id]
+		if r == nil {
+			continue
+		}
+		for _, c := range r {
+			if c.h.Gen > 0 {
+				all = append(all, c.h)
+			}
+		}
+	}
+	return all
+}
+
+// sample carries a read of the headers out.
+func (w *world) sample(n *node, f *flight) {
+	if f.sampled {
+		return
+	}
+	f.sampled, f.all = true, w.disks[f.op.Disk].headers()
+	if early, ok := n.early[f.op.Disk]; ok && w.broken.readEarly {
+		f.all = early
+	}
+	for i := range f.all {
+		if w.broken.blind && f.all[i].Node != n.id {
+			f.all[i].Bal, f.all[i].Ver = ident.Ballot{}, 0
+		}
+	}
 }
 
 // step does one random thing.
@@ -211,10 +265,13 @@ func (w *world) step(crashes bool) {
 	switch r := w.rng.IntN(100); {
 	case r < 60 && len(n.fly) > 0:
 		w.finish(n, w.rng.IntN(len(n.fly)))
-	case r < 65 && len(n.fly) > 0: // lands, but the issuer is not told yet
-		if f := &n.fly[w.rng.IntN(len(n.fly))]; f.op.Kind == register.Write && !f.landed {
+	case r < 65 && len(n.fly) > 0: // carried out, but the issuer is not told yet
+		switch f := &n.fly[w.rng.IntN(len(n.fly))]; {
+		case f.op.Kind == register.Write && !f.landed:
 			f.landed = true
 			w.disks[f.op.Disk].land(cell{f.op.Header, f.op.Value})
+		case f.op.Kind == register.ReadHeaders:
+			w.sample(n, f)
 		}
 	case r < 70:
 		p := w.disks[w.rng.IntN(len(w.disks))]
