@@ -1,6 +1,10 @@
 package cluster
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Config is the cluster's configuration after parsing and validation. Its truth
 // is the admin's YAML inside State.Config; the shell parses that whenever it
@@ -79,14 +83,17 @@ type Member struct {
 	CheckEvery time.Duration
 }
 
-// Service returns the configuration of a service by name.
+// Service returns the configuration of a service by name; there is none where
+// the configuration could not be read.
 func (c *Config) Service(name string) (*Service, bool) {
-	for i := range c.Services {
-		if c.Services[i].Name == name {
-			return &c.Services[i], true
-		}
+	if c == nil {
+		return nil, false
 	}
-	return nil, false
+	i, ok := slices.BinarySearchFunc(c.Services, name, func(s Service, name string) int { return strings.Compare(s.Name, name) })
+	if !ok {
+		return nil, false
+	}
+	return &c.Services[i], true
 }
 
 // CheckEvery is the shortest period between two checks of the service's members.

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -144,12 +146,11 @@ func (s *State) NodeNamed(name string) *NodeState {
 
 // Grant returns the ownership of a service.
 func (s *State) Grant(service string) *Grant {
-	for i := range s.Services {
-		if s.Services[i].Service == service {
-			return &s.Services[i]
-		}
+	i, ok := slices.BinarySearchFunc(s.Services, service, func(g Grant, name string) int { return strings.Compare(g.Service, name) })
+	if !ok {
+		return nil
 	}
-	return nil
+	return &s.Services[i]
 }
 
 // NameOf is the node's name, or "node N" for one that has none.

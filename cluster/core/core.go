@@ -234,6 +234,7 @@ func (c *Core) outcome(o register.Outcome[*cluster.State]) {
 		return
 	case register.Halted:
 		c.reg.halted = true
+		c.refuseAsked()
 		c.note(cluster.Note{Kind: cluster.NoteAlarm, Text: "the quorum disks show an older version than was committed: they were rolled back (a snapshot restored, a replica activated); this node decides nothing more"})
 		return
 	}
@@ -279,7 +280,7 @@ func (c *Core) retime() {
 		c.refuse("failover_within does not fit this node: " + err.Error())
 		return
 	}
-	c.t, c.timed = t, true
+	c.t, c.timed, c.self.refuse = t, true, ""
 }
 
 func (c *Core) refuse(why string) {

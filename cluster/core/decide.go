@@ -14,15 +14,19 @@ func (c *Core) ask(e cluster.Asked) {
 	case c.reg.halted || c.self.stage == starting:
 		c.emit(cluster.Reply{ID: e.ID, Err: "this node cannot write to the quorum disks now: " + c.self.stage.String()})
 	case isLeave(e.Request):
-		c.self.leave = true
-		if c.self.stage < joining {
-			c.enter(out)
-			c.emit(cluster.Exit{Text: "this node was not a member yet"})
-		}
 		c.emit(cluster.Reply{ID: e.ID, Text: "leaving: services are moved away first"})
+		c.leave()
 	default:
 		c.asked = append(c.asked, decide.Question{ID: e.ID, Request: e.Request})
 	}
+}
+
+// refuseAsked answers everybody who waits for a commit that will not come.
+func (c *Core) refuseAsked() {
+	for _, q := range c.asked {
+		c.emit(cluster.Reply{ID: q.ID, Err: "this node decides nothing more: the quorum disks were rolled back"})
+	}
+	c.asked = nil
 }
 
 func isLeave(r cluster.Request) bool { _, ok := r.(cluster.LeaveCluster); return ok }
@@ -61,7 +65,7 @@ func (c *Core) decide() {
 // decides says that this node has something to say: it coordinates, or an
 // administrator asked it.
 func (c *Core) decides() bool {
-	return c.reg.state != nil && c.timed && (len(c.asked) > 0 || c.coordinator() == c.set.Self || c.hasWord())
+	return c.reg.state != nil && (len(c.asked) > 0 || c.timed && c.coordinator() == c.set.Self || c.hasWord())
 }
 
 // revise makes a draft of the next state from base, and keeps the operator's
@@ -103,27 +107,60 @@ func (c *Core) answer(d *decide.Draft) {
 	}
 }
 
-// coordinator is who acts on the evidence: the first of the members that show
-// signs of life, or, if none does, of the nodes that want to come in. It is a
-// role for progress only: two of them at a time do no harm.
+// coordinator is who acts on the evidence: the first of the members whose guard
+// and daemon both work, as far as this node can see; if there is none, of those
+// that show any sign of life; if there is none, of the nodes that want to come
+// in. It is a role for progress only: two of them at a time do no harm.
 func (c *Core) coordinator() ident.NodeID {
 	s := c.reg.state
 	if s == nil {
 		return 0
 	}
+	silent := c.nobodyHeard()
+	var second ident.NodeID
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
 		in := n.Phase == cluster.MemberPhase || n.Phase == cluster.Leaving
-		if in && n.Fencing.IsZero() && n.Dead < n.Inc.N && c.present(n.ID, n.Inc) {
+		if !in || !n.Fencing.IsZero() || n.Dead >= n.Inc.N || !c.present(n.ID, n.Inc) || n.ID == c.set.Self && !c.able() {
+			continue
+		}
+		if n.ID == c.set.Self || c.works(n, silent) {
 			return n.ID
+		}
+		if second == 0 {
+			second = n.ID
 		}
 	}
 	for i := range s.Nodes {
-		if _, _, ok := c.claimed(s.Nodes[i].ID); ok {
-			return s.Nodes[i].ID
+		if id := s.Nodes[i].ID; second == 0 && (id != c.set.Self || c.able()) {
+			if _, _, ok := c.claimed(id); ok {
+				return id
+			}
 		}
 	}
-	return 0
+	return second
+}
+
+// able says that this node could act on the evidence.
+func (c *Core) able() bool {
+	return c.timed && !c.reg.halted && c.reg.state != nil && c.reg.state.Conf != nil
+}
+
+// works says that a member's guard writes beats, and that its daemon is there
+// and can act: it is heard, unless this node hears nobody at all.
+func (c *Core) works(n *cluster.NodeState, silent bool) bool {
+	p := c.peers[n.ID]
+	return p.beat != nil && p.beat.Inc == n.Inc && p.beat.Payload.Score >= 0 && c.onDisk(p) &&
+		(silent || p.msg != nil && p.msg.Inc == n.Inc && c.onNet(p))
+}
+
+func (c *Core) nobodyHeard() bool {
+	for _, p := range c.peers {
+		if p.id != c.set.Self && c.onNet(p) {
+			return false
+		}
+	}
+	return true
 }
 
 // hasWord says that the operator has confirmed a node's end here, which is not

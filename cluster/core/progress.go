@@ -71,6 +71,8 @@ func (c *Core) notReady() string {
 		return "the quorum disk holds no state: run holdfast init"
 	case c.self.refuse != "" && !c.timed:
 		return c.self.refuse
+	case !c.guard.bound.IsZero():
+		return "" // whatever it is now: what runs is continued, or stopped
 	case s.Node(c.set.Self) == nil || s.Node(c.set.Self).Name != c.set.Name:
 		return fmt.Sprintf("the cluster does not know %s as node %d: run holdfast join", c.set.Name, c.set.Self)
 	}
@@ -97,11 +99,9 @@ func (c *Core) dropUnowned() {
 			continue
 		}
 		delete(c.self.adopted, name)
-		spec, ok := c.reg.state.Conf.Service(name)
-		if !ok {
-			spec = &cluster.Service{Name: name}
-		}
-		c.local[name] = &local{name: name, term: a.Term, spec: spec, state: cluster.Up, text: "found running without a grant"}
+		l := &local{name: name, term: a.Term, state: cluster.Up, text: "found running without a grant"}
+		c.specify(l)
+		c.local[name] = l
 	}
 }
 
@@ -147,7 +147,7 @@ func (c *Core) readTwice() int {
 
 func (c *Core) stopLeftovers() {
 	for _, name := range c.localNames() {
-		if l := c.local[name]; l.op == 0 && l.state != cluster.Down && c.now >= l.retryAt {
+		if l := c.local[name]; l.op == 0 && l.state != cluster.Down && l.spec != nil && c.now >= l.retryAt {
 			c.run(l, cluster.RunStop, l.text)
 		}
 	}
@@ -155,6 +155,7 @@ func (c *Core) stopLeftovers() {
 
 // claim asks the guard to bind the next incarnation.
 func (c *Core) claim() {
+	c.retime() // what was changed while the former incarnation ran holds from now on
 	n := c.reg.state.Node(c.set.Self)
 	top := max(n.Inc.N, n.Dead, n.Fencing.N, c.self.inc.N)
 	if own := c.peers[c.set.Self]; own != nil && own.beat != nil {
@@ -185,7 +186,12 @@ func (c *Core) fromJoining() {
 	n := c.reg.state.Node(c.set.Self)
 	switch {
 	case c.doomed(n):
-	case n.Inc == c.self.inc && (n.Phase == cluster.MemberPhase || n.Phase == cluster.Leaving):
+	case c.self.leave && n.Inc != c.self.inc && c.allDown() && c.allReleased():
+		c.retire() // nobody has let it in yet
+	case n.Inc == c.self.inc && n.Phase == cluster.Leaving:
+		c.self.leave = true // a former life of this daemon was leaving
+		c.enter(member)
+	case n.Inc == c.self.inc && n.Phase == cluster.MemberPhase:
 		c.enter(member)
 	case n.Inc == c.self.inc:
 		c.self.waiting = "every member has to learn that this node is joining"
@@ -198,6 +204,8 @@ func (c *Core) fromJoining() {
 // known to be dead.
 func (c *Core) doomed(n *cluster.NodeState) bool {
 	switch {
+	case n == nil:
+		c.endure("the cluster does not know this node any more")
 	case c.guard.killed:
 		c.endure("this node is being fenced: its guard has read the kill record")
 	case n.Fencing == c.self.inc:
@@ -223,8 +231,12 @@ func (c *Core) endure(why string) {
 // fromMember watches the lease, and leaves when asked.
 func (c *Core) fromMember() {
 	n := c.reg.state.Node(c.set.Self)
-	if c.self.stage == leaving && n.Dead >= c.self.inc.N {
-		c.retire()
+	if c.self.stage == leaving && n != nil && n.Dead >= c.self.inc.N {
+		if c.allDown() {
+			c.retire()
+		} else {
+			c.endure("the cluster holds this incarnation for dead")
+		}
 		return
 	}
 	if c.doomed(n) {
@@ -282,7 +294,7 @@ func (c *Core) noticed(e cluster.Noticed) {
 		c.guard.killed = true
 	}
 	if e.Leave {
-		c.self.leave = true
+		c.leave()
 	}
 	if e.Text != "" {
 		c.note(cluster.Note{Kind: cluster.NoteAlarm, Text: e.Text})
@@ -311,6 +323,15 @@ func (c *Core) echo(e cluster.Echoed) {
 		c.guard.frozen = true
 	case e.Order == cluster.OrderRetire:
 		c.wasRetired()
+	}
+}
+
+// leave begins to leave, or ends at once where this node holds nothing.
+func (c *Core) leave() {
+	c.self.leave = true
+	if (c.self.stage == reading || c.self.stage == retired) && c.guard.bound.IsZero() && c.allDown() {
+		c.enter(out)
+		c.emit(cluster.Exit{Text: "this node is no member; nothing of it runs here"})
 	}
 }
 

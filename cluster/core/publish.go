@@ -55,6 +55,9 @@ func (c *Core) payload() cluster.Payload {
 	if c.reg.state != nil {
 		p.ViewAcked = c.reg.state.View
 	}
+	if !c.able() {
+		p.Score = unable
+	}
 	for _, id := range c.peerIDs() {
 		if c.timed && c.onNet(c.peers[id]) {
 			p.Reach[id/8] |= 1 << (id % 8)
@@ -62,6 +65,10 @@ func (c *Core) payload() cluster.Payload {
 	}
 	return p
 }
+
+// unable is the score of a node that holds its services but cannot decide: it
+// does not understand the configuration, or sees disks that were rolled back.
+const unable = -1
 
 func samePayload(a, b *cluster.Payload) bool {
 	return a.Phase == b.Phase && a.ViewAcked == b.ViewAcked && a.Committed == b.Committed && a.Reach == b.Reach &&
@@ -126,7 +133,7 @@ func (c *Core) writeBlob() {
 	b := &c.blob
 	if b.done == nil {
 		b.done, b.busy = make([]bool, len(c.disks)), make([]bool, len(c.disks))
-		b.gen = uint32(c.set.Life >> 20) // above what a former life of this boot wrote
+		b.gen = uint32(c.set.Life >> 27) // above what a former life of this boot wrote: one step is an eighth of a second
 	}
 	states := c.states()
 	due := c.now.Sub(b.at) >= time.Second && !slices.Equal(states, b.states)
@@ -195,9 +202,13 @@ func (c *Core) blobRead(e cluster.BlobRead) {
 // periodic renews the permission, sends network beats, and sets the next tick.
 func (c *Core) periodic() {
 	bound := !c.guard.bound.IsZero()
-	if bound && c.timed && c.now >= c.next.permit && c.self.stage != retired {
-		c.next.permit = c.now.Add(c.t.Renew)
-		c.order(cluster.Order{Kind: cluster.OrderPermit, Inc: c.guard.bound, Until: c.now.Add(c.t.Permission)})
+	if bound && c.now >= c.next.permit && c.self.stage != retired {
+		renew, until := c.t.Renew, c.t.Permission
+		if !c.timed { // a restarted daemon that waits for the disks, or does not understand the configuration
+			renew, until = time.Second, 30*time.Second
+		}
+		c.next.permit = c.now.Add(renew)
+		c.order(cluster.Order{Kind: cluster.OrderPermit, Inc: c.guard.bound, Until: c.now.Add(until)})
 	}
 	if c.now >= c.next.send {
 		c.next.send = c.now.Add(c.netPeriod())

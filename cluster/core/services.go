@@ -45,7 +45,7 @@ func (c *Core) ownReleased(l *local, term uint64) (why string, ok bool) {
 // manage moves every service of this node one step, if one is due.
 func (c *Core) manage() {
 	s := c.reg.state
-	if s == nil || s.Conf == nil || c.self.inc.IsZero() || c.guard.bound != c.self.inc {
+	if s == nil || c.self.inc.IsZero() || c.guard.bound != c.self.inc {
 		return
 	}
 	for i := range s.Services {
@@ -105,6 +105,8 @@ func (c *Core) adopt(l *local, g *cluster.Grant) {
 	switch {
 	case held && a.Stuck != "":
 		l.state, l.text = cluster.Broken, a.Stuck
+	case held && l.spec == nil:
+		c.specify(l)
 	case held && a.Running && a.Term == g.Term:
 		l.state, l.checkAt = cluster.Up, c.now
 		c.note(cluster.Note{Kind: cluster.NoteStarted, Service: l.name, Term: l.term, Text: "found running by the restarted daemon"})
@@ -117,14 +119,31 @@ func (c *Core) adopt(l *local, g *cluster.Grant) {
 	}
 }
 
-// manageOne decides the next step of one service.
+// specify finds out how to stop what a former life of this daemon started. If
+// that is not configured any more nobody knows, and it counts as a failed stop.
+func (c *Core) specify(l *local) {
+	spec, ok := c.reg.state.Conf.Service(l.name)
+	if !ok {
+		l.state, l.text = cluster.Broken, "it was found running, and how to stop it is not configured any more"
+	}
+	l.spec = spec
+}
+
+// manageOne decides the next step of one service. A stop does not wait for a
+// start that is under way: it interrupts it.
 func (c *Core) manageOne(l *local) {
-	if l.op != 0 || l.state == cluster.Broken && c.now < l.retryAt {
+	starting := l.op != 0 && l.kind == cluster.RunStart
+	if l.op != 0 && !starting || l.state == cluster.Broken && (c.now < l.retryAt || l.spec == nil) {
 		return
 	}
 	g := c.mine(l.name)
 	why := c.mustStop(l, g)
 	switch {
+	case starting && c.self.stage == ending:
+		c.run(l, cluster.RunKill, c.self.waiting)
+	case starting && why != "":
+		c.run(l, cluster.RunStop, why)
+	case starting:
 	case l.state == cluster.Broken:
 		if c.self.stage == ending {
 			c.run(l, cluster.RunKill, "again: the stop before failed")
@@ -137,7 +156,7 @@ func (c *Core) manageOne(l *local) {
 		c.run(l, cluster.RunStop, "restart: "+l.text)
 	case l.state == cluster.Down && l.term > l.released && (why != "" || c.self.stage == ending):
 		c.release(l)
-	case l.state == cluster.Down && l.term > l.released && c.mayStart(g) && c.now >= l.retryAt:
+	case l.state == cluster.Down && l.term > l.released && c.mayStart(l, g) && c.now >= l.retryAt:
 		c.run(l, cluster.RunStart, "")
 	case l.state == cluster.Up && c.now >= l.checkAt:
 		c.run(l, cluster.RunCheck, "")
@@ -161,7 +180,7 @@ func (c *Core) mustStop(l *local, g *cluster.Grant) string {
 	if n := c.reg.state.Node(c.set.Self); n != nil && n.Standby && !g.Frozen {
 		return "this node is on standby"
 	}
-	if _, ok := c.reg.state.Conf.Service(l.name); !ok {
+	if _, ok := c.reg.state.Conf.Service(l.name); !ok && c.reg.state.Conf != nil {
 		return "it was removed from the configuration"
 	}
 	return ""
@@ -169,9 +188,10 @@ func (c *Core) mustStop(l *local, g *cluster.Grant) string {
 
 // mayStart is the start rule: a committed grant of exactly this incarnation,
 // learned in this life, which is bound, a member, and not being fenced.
-func (c *Core) mayStart(g *cluster.Grant) bool {
+func (c *Core) mayStart(l *local, g *cluster.Grant) bool {
 	n := c.reg.state.Node(c.set.Self)
-	return g != nil && c.self.stage == member && n != nil && n.Inc == c.self.inc &&
+	_, known := c.reg.state.Conf.Service(l.name)
+	return known && g != nil && c.self.stage == member && n != nil && n.Inc == c.self.inc &&
 		n.Fencing.IsZero() && n.Dead < n.Inc.N && !c.guard.killed && c.leaseHeld()
 }
 

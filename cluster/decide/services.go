@@ -31,7 +31,9 @@ func (d *Draft) syncGrants() {
 		name := d.Base.Conf.Services[i].Name
 		if d.State.Grant(name) == nil {
 			e := d.edit()
-			e.Services = append(e.Services, cluster.Grant{Service: name, Why: "new"})
+			// A service of this name may have been here before, and its owner may
+			// remember its terms: they are all lower than the version.
+			e.Services = append(e.Services, cluster.Grant{Service: name, Term: d.Base.Ver, Why: "new"})
 			sort.Slice(e.Services, func(i, j int) bool { return e.Services[i].Service < e.Services[j].Service })
 		}
 	}

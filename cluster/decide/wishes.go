@@ -12,6 +12,9 @@ import (
 // grantWish applies a request to the draft. It returns what to tell, and why it
 // is refused; a request that waits for an earlier commit is answered later.
 func (d *Draft) grantWish(r cluster.Request) (text, refused string) {
+	if d.State.Conf == nil && needsConfig(r) {
+		return "", "the configuration on the quorum disk cannot be read by this version of holdfastd: ask a newer node, or apply one that can be read"
+	}
 	switch r := r.(type) {
 	case cluster.MoveService:
 		return d.wishMove(r)
@@ -37,6 +40,16 @@ func (d *Draft) grantWish(r cluster.Request) (text, refused string) {
 		return d.wishApply(r)
 	}
 	return "", "this version does not know the request"
+}
+
+// needsConfig says that a request cannot be judged without a configuration that
+// was understood. Mending it, and ending a node, must be possible.
+func needsConfig(r cluster.Request) bool {
+	switch r.(type) {
+	case cluster.ApplyConfig, cluster.FenceNode, cluster.ConfirmOff, cluster.StandbyNode:
+		return false
+	}
+	return true
 }
 
 func noService(name string) string {
@@ -182,7 +195,10 @@ func (d *Draft) wishAdd(r cluster.AddNode) (string, string) {
 		return "", "no slot is free on the quorum disk"
 	}
 	e := d.edit()
-	e.Nodes = append(e.Nodes, cluster.NodeState{ID: id, Name: r.Name, Host: r.Host, Links: r.Links})
+	// Whoever had the slot before was not a member when it was removed, and is
+	// none now: its last incarnation counts as over.
+	dead := d.sight.node(id).Last.N
+	e.Nodes = append(e.Nodes, cluster.NodeState{ID: id, Name: r.Name, Host: r.Host, Links: r.Links, Dead: dead})
 	sort.Slice(e.Nodes, func(i, j int) bool { return e.Nodes[i].ID < e.Nodes[j].ID })
 	e.View++
 	d.note(cluster.Note{Kind: cluster.NoteAdmin, Node: id, Text: r.Name + " was added to the cluster"})
@@ -196,6 +212,8 @@ func (d *Draft) wishRemove(r cluster.RemoveNode) (string, string) {
 		return "", noNode(r.Node)
 	case !n.Inc.IsZero() && n.Dead < n.Inc.N:
 		return "", fmt.Sprintf("%s is in the cluster: stop it there first (holdfast node leave), or fence it", r.Node)
+	case !ownsNothing(d.State, n.ID):
+		return "", fmt.Sprintf("services of %s are still being taken over: try again in a moment", r.Node)
 	}
 	e := d.edit()
 	for i := range e.Nodes {
