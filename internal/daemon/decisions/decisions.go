@@ -51,12 +51,14 @@ type Log struct {
 
 // Open makes the folder of the log in the state directory.
 func Open(state string, log zerolog.Logger) (*Log, error) {
-	d := &Log{dir: filepath.Join(state, folder), log: log, lines: queue.New[[]byte]()}
+	d := &Log{dir: filepath.Join(state, folder), log: log, lines: newLines()}
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("decision log: %w", err)
 	}
 	return d, nil
 }
+
+func newLines() *queue.Queue[[]byte] { return queue.New[[]byte]() }
 
 // Begin writes the settings of this life.
 func (d *Log) Begin(set core.Settings) {
