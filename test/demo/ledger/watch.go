@@ -23,15 +23,16 @@ type Client struct {
 }
 
 // Follow reads the records of a client process from out until their end; in is
-// the process's standard input.
-func Follow(in io.WriteCloser, out io.Reader) *Client {
+// the process's standard input. It closes out then.
+func Follow(in io.WriteCloser, out io.ReadCloser) *Client {
 	c := &Client{stdin: in, ended: make(chan struct{})}
 	go c.follow(out) // ends with the process's standard output
 	return c
 }
 
-func (c *Client) follow(out io.Reader) {
+func (c *Client) follow(out io.ReadCloser) {
 	defer close(c.ended)
+	defer out.Close()
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {

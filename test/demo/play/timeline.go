@@ -103,13 +103,13 @@ func (p *scene) timeline(ctx context.Context, predicted []api.Expected) {
 	for _, l := range lines {
 		p.show.say("%9.3f  %s", time.Duration(l.at-p.struck).Seconds(), l.text)
 	}
-	p.show.say("\n%-44s %-28s %s", "", "predicted", "measured")
+	p.show.say("\n%-52s %-28s %s", "", "predicted", "measured")
 	if t.granted > 0 {
-		p.show.say("%-44s %-28s %.2f s", "from the fault to the permission ("+t.proof+")", prediction(predicted, t.proof), time.Duration(t.granted-p.struck).Seconds())
-		p.show.say("%-44s %-28s %.2f s", "from the permission to the first answer", "depends on the service", time.Duration(p.first.At-t.granted).Seconds())
+		p.show.say("%-52s %-28s %.2f s", "from the fault to the permission ("+t.proof+")", prediction(predicted, t.proof), time.Duration(t.granted-p.struck).Seconds())
+		p.show.say("%-52s %-28s %.2f s", "from the permission to the first answer", "depends on the service", time.Duration(p.first.At-t.granted).Seconds())
 	}
 	gap := p.client.LongestGap(p.struck)
-	p.show.say("%-44s %-28s %.2f s, %d writes failed", "without an answer, as the client saw it", "", gap.Length().Seconds(), gap.Failed)
+	p.show.say("%-52s %-28s %.2f s, %d writes failed", "without an answer, as the client saw it", "", gap.Length().Seconds(), gap.Failed)
 	p.show.say("")
 }
 

@@ -256,13 +256,15 @@ func (s *Stage) Client(v *Service, every time.Duration) (*ledger.Client, error) 
 	if err != nil {
 		return nil, err
 	}
-	out, err := cmd.StdoutPipe()
+	// Not a pipe of cmd: that one is closed at the process's end, read or not.
+	out, theirs, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
+	cmd.Stdout = theirs
 	p, err := s.start("client-"+v.Name+"-errors", cmd, nil)
-	if err != nil {
-		return nil, err
+	if err = errors.Join(err, theirs.Close()); err != nil {
+		return nil, errors.Join(err, out.Close())
 	}
 	s.keep(p)
 	return ledger.Follow(in, out), nil
