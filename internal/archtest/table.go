@@ -141,6 +141,10 @@ func processRows() []row {
 			why:  "what a node keeps on its own disk is words and states; it reaches no other node",
 		},
 		{
+			tree: "internal/daemon/operations", may: []string{"cluster", "cluster/ident", "resources"},
+			why: "what became of an operation is translated, not judged",
+		},
+		{
 			tree: "internal/daemon/enlist", may: []string{"cluster", "cluster/ident", "internal/api"},
 			why: "the join service speaks with strangers: it reaches the node only through its port",
 		},

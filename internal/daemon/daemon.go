@@ -3,12 +3,11 @@
 //
 // One goroutine, the loop, owns the core (loop.go). Everything else is a named
 // task that brings it events or carries out its actions: two for the guard
-// (guard.go), one for each quorum disk's register (disks.go), the heartbeat
-// links, one for each operation on a service (services.go), the writers of the
-// events (events.go), of the decision log (decisions.go, record.go) and of the
-// cache (cache.go), the local API (answers.go), the join service (join.go), and
-// the word to the service manager (notify.go). Main (main.go) makes the real
-// parts and runs them.
+// (guard.go), one for each quorum disk's register (disks.go), the heartbeat links,
+// one for each operation on a service (package operations), the writers of events
+// and cache (package journal) and of the decision log (package decisions), the
+// local API (answers.go), the join service (package enlist), and the word to the
+// service manager (notify.go). Main (main.go) makes the real parts and runs them.
 //
 // The daemon may crash or be restarted while services run: the guard goes on by
 // the last permission, and the next life adopts what it finds. It therefore
@@ -39,6 +38,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/decisions"
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
+	"github.com/holdfast-ha/holdfast/internal/daemon/operations"
 	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
@@ -62,8 +62,8 @@ type Deps struct {
 	OpenDisk  func(path string, sector int) (storage.Disk, error)
 	Links     Links
 	RunLinks  func(context.Context) error // the task that receives
-	Runner    Runner
-	Leftovers Leftovers
+	Runner    operations.Runner
+	Leftovers operations.Leftovers
 	Core      func(core.Settings) Core
 	Wall      func() time.Time   // for people only
 	Notify    func(state string) // the service manager; nil: there is none
@@ -148,7 +148,7 @@ func (d *Daemon) live(ctx context.Context) error {
 	if err != nil {
 		return nil // asked to end before the guard was there
 	}
-	adopted, err := adopt(ctx, d.deps.Leftovers, d.cache.Last())
+	adopted, err := operations.Adopt(ctx, d.deps.Leftovers, d.cache.Last())
 	if err != nil {
 		return errors.Join(err, client.Close())
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/daemon/operations"
 )
 
 // eventBuffer is how many events may wait for the loop before who brings them
@@ -171,7 +172,7 @@ func (d *Daemon) act(ctx context.Context) func(cluster.Action) error {
 			}
 		case cluster.Run:
 			d.tasks.Go(func() error { // task "run N": ends with its operation
-				post[cluster.Event](ctx, d.loop.events, carryOut(ctx, d.deps.Runner, a))
+				post[cluster.Event](ctx, d.loop.events, operations.CarryOut(ctx, d.deps.Runner, a))
 				return nil
 			})
 		case cluster.Reply:

@@ -21,7 +21,6 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
-	"github.com/holdfast-ha/holdfast/resources"
 	"github.com/holdfast-ha/holdfast/storage"
 	"github.com/holdfast-ha/holdfast/storage/storagetest"
 )
@@ -83,88 +82,6 @@ func TestNoisyClock(t *testing.T) {
 	w = &watch{clock: &scripted{readings: []reading{{err: broken}}}}
 	if _, err := w.step(0); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
-	}
-}
-
-// verdicts is a runner that gives one result.
-type verdicts struct {
-	res  resources.Result
-	term uint32
-	opts resources.StopOptions
-}
-
-func (v *verdicts) Start(_ context.Context, _ resources.Service, term uint32, _ resources.StartOptions) resources.Result {
-	v.term = term
-	return v.res
-}
-
-func (v *verdicts) Stop(_ context.Context, _ resources.Service, _ uint32, o resources.StopOptions) resources.Result {
-	v.opts = o
-	return v.res
-}
-
-func (v *verdicts) Check(context.Context, resources.Service, uint32) resources.Result { return v.res }
-
-// A timeout is never an answer: what is not known stays Unknown, and a stop that
-// was not verified is not OK.
-func TestOutcomes(t *testing.T) {
-	for _, c := range []struct {
-		kind cluster.RunKind
-		res  resources.Result
-		want cluster.Outcome
-	}{
-		{cluster.RunStart, resources.Result{Outcome: resources.OK}, cluster.OK},
-		{cluster.RunStart, resources.Result{Outcome: resources.Failed, Stopped: true}, cluster.Failed},
-		{cluster.RunStart, resources.Result{}, cluster.Unknown},
-		{cluster.RunStop, resources.Result{Outcome: resources.OK, Stopped: true}, cluster.OK},
-		{cluster.RunStop, resources.Result{Outcome: resources.OK}, cluster.Unknown},
-		{cluster.RunStop, resources.Result{Outcome: resources.Failed}, cluster.Failed},
-		{cluster.RunKill, resources.Result{}, cluster.Unknown},
-		{cluster.RunCheck, resources.Result{Outcome: resources.OK}, cluster.OK},
-		{cluster.RunCheck, resources.Result{Outcome: resources.NotRunning}, cluster.Failed},
-		{cluster.RunCheck, resources.Result{}, cluster.Unknown},
-		{99, resources.Result{Outcome: resources.OK}, cluster.Failed},
-	} {
-		v := &verdicts{res: c.res}
-		done := carryOut(context.Background(), v, cluster.Run{Op: 5, Kind: c.kind, Term: 9, Service: &cluster.Service{Name: "s"}})
-		if done.Outcome != c.want || done.Op != 5 {
-			t.Errorf("%s with %+v became %+v, want %s", c.kind, c.res, done, c.want)
-		}
-		if v.opts.Kill != (c.kind == cluster.RunKill) || c.kind == cluster.RunStart && v.term != 9 {
-			t.Errorf("%s: options %+v, term %d", c.kind, v.opts, v.term)
-		}
-	}
-	v := &verdicts{res: resources.Result{Outcome: resources.OK}}
-	if d := carryOut(context.Background(), v, cluster.Run{Kind: cluster.RunStart, Term: 1 << 40, Service: &cluster.Service{}}); d.Outcome != cluster.Failed {
-		t.Errorf("a term that does not fit: %+v", d)
-	}
-}
-
-func TestAdopt(t *testing.T) {
-	conf := &cluster.Config{Services: []cluster.Service{{Name: "a"}, {Name: "b"}, {Name: "c"}}}
-	r := &memoryRunner{running: map[string]uint32{"a": 3, "b": 4, "gone": 1}, probe: resources.StateRunning,
-		orphans: []resources.Orphan{
-			{Group: resources.Group{Service: "a", Term: 3, Part: "op-1-check-x"}},
-			{Group: resources.Group{Service: "b", Term: 4, Part: "op-2-stop-x"}, Err: errors.New("stuck in the kernel")}}}
-	got, err := adopt(context.Background(), r, conf)
-	want := []cluster.Adopted{
-		{Service: "a", Term: 3, Running: true},
-		{Service: "b", Term: 4, Stuck: "stuck in the kernel"},
-		{Service: "gone", Term: 1}, // nobody knows how to ask it
-	}
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("adopted %+v, %v, want %+v", got, err, want)
-	}
-	r.probe = resources.StatePartly
-	if got, _ := adopt(context.Background(), r, conf); got[0].Running {
-		t.Error("half a service counts as running")
-	}
-	if got, _ := adopt(context.Background(), r, nil); got[0].Running {
-		t.Error("a service without a kept configuration counts as running")
-	}
-	two := newest([]cluster.Adopted{{Service: "a", Term: 3, Running: true}, {Service: "a", Term: 5, Running: true}, {Service: "b", Term: 1, Running: true}})
-	if want := []cluster.Adopted{{Service: "a", Term: 5}, {Service: "b", Term: 1, Running: true}}; !reflect.DeepEqual(two, want) {
-		t.Errorf("two terms of one service became %+v, want %+v", two, want)
 	}
 }
 

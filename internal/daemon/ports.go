@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"net/netip"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -9,7 +8,6 @@ import (
 	"github.com/holdfast-ha/holdfast/heartbeat"
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
-	"github.com/holdfast-ha/holdfast/resources"
 )
 
 // Clock is the part of clock.Platform that the daemon may use: it resets nobody.
@@ -42,26 +40,6 @@ type Links interface {
 	Messages() <-chan heartbeat.Received
 	// LinkStates tells how every link to every peer is doing.
 	LinkStates() []heartbeat.LinkState
-}
-
-// Runner carries out operations on whole services; resources.Runner is one.
-type Runner interface {
-	// Start brings a service up.
-	Start(ctx context.Context, s resources.Service, term uint32, o resources.StartOptions) resources.Result
-	// Stop takes it down and verifies that.
-	Stop(ctx context.Context, s resources.Service, term uint32, o resources.StopOptions) resources.Result
-	// Check asks every member.
-	Check(ctx context.Context, s resources.Service, term uint32) resources.Result
-}
-
-// Leftovers is what a former life of the daemon left; resources.Runner knows.
-type Leftovers interface {
-	// EmptyOrphans ends every operation of a former life.
-	EmptyOrphans(ctx context.Context) ([]resources.Orphan, error)
-	// Terms lists what was started and not verifiably stopped.
-	Terms() ([]resources.Held, error)
-	// Probe asks whether a service runs here.
-	Probe(ctx context.Context, s resources.Service, term uint32) (resources.State, []resources.Step)
 }
 
 // Core decides; core.Core is one.

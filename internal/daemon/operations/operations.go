@@ -1,4 +1,7 @@
-package daemon
+// Package operations carries out what the core wants done to services, and finds
+// what a former life of the daemon left of them. How a service is started and
+// stopped is package resources'; here its answers become the core's.
+package operations
 
 import (
 	"context"
@@ -20,6 +23,26 @@ const (
 	// runSlack is added to the limits of all members when a Run is bounded.
 	runSlack = time.Minute
 )
+
+// Runner carries out operations on whole services; resources.Runner is one.
+type Runner interface {
+	// Start brings a service up.
+	Start(ctx context.Context, s resources.Service, term uint32, o resources.StartOptions) resources.Result
+	// Stop takes it down and verifies that.
+	Stop(ctx context.Context, s resources.Service, term uint32, o resources.StopOptions) resources.Result
+	// Check asks every member.
+	Check(ctx context.Context, s resources.Service, term uint32) resources.Result
+}
+
+// Leftovers is what a former life of the daemon left; resources.Runner knows.
+type Leftovers interface {
+	// EmptyOrphans ends every operation of a former life.
+	EmptyOrphans(ctx context.Context) ([]resources.Orphan, error)
+	// Terms lists what was started and not verifiably stopped.
+	Terms() ([]resources.Held, error)
+	// Probe asks whether a service runs here.
+	Probe(ctx context.Context, s resources.Service, term uint32) (resources.State, []resources.Step)
+}
 
 // serviceOf is what the runner knows of a service.
 func serviceOf(s *cluster.Service) resources.Service {
@@ -50,9 +73,9 @@ func runLimit(s *cluster.Service) time.Duration {
 	return limit
 }
 
-// carryOut does one Run and says what came of it. A start or a stop that did not
+// CarryOut does one Run and says what came of it. A start or a stop that did not
 // end in time, or was interrupted because the daemon ends, is Unknown.
-func carryOut(ctx context.Context, r Runner, a cluster.Run) cluster.RunDone {
+func CarryOut(ctx context.Context, r Runner, a cluster.Run) cluster.RunDone {
 	done := cluster.RunDone{Op: a.Op, Outcome: cluster.Failed}
 	if a.Service == nil || a.Term > math.MaxUint32 {
 		done.Text = fmt.Sprintf("there is no such operation: term %d of %v", a.Term, a.Service)
@@ -93,10 +116,10 @@ func outcomeOf(o resources.Outcome) cluster.Outcome {
 	return cluster.Failed
 }
 
-// adopt ends every operation that a former life of the daemon left half done,
+// Adopt ends every operation that a former life of the daemon left half done,
 // and then asks what runs. It comes before everything else: a mount that is under
 // way must not finish after the service was given to another node.
-func adopt(ctx context.Context, left Leftovers, conf *cluster.Config) ([]cluster.Adopted, error) {
+func Adopt(ctx context.Context, left Leftovers, conf *cluster.Config) ([]cluster.Adopted, error) {
 	ctx, cancel := context.WithTimeout(ctx, adoptWithin)
 	defer cancel()
 	orphans, err := left.EmptyOrphans(ctx)
