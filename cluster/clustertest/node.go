@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
@@ -187,3 +188,6 @@ func (n *Node) reset() {
 
 // Core is the node's core, for its View; nil while its daemon does not run.
 func (n *Node) Core() *core.Core { return n.daemon.core }
+
+// View is what the node's core knows now.
+func (n *Node) View() cluster.View { return n.daemon.core.View(n.clock()) }

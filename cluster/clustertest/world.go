@@ -11,6 +11,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -71,6 +72,7 @@ type World struct {
 	conf      *cluster.Config
 	dead      map[ident.NodeID]ident.Incarnation // proven dead by time
 	blind     map[ident.NodeID]bool              // cannot parse the configuration
+	confs     map[string]*cluster.Config         // every text that was applied, parsed
 }
 
 // Told is a note with the node that told it.
@@ -124,12 +126,10 @@ func New(t T, opt Options) *World {
 	w := &World{T: t, opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 42)), cut: map[[2]ident.NodeID]bool{},
 		dead: map[ident.NodeID]ident.Incarnation{}, blind: map[ident.NodeID]bool{}}
 	slices.SortFunc(opt.Services, func(a, b cluster.Service) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
+		return strings.Compare(a.Name, b.Name)
 	})
 	w.conf = &cluster.Config{Name: "test", FailoverWithin: opt.Within, Services: opt.Services}
+	w.confs = map[string]*cluster.Config{"": w.conf}
 	first := &cluster.State{Ver: 1, ConfigRev: 1, Conf: w.conf, View: 1, DiskGen: 1}
 	for i := range opt.Nodes {
 		id := ident.NodeID(i + 1)
@@ -148,6 +148,9 @@ func New(t T, opt Options) *World {
 	}
 	return w
 }
+
+// NodeName is the name of node id.
+func NodeName(id int) string { return nodeName(ident.NodeID(id)) }
 
 func nodeName(id ident.NodeID) string {
 	names := []string{"", "alpha", "beta", "gamma", "delta", "epsilon"}
@@ -268,12 +271,46 @@ func (w *World) Blind(n *Node, blind bool) { w.blind[n.ID] = blind }
 
 // parsed is what the shell does with a state that it decodes.
 func (w *World) parsed(n *Node, s *cluster.State) *cluster.State {
-	if s == nil || !w.blind[n.ID] {
+	if s == nil || s.Conf != nil && !w.blind[n.ID] {
 		return s
 	}
 	c := s.Clone()
-	c.Conf = nil
+	if c.Conf = w.confs[string(s.Config)]; w.blind[n.ID] {
+		c.Conf = nil
+	}
 	return c
+}
+
+// Configure returns the request that makes a configuration the cluster's.
+func (w *World) Configure(c cluster.Config) cluster.ApplyConfig {
+	slices.SortFunc(c.Services, func(a, b cluster.Service) int { return strings.Compare(a.Name, b.Name) })
+	text := fmt.Appendf(nil, "%+v", c)
+	if w.confs[string(text)] == nil {
+		w.confs[string(text)] = &c
+	}
+	return cluster.ApplyConfig{Config: text, Conf: w.confs[string(text)]}
+}
+
+// Fail ends the test with the story so far.
+func (w *World) Fail(format string, args ...any) {
+	w.T.Helper()
+	w.fail(format, args...)
+}
+
+// Happened adds a line to the story.
+func (w *World) Happened(text string) {
+	w.Notes = append(w.Notes, Told{w.Now, 0, cluster.Note{Kind: "fault", Text: text}})
+}
+
+// Running says that a service runs on one node, wholly, under its grant.
+func (w *World) Running(service string) bool {
+	n := w.Owner(service)
+	if n == nil || n.daemon.core == nil || !n.running[service].whole {
+		return false
+	}
+	s := n.View().State
+	g := s.Grant(service)
+	return g != nil && g.Owner == n.ID && g.Term == n.running[service].term
 }
 
 func (w *World) fail(format string, args ...any) {
