@@ -124,7 +124,7 @@ func (d *fakeDog) disarmed() bool {
 
 // rig is a guard on three disks in memory, with two watchdogs.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	p      *platform
 	disks  []*storagetest.Memory
 	open   []*storagetest.Handle // the guard's latest handle of each disk
@@ -147,21 +147,21 @@ var (
 
 const self = ident.NodeID(2)
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func newCodec(t *testing.T) *quorumdisk.Codec {
+func newCodec(t testing.TB) *quorumdisk.Codec {
 	t.Helper()
 	c, err := quorumdisk.NewCodec(keys, clusterID, layout)
 	must(t, err)
 	return c
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, codec: newCodec(t), signal: make(chan os.Signal, 1)}
 	r.p = &platform{now: 1000 * sec, id: clock.Identity{Boot: thisBoot, Host: ident.UUID{0x40}}}

@@ -469,10 +469,17 @@ func TestBeatingAllocatesNothing(t *testing.T) {
 }
 
 // fileDisk makes a quorum disk, the first of its set, in a file.
-func fileDisk(t *testing.T) (path string, l quorumdisk.Layout) {
+func fileDisk(t testing.TB) (path string, l quorumdisk.Layout) {
 	t.Helper()
 	l = quorumdisk.Layout{SectorSize: quorumdisk.LargeSector, Nmax: layout.Nmax}
 	path = storagetest.File(t, l.MinSize())
+	formatDisk(t, path, l)
+	return path, l
+}
+
+// formatDisk writes the superblock of the first disk of the set.
+func formatDisk(t testing.TB, path string, l quorumdisk.Layout) {
+	t.Helper()
 	d, err := storage.Open(path, storage.Options{SectorSize: l.SectorSize})
 	must(t, err)
 	defer func() { must(t, d.Close()) }()
@@ -484,5 +491,4 @@ func fileDisk(t *testing.T) (path string, l quorumdisk.Layout) {
 		Size: d.Info().Size, Created: time.Unix(1e9, 0), Identity: d.Info().Identity,
 	}, 0))
 	must(t, d.Write(sector, quorumdisk.SuperOffset, time.Minute))
-	return path, l
 }
