@@ -23,7 +23,7 @@ import (
 const patience = 20 * time.Second
 
 // waitFor polls until done, or fails saying what it waited for.
-func waitFor(t *testing.T, what string, done func() bool) {
+func waitFor(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !done(); <-time.After(2 * time.Millisecond) {
 		if time.Now().After(end) {
