@@ -125,7 +125,7 @@ func (c *Core) slotTaken() string {
 	if own == nil || own.beat == nil {
 		return ""
 	}
-	if age, ok := own.disk.Age(c.now); !ok || own.beat.Inc.Boot != c.set.Boot && age < c.t.Slot {
+	if age, ok := own.disk.Quiet(c.now); ok && own.beat.Inc.Boot != c.set.Boot && age < c.t.Slot {
 		return fmt.Sprintf("the slot of node %d must stand still for %s: another machine may be using it", c.set.Self, c.t.Slot)
 	}
 	n := c.reg.state.Node(c.set.Self)

@@ -72,6 +72,18 @@ func (p *Peer) LastChange() ident.Instant {
 	return quorum.KthLargest(p.firsts, quorum.All(len(p.firsts)), quorum.Majority(len(p.firsts)))
 }
 
+// Quiet is for how long no disk has shown a new beat of the peer; false if none
+// has ever shown one.
+func (p *Peer) Quiet(now ident.Instant) (time.Duration, bool) {
+	latest := ident.LongAgo
+	for i := range p.disks {
+		if p.disks[i].known {
+			latest = max(latest, p.disks[i].first)
+		}
+	}
+	return now.Sub(latest), latest != ident.LongAgo
+}
+
 // Age is for how long the peer's beats have stood still; false while unknown.
 func (p *Peer) Age(now ident.Instant) (time.Duration, bool) {
 	c := p.LastChange()
@@ -111,36 +123,44 @@ func (p *Peer) Restart() { p.round = 0 }
 // grown says that more disks are stale now than when the round began. It then
 // begins anew with all of them: one of the first may never answer again.
 func (p *Peer) grown(now ident.Instant, wait time.Duration) bool {
+	var inc ident.Incarnation
+	for i := range p.disks {
+		if p.in[i] {
+			inc = p.disks[i].inc
+		}
+	}
 	for i := range p.disks {
 		s := &p.disks[i]
-		if !p.in[i] && s.known && !s.inc.IsZero() && now.Sub(s.first) >= wait {
+		if !p.in[i] && s.known && s.inc == inc && now.Sub(s.first) >= wait {
 			return true
 		}
 	}
 	return false
 }
 
-// begin picks the disks that are stale at now: a majority, of one incarnation.
+// begin picks the disks that are stale at now: a majority, of one incarnation. A
+// disk that the peer could not reach may still show an older one; it does not
+// count, and it does not stand in the way.
 func (p *Peer) begin(now ident.Instant, wait time.Duration) bool {
-	var inc ident.Incarnation
-	stale := 0
+	for i := range p.disks {
+		if p.pick(now, wait, p.disks[i].inc) >= quorum.Majority(len(p.disks)) {
+			p.round = now
+			return true
+		}
+	}
+	return false
+}
+
+// pick marks the disks that are stale at now and show inc, and counts them.
+func (p *Peer) pick(now ident.Instant, wait time.Duration, inc ident.Incarnation) int {
+	n := 0
 	for i := range p.disks {
 		s := &p.disks[i]
-		p.in[i] = s.known && !s.inc.IsZero() && now.Sub(s.first) >= wait
-		if !p.in[i] {
-			continue
+		if p.in[i] = s.known && !inc.IsZero() && s.inc == inc && now.Sub(s.first) >= wait; p.in[i] {
+			n++
 		}
-		if stale > 0 && s.inc != inc {
-			return false
-		}
-		inc = s.inc
-		stale++
 	}
-	if stale < quorum.Majority(len(p.disks)) {
-		return false
-	}
-	p.round = now
-	return true
+	return n
 }
 
 // Deadline is when the majority-th disk becomes stale for wait; ident.Never if

@@ -1,0 +1,126 @@
+package liveness_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/liveness"
+)
+
+const wait = 9 * time.Second
+
+func at(s float64) ident.Instant { return ident.Instant(s * 1e9) }
+
+func inc(n uint32) ident.Incarnation { return ident.Incarnation{N: n, Boot: ident.BootID{1}} }
+
+// saw is a read that began a moment before it ended.
+func saw(p *liveness.Peer, disk int, s float64, beat string, n uint32) {
+	p.Saw(disk, at(s)-1e6, at(s), []byte(beat), inc(n))
+}
+
+func TestProofNeedsAReadAfterTheVerdict(t *testing.T) {
+	p := liveness.NewPeer(1)
+	saw(p, 0, 100, "last", 3)
+	saw(p, 0, 108, "last", 3)
+	if _, ok := p.Judge(at(108.9), wait); ok || p.Waiting() {
+		t.Error("proven before the wait was over")
+	}
+	if _, ok := p.Judge(at(109), wait); ok || !p.Waiting() {
+		t.Error("proven without a read issued after the verdict, or no round begun")
+	}
+	p.Saw(0, at(108.999), at(109.2), []byte("last"), inc(3)) // issued before the verdict
+	if _, ok := p.Judge(at(109.2), wait); ok {
+		t.Error("a read that was issued before the verdict has confirmed it")
+	}
+	saw(p, 0, 109.3, "last", 3)
+	if got, ok := p.Judge(at(109.3), wait); !ok || got != inc(3) {
+		t.Errorf("not proven: %v %v", got, ok)
+	}
+}
+
+func TestAnyChangeEndsTheRound(t *testing.T) {
+	p := liveness.NewPeer(1)
+	saw(p, 0, 100, "last", 3)
+	p.Judge(at(110), wait)
+	p.Saw(0, at(110.1), at(110.2), []byte("garbage"), ident.Incarnation{}) // does not even decode
+	if _, ok := p.Judge(at(110.3), wait); ok || p.Waiting() {
+		t.Error("a changed byte is a sign of life, whatever it says")
+	}
+}
+
+// TestVerdictsOfOneInstant: each of two disks stands still for long enough, one
+// after the other, but never both at one instant.
+func TestVerdictsOfOneInstant(t *testing.T) {
+	p := liveness.NewPeer(3)
+	for d := range 3 {
+		saw(p, d, 100, "first", 3)
+	}
+	saw(p, 1, 105, "second", 3)
+	saw(p, 2, 105, "second", 3)
+	p.Judge(at(109.5), wait) // disk 0 alone
+	saw(p, 0, 109.6, "third", 3)
+	p.Judge(at(114.5), wait) // disks 1 and 2
+	saw(p, 1, 114.6, "second", 3)
+	if _, ok := p.Judge(at(114.7), wait); ok {
+		t.Error("proven with one confirmed disk of three")
+	}
+	saw(p, 2, 114.8, "second", 3)
+	if _, ok := p.Judge(at(114.9), wait); !ok {
+		t.Error("two disks stood still at one instant and were read after it: that is a proof")
+	}
+}
+
+// TestDiskWithAnOlderIncarnation: the peer could not write to disk 2 any more
+// when its last incarnation began.
+func TestDiskWithAnOlderIncarnation(t *testing.T) {
+	for _, old := range []int{0, 1, 2} {
+		p := liveness.NewPeer(3)
+		show := func(s float64) {
+			for d := range 3 {
+				n := uint32(4)
+				if d == old {
+					n = 3
+				}
+				saw(p, d, s, "last", n)
+			}
+		}
+		show(100)
+		p.Judge(at(110), wait)
+		show(110.1)
+		if got, ok := p.Judge(at(110.2), wait); !ok || got != inc(4) {
+			t.Errorf("an older incarnation on disk %d stands in the way: %v %v", old, got, ok)
+		}
+	}
+}
+
+func TestHungDiskDoesNotHoldTheProofUp(t *testing.T) {
+	p := liveness.NewPeer(3)
+	for d := range 3 {
+		saw(p, d, 100, "last", 3)
+	}
+	p.Judge(at(110), wait)
+	saw(p, 0, 110.1, "last", 3)
+	saw(p, 2, 110.1, "last", 3)
+	if _, ok := p.Judge(at(110.2), wait); !ok {
+		t.Error("a disk that does not answer holds up the other two")
+	}
+}
+
+func TestAgeNeedsAMajority(t *testing.T) {
+	p := liveness.NewPeer(3)
+	saw(p, 0, 100, "x", 3)
+	if _, ok := p.Age(at(101)); ok {
+		t.Error("an age from one disk of three")
+	}
+	if q, ok := p.Quiet(at(101)); !ok || q != time.Second {
+		t.Errorf("quiet for %v %v", q, ok)
+	}
+	saw(p, 1, 103, "x", 3)
+	if age, ok := p.Age(at(104)); !ok || age != 4*time.Second {
+		t.Errorf("age %v %v: the disk that completes the majority counts", age, ok)
+	}
+	if p.Deadline(wait) != at(109) {
+		t.Errorf("deadline %v", p.Deadline(wait))
+	}
+}
