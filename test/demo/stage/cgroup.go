@@ -62,23 +62,31 @@ func (n *Node) PIDs() []int {
 // longer schedules anything: also those that are made meanwhile. Nothing else of
 // the node changes; what it has mounted stays mounted.
 func (n *Node) Freeze() error {
-	for range 20 {
-		fresh := false
+	deadline := time.Now().Add(freezePatience)
+	for {
+		running := 0
 		for _, pid := range n.PIDs() {
-			if stateOf(pid) == "T" || slices.Contains(n.spare, pid) {
+			// Zombies wait for a parent that is stopped.
+			if strings.Contains("TZX", stateOf(pid)) {
 				continue
 			}
-			fresh = true
+			running++
 			if err := unix.Kill(pid, unix.SIGSTOP); err != nil && !errors.Is(err, unix.ESRCH) {
 				return fmt.Errorf("stop process %d of %s: %w", pid, n.Name, err)
 			}
 		}
-		if !fresh {
+		if running == 0 {
 			return nil
 		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s cannot be frozen: %d processes were still running after %v", n.Name, running, freezePatience)
+		}
+		time.Sleep(100 * time.Microsecond)
 	}
-	return fmt.Errorf("%s: processes are still being made: it cannot be frozen", n.Name)
 }
+
+// freezePatience bounds the wait until the last process of a node has stopped.
+const freezePatience = time.Second
 
 // Thaw lets whatever is left of a frozen node go on.
 func (n *Node) Thaw() error {

@@ -13,6 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// quorum is the name that every node has for its quorum disk.
+const quorum = "quorum"
+
 // Sizes of the shared files. They are sparse.
 const (
 	quorumSize = 80 << 20
@@ -63,17 +66,17 @@ func (n *Node) attachDisks() error {
 	if !n.stage.Root {
 		return nil
 	}
-	files := map[string]string{"quorum": n.stage.quorumFile()}
+	files := map[string]string{quorum: n.stage.quorumFile()}
 	for i := range n.stage.Services {
 		files[fmt.Sprintf("data%d", i)] = n.stage.dataFile(i)
 	}
-	n.loops = nil
+	n.loops = map[string]string{}
 	for name, file := range files {
 		loop, err := attach(file)
 		if err != nil {
 			return fmt.Errorf("%s: disk %s: %w", n.Name, name, err)
 		}
-		n.loops = append(n.loops, loop)
+		n.loops[name] = loop
 		link := filepath.Join(n.dir("disks"), name)
 		if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -129,20 +132,34 @@ func configure(path, file string, back int) error {
 
 // CutDisks makes every request of the node to its disks fail at once, but for
 // their first sector: the cable is out, and the driver knows it.
-func (n *Node) CutDisks() error { return n.limitDisks(512) }
-
-// MendDisks undoes CutDisks.
-func (n *Node) MendDisks() error { return n.limitDisks(0) }
-
-func (n *Node) limitDisks(limit uint64) error {
-	if !n.stage.Root {
-		return errors.New("the disks of a node can be cut only where it has loop devices: run as root")
-	}
+func (n *Node) CutDisks() error {
 	var errs []error
-	for _, loop := range n.loops {
-		errs = append(errs, limitLoop(loop, limit))
+	for name := range n.loops {
+		errs = append(errs, n.limitDisk(name, cutSize))
 	}
 	return errors.Join(errs...)
+}
+
+// CutQuorum does the same to the quorum disk alone.
+func (n *Node) CutQuorum() error { return n.limitDisk(quorum, cutSize) }
+
+// MendDisks undoes CutDisks and CutQuorum.
+func (n *Node) MendDisks() error {
+	var errs []error
+	for name := range n.loops {
+		errs = append(errs, n.limitDisk(name, 0))
+	}
+	return errors.Join(errs...)
+}
+
+// cutSize is what is left of a disk that was cut, bytes.
+const cutSize = 512
+
+func (n *Node) limitDisk(name string, limit uint64) error {
+	if n.loops[name] == "" {
+		return errors.New("the disks of a node can be cut only where it has loop devices: run as root")
+	}
+	return limitLoop(n.loops[name], limit)
 }
 
 func limitLoop(loop string, limit uint64) error {

@@ -55,7 +55,7 @@ func (s *Stage) enrolment(ctx context.Context, i int) ([]string, error) {
 // quorumPath is the quorum disk by the name that every node has for it.
 func (s *Stage) quorumPath() string {
 	if s.Root {
-		return filepath.Join(s.shown(), "quorum")
+		return filepath.Join(s.shown(), quorum)
 	}
 	return s.quorumFile()
 }

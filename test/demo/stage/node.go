@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -28,9 +30,9 @@ type Node struct {
 	ID   int // from 1, also its slot on the quorum disk
 
 	stage   *Stage
-	room    *room           // root only
-	cardsOf *netlink.Handle // its network namespace, root only
-	loops   []string
+	room    *room             // root only
+	cardsOf *netlink.Handle   // its network namespace, root only
+	loops   map[string]string // of the present life: disk to loop device, root only
 	spare   []int
 
 	holder, guard, daemon *process
@@ -84,7 +86,7 @@ func (n *Node) register() error {
 	if n.stage.Root {
 		m.Supply = power.Supply{
 			Cgroups: []string{n.cgroup()}, MountNS: n.room.mountNS(),
-			Mounts: []string{filepath.Join(n.stage.base, "mnt")}, Disks: n.loops,
+			Mounts: []string{filepath.Join(n.stage.base, "mnt")}, Disks: slices.Sorted(maps.Values(n.loops)),
 			NetNS: n.room.netNS(), Links: n.cards(), Spare: n.spare,
 		}
 	} else {
@@ -106,6 +108,15 @@ func (n *Node) qualify() error {
 		n.stage.tMax = max(n.stage.tMax, q.TMax)
 	}
 	return nil
+}
+
+// Root is the root of the file system as the node sees it, for a look from
+// outside. Not root it is this machine's own.
+func (n *Node) Root() string {
+	if n.room == nil {
+		return "/"
+	}
+	return fmt.Sprintf("/proc/%d/root", n.room.pid())
 }
 
 // Spare makes the power emulator leave processes of the node running when its
