@@ -11,9 +11,17 @@ import (
 	"github.com/holdfast-ha/holdfast/storage"
 )
 
-// errNoDevice says that a device could not be opened, which sbd(8) tells apart
+// openError says that a device could not be opened, which sbd(8) tells apart
 // from one without a valid header.
-var errNoDevice = errors.New("cannot be opened")
+type openError struct{ error }
+
+// Unwrap returns the cause.
+func (e openError) Unwrap() error { return e.error }
+
+func isOpenError(err error) bool {
+	var e openError
+	return errors.As(err, &e)
+}
 
 // open opens a device with the sectors that sbd(8) would use, those of its
 // logical block: 512 bytes where they will do. Requests wait for the handle's
@@ -41,11 +49,11 @@ func (c *command) open(path string, readOnly bool) (storage.Disk, error) {
 	select {
 	case r := <-done:
 		if r.err != nil {
-			return nil, fmt.Errorf("%w: %w", errNoDevice, r.err)
+			return nil, openError{r.err}
 		}
 		return r.disk, nil
 	case <-limit.C:
-		return nil, fmt.Errorf("%w: %s: no answer within %v", errNoDevice, path, patience)
+		return nil, openError{fmt.Errorf("open %s: no answer within %v", path, patience)}
 	}
 }
 

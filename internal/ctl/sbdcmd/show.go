@@ -1,7 +1,6 @@
 package sbdcmd
 
 import (
-	"errors"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/sbd"
@@ -20,7 +19,7 @@ func (c *command) dump() error {
 		})
 		if err != nil {
 			c.because(path, err)
-			if errors.Is(err, errNoDevice) {
+			if isOpenError(err) {
 				c.complain("== disk %s unreadable!", path)
 			}
 			c.complain("==Header on disk %s NOT dumped", path)
@@ -60,7 +59,7 @@ func (c *command) list() error {
 			continue
 		}
 		c.because(path, err)
-		if errors.Is(err, errNoDevice) {
+		if isOpenError(err) {
 			c.complain("== disk %s unreadable!", path)
 		} else {
 			c.complain("== Slots on disk %s NOT dumped", path)
