@@ -21,6 +21,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/ctl/sbdcmd"
 )
 
 // Exit codes. status uses the first four as monitoring plugins do.
@@ -109,6 +110,7 @@ func (a *app) root() *cobra.Command {
 		a.statusCommand(), a.explainCommand(), a.eventsCommand(), a.timingCommand(),
 		a.planCommand(), a.applyCommand(), a.configCommand(), a.historyCommand(), a.rollbackCommand(),
 		a.serviceCommand(), a.nodeCommand(), a.diskCommand(), a.watchdogCommand(),
+		sbdcmd.Command(func(code int) error { return health(code) }),
 		a.versionCommand(), a.completionCommand(), a.manCommand(),
 	)
 	describe(root)
