@@ -127,7 +127,12 @@ func configure(path, file string, back int) error {
 	c := unix.LoopConfig{Fd: uint32(back), Size: 512}
 	c.Info.Flags = unix.LO_FLAGS_DIRECT_IO
 	copy(c.Info.File_name[:len(c.Info.File_name)-1], file)
-	return unix.IoctlLoopConfigure(fd, &c)
+	if err := unix.IoctlLoopConfigure(fd, &c); err != nil {
+		return err
+	}
+	// A device that the power emulator had protected from a spared process keeps
+	// the protection when it is used anew.
+	return unix.IoctlSetPointerInt(fd, unix.BLKROSET, 0)
 }
 
 // CutDisks makes every request of the node to its disks fail at once, but for
