@@ -64,7 +64,7 @@ func (n *Node) feed() {
 	case g.lease.ResetDue(now):
 		n.reset()
 		return
-	case g.lease.MayFeed(now):
+	case g.lease.MayFeed(now) || n.w.opt.Broken.FeedOn:
 		g.fed = n.w.Now
 		n.w.fed(n)
 	}

@@ -106,15 +106,19 @@ func (n *Node) request(d int, latency time.Duration, land func(), done func(ok b
 		return
 	}
 	epoch := n.machine.epoch
+	tell := func() { n.after(n.w.Jitter(100*time.Microsecond, time.Millisecond), func() { done(true) }) }
 	finish := func() {
 		land()
-		n.after(n.w.Jitter(100*time.Microsecond, time.Millisecond), func() { done(true) })
+		tell()
 	}
 	n.w.After(time.Duration(float64(latency)*max(1, n.w.Disks[d].Slow)), func() {
 		switch {
 		case epoch != n.machine.epoch && n.w.rng.IntN(2) == 0:
 		case epoch != n.machine.epoch:
 			n.w.After(n.w.Jitter(0, 900*time.Millisecond), land)
+		case n.DiskHang[d] && n.w.rng.IntN(2) == 0: // carried out, but nobody is told
+			land()
+			n.machine.hung[d] = append(n.machine.hung[d], tell)
 		case n.DiskHang[d]:
 			n.machine.hung[d] = append(n.machine.hung[d], finish)
 		default:

@@ -38,6 +38,7 @@ type Broken struct {
 	WaitLess          time.Duration // every proof by time is this much too early
 	StampAtCompletion bool          // the lease counts from the completion of a beat, not from its issue
 	NoConfirm         bool          // a read that was issued before the verdict counts as its confirmation
+	FeedOn            bool          // the guard feeds whatever the lease says
 }
 
 // Options describe the cluster at the start.

@@ -28,8 +28,8 @@ type blobSide struct {
 
 // publish tells the guard, and through it the disk, what has changed.
 func (c *Core) publish() {
-	if c.self.inc.IsZero() || c.guard.bound != c.self.inc {
-		return
+	if c.self.stage < joining || c.self.inc.IsZero() || c.guard.bound != c.self.inc {
+		return // what a former life has said stands until this one knows better
 	}
 	p := c.payload()
 	if !samePayload(&p, &c.guard.payload) || c.guard.sent == 0 {

@@ -42,10 +42,12 @@ func (c *Core) ownReleased(l *local, term uint64) (why string, ok bool) {
 	return l.giveUp, true
 }
 
-// manage moves every service of this node one step, if one is due.
+// manage moves every service of this node one step, if one is due. Before a
+// restarted daemon has agreed on the register itself it does nothing: it cannot
+// tell a grant that it is the first to see from one that its former life knew.
 func (c *Core) manage() {
 	s := c.reg.state
-	if s == nil || c.self.inc.IsZero() || c.guard.bound != c.self.inc {
+	if s == nil || c.self.stage < joining || c.self.inc.IsZero() || c.guard.bound != c.self.inc {
 		return
 	}
 	for i := range s.Services {
