@@ -95,7 +95,7 @@ func (f *freezer) once(ctx context.Context, t *testing.T) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	n := owner(ctx, t, f.stage)
-	lease := f.lease(ctx, t, n)
+	lease := timingRow(ctx, t, n, "F")                     // how long it goes on after its last good beat
 	pause(ctx, time.Duration(f.rand.Int64N(int64(lease)))) // anywhere between two beats
 	from := f.log.mark(ctx, t, f.stage, fmt.Sprintf("freeze %d", f.runs))
 	if err := n.CutQuorum(); err != nil {
@@ -122,25 +122,10 @@ func (f *freezer) once(ctx context.Context, t *testing.T) time.Duration {
 	return margin
 }
 
-// lease is how long the node goes on after its last good beat, as it says itself.
-func (f *freezer) lease(ctx context.Context, t *testing.T, n *stage.Node) time.Duration {
-	t.Helper()
-	return timingRow(ctx, t, n, "F")
-}
-
 // timingRow is a value of what `holdfast timing` prints.
 func timingRow(ctx context.Context, t *testing.T, n *stage.Node, name string) time.Duration {
 	t.Helper()
-	c, err := n.API()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	table, err := c.Timing(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range table.Rows {
+	for _, r := range timingRows(ctx, t, n) {
 		if r.Name == name {
 			return r.Value.Duration()
 		}

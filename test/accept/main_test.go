@@ -3,6 +3,7 @@ package accept
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,7 +16,7 @@ import (
 	"github.com/holdfast-ha/holdfast/test/power"
 )
 
-// environment variable by which TestMain passes the folder to the tests.
+// programsEnv is the environment variable by which TestMain passes the folder to the tests.
 const programsEnv = "HOLDFAST_ACCEPT_PROGRAMS"
 
 func TestMain(m *testing.M) {
@@ -23,13 +24,16 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "hfdemo-programs-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "accept:", err)
-		return 1
+	flag.Parse()
+	if testing.Short() {
+		return m.Run() // every test skips itself
 	}
-	defer os.RemoveAll(dir)
-	if err := os.Setenv(programsEnv, dir); err != nil {
+	dir, err := os.MkdirTemp("", "hfdemo-programs-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = build(dir)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "accept:", err)
 		return 1
 	}
@@ -39,25 +43,19 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// build makes the programs, once for all tests.
-func build(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv(programsEnv)
-	if _, err := os.Stat(filepath.Join(dir, "demo")); err == nil {
-		return dir
-	}
+// build makes the programs under test, and tells the tests where they are.
+func build(dir string) error {
 	const module = "github.com/holdfast-ha/holdfast/"
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/", module+"cmd/...", module+"test/demo")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the programs: %v\n%s", err, out)
+		return fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
-	// What others run must be reachable by others.
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	return errors.Join(os.Chmod(dir, 0o755), os.Setenv(programsEnv, dir))
 }
+
+// programs is the folder of the programs under test.
+func programs() string { return os.Getenv(programsEnv) }
 
 // wanted skips where whole clusters are not wanted, or not possible.
 func wanted(t *testing.T, root bool) {
@@ -80,7 +78,7 @@ func limit(t *testing.T, d time.Duration) context.Context {
 // raise puts a cluster up that ends with the test.
 func raise(ctx context.Context, t *testing.T, o stage.Options) *stage.Stage {
 	t.Helper()
-	o.Bin, o.Root = build(t), true
+	o.Bin, o.Root = programs(), true
 	logs := t.TempDir()
 	o.Logs = logs
 	s, err := stage.Raise(ctx, o)
