@@ -45,6 +45,7 @@ func (c *Core) nodeView(n *cluster.NodeState) cluster.NodeView {
 		Standby: n.Standby, Proof: n.Proof, Why: n.Why}
 	if n.ID == c.set.Self {
 		v.Lease, v.Guard = c.lease(), cluster.GuardBound
+		v.Watchdog = watchdogWord(v.Lease.Class)
 		v.DiskAge, v.NetAge = c.now.Sub(c.leaseStart()), 0
 		if c.guard.bound.IsZero() {
 			v.Guard, v.DiskAge = cluster.GuardNone, -1
@@ -58,6 +59,7 @@ func (c *Core) nodeView(n *cluster.NodeState) cluster.NodeView {
 	}
 	if p.beat != nil {
 		v.Guard, v.Lease = p.beat.State, p.beat.Lease
+		v.Watchdog = watchdogWord(v.Lease.Class)
 	}
 	if age, ok := p.disk.Age(c.now); ok {
 		v.DiskAge = age
@@ -70,6 +72,21 @@ func (c *Core) nodeView(n *cluster.NodeState) cluster.NodeView {
 		v.NetAge = c.now.Sub(p.heard)
 	}
 	return v
+}
+
+// watchdogWord says what a proof by time rests on.
+func watchdogWord(class cluster.WatchdogClass) string {
+	switch class {
+	case cluster.WatchdogQualified:
+		return "qualified"
+	case cluster.WatchdogUnqualified:
+		return "unqualified"
+	case cluster.WatchdogSoftAccepted:
+		return "softdog, weak"
+	case cluster.WatchdogSoftOnly:
+		return "softdog, none"
+	}
+	return "NONE"
 }
 
 func (c *Core) serviceView(sight *decide.Sight, g *cluster.Grant) cluster.ServiceView {

@@ -61,12 +61,13 @@ func (t Table) explainRest() []Row {
 	}
 }
 
-// Costs are what the other proofs take on this site; zero means the default.
+// Costs are what the other proofs take on this site. A way that is not
+// configured has no cost, and nothing is predicted for it.
 type Costs struct {
 	Commit  time.Duration // of one change of the register, default 5 ms
-	Preempt time.Duration // of all reservations, default 20 ms
+	Preempt time.Duration // of all reservations; 0: services are not guarded by reservations
 	Stop    time.Duration // of everything on a node that obeys a kill; no default
-	BMC     time.Duration // off and confirmed, typical, default 1.5 s
+	BMC     time.Duration // off and confirmed, typical; 0: there is no power way
 	BMCMost time.Duration // and at worst, default 6 s
 }
 
@@ -92,22 +93,26 @@ func (t Table) Expect(c Costs) []Expected {
 		row("E1 released", c.Commit+io, c.Commit, "a clean move: no wait beside the stop itself"),
 		{Proof: "E2 newer incarnation", Why: fmt.Sprintf("as soon as the node is back: its boot + T_z %s", sec(t.Tz))},
 		row("E3 time", t.W+t.HPoll/2-t.H/2+2*io, t.W, fmt.Sprintf("W %s; always possible while the quorum disks are", sec(t.W))),
-		row("E4 power off", suspected+c.BMC+t.Tz, suspected+c.BMCMost+t.Tz, fmt.Sprintf("T_sus %s + power off, read twice + T_z %s", sec(t.Tsus), sec(t.Tz))),
-		row("E5 reservation", suspected+c.Preempt, suspected+c.Preempt, fmt.Sprintf("T_sus %s + pre-empting the keys; storage members start, the others with a proof of the node's death", sec(t.Tsus))),
+		c.configured(c.BMC, row("E4 power off", suspected+c.BMC+t.Tz, suspected+c.BMCMost+t.Tz,
+			fmt.Sprintf("T_sus %s + power off, read twice + T_z %s", sec(t.Tsus), sec(t.Tz)))),
+		c.configured(c.Preempt, row("E5 reservation", suspected+c.Preempt, suspected+c.Preempt,
+			fmt.Sprintf("T_sus %s + pre-empting the keys; storage members start, the others with a proof of the node's death", sec(t.Tsus)))),
 		row("E6 kill acknowledged", suspected+c.Stop+t.Tz, suspected+c.Stop+t.Tz, fmt.Sprintf("T_sus %s + the node's own verified stop + T_z %s", sec(t.Tsus), sec(t.Tz))),
 		{Proof: "E7 operator", Why: "when somebody has looked and typed `holdfast node confirm-off`"},
 	}
 }
 
+// configured keeps a prediction only for a way that this site has.
+func (c Costs) configured(cost time.Duration, e Expected) Expected {
+	if cost == 0 {
+		return Expected{Proof: e.Proof, Why: "this way is not configured"}
+	}
+	return e
+}
+
 func (c Costs) withDefaults() Costs {
 	if c.Commit == 0 {
 		c.Commit = 5 * time.Millisecond
-	}
-	if c.Preempt == 0 {
-		c.Preempt = 20 * time.Millisecond
-	}
-	if c.BMC == 0 {
-		c.BMC = 1500 * time.Millisecond
 	}
 	if c.BMCMost == 0 {
 		c.BMCMost = max(6*time.Second, c.BMC)

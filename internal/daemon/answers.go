@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/api/server"
 	"github.com/holdfast-ha/holdfast/internal/build"
+	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
@@ -45,7 +46,7 @@ func (d *Daemon) Facts(ctx context.Context) (server.Facts, error) {
 	}
 	for _, w := range s.Watchdogs {
 		f.Watchdogs = append(f.Watchdogs, api.Watchdog{Path: w.Path, Identity: w.Identity, Driver: w.Driver, Timeout: api.Of(w.Timeout),
-			TMax: api.Of(w.TMax), Class: className(w.Class), Software: w.Software, Emulated: w.Emulated, Why: w.Why})
+			TMax: api.Of(w.TMax), Class: className(&w), Software: w.Software, Emulated: w.Emulated, Why: w.Why})
 	}
 	for _, q := range d.deps.Node.Disks {
 		f.DiskPaths = append(f.DiskPaths, q.Path)
@@ -59,10 +60,15 @@ func (d *Daemon) Facts(ctx context.Context) (server.Facts, error) {
 	return f, nil
 }
 
-func className(c cluster.WatchdogClass) string {
+// className says how far a device is known. softdog with a record that counts is
+// as good as any in a pair; alone it is what its class says.
+func className(w *guardwire.Watchdog) string {
+	if w.Software && w.Why == "" {
+		return "qualified, software"
+	}
 	names := [...]string{"none", "unqualified", "qualified", "softdog only", "softdog accepted"}
-	if int(c) < len(names) {
-		return names[c]
+	if int(w.Class) < len(names) {
+		return names[w.Class]
 	}
 	return "unknown"
 }

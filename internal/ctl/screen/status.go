@@ -174,8 +174,12 @@ func writeFailover(w io.Writer, s *api.Status) {
 		line("promised within %s; predicted by %s", Seconds(s.Failover.Within.Duration()), strings.Join(known, ", "))
 	}
 	if m := s.Failover.Last; m != nil {
-		line("measured: %s from %s to %s in %s (permission after %s, %s), %s", m.Service, m.From, m.To,
-			Seconds(m.Started.Duration()), Seconds(m.Granted.Duration()), m.Proof, m.Time.Format(time.DateTime))
+		took := ""
+		if m.Started > 0 {
+			took = ", running after " + Seconds(m.Started.Duration())
+		}
+		line("measured: %s from %s to %s, permission after %s (%s)%s; %s", m.Service, m.From, m.To,
+			Seconds(m.Granted.Duration()), m.Proof, took, m.Time.Format(time.DateTime))
 	} else {
 		line("measured: none yet")
 	}
