@@ -10,10 +10,10 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/api/server"
 	"github.com/holdfast-ha/holdfast/internal/build"
-	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
+	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 )
 
@@ -64,7 +64,7 @@ func (d *Daemon) Facts(ctx context.Context) (server.Facts, error) {
 // as good as any in a pair; alone it is what its class says.
 func className(w *guardwire.Watchdog) string {
 	if w.Software && w.Why == "" {
-		return "qualified, software"
+		return "qualified"
 	}
 	names := [...]string{"none", "unqualified", "qualified", "softdog only", "softdog accepted"}
 	if int(w.Class) < len(names) {
