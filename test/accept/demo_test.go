@@ -200,8 +200,12 @@ func TestDemo(t *testing.T) {
 		want []string // lines of the output
 	}{
 		{"plain", false, nil, []string{"-plain"}, []string{"proof that alpha is dead: E3 time", "first answer from beta", "writes were acknowledged, all of them read back"}},
-		{"active-active", true, []string{"DEMO=active-active", "DEMO_FAULT=freeze"}, nil,
-			[]string{"is mounted on beta", "first answer from beta", "reports: ", "orders: "}},
+		{
+			"active-active", true,
+			[]string{"DEMO=active-active", "DEMO_FAULT=freeze"},
+			nil,
+			[]string{"is mounted on beta", "first answer from beta", "reports: ", "orders: "},
+		},
 		{"move", true, []string{"DEMO_FAULT=move"}, nil, []string{"may start orders (proof: E1 released)", "first answer from beta"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
