@@ -59,6 +59,9 @@ func bench(ctx context.Context, s *stage.Stage, runs int, out io.Writer) error {
 	printBench(out, "FailoverPermission", all, func(f failover) time.Duration { return f.permission },
 		fmt.Sprintf("\t%.3f predicted-s\t%.3f predicted-max-s", typical, worst))
 	printBench(out, "FailoverFirstAnswer", all, func(f failover) time.Duration { return f.answer }, "")
+	if err := benchIdle(ctx, s, out); err != nil {
+		return err
+	}
 	return p.verify()
 }
 
