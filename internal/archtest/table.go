@@ -57,6 +57,10 @@ func coreRows() []row {
 			why: "what works on a whole quorum disk stands on its codecs, not beside them",
 		},
 		{
+			tree: "quorumdisk/label", may: []string{"storage", "quorumdisk", "quorumdisk/volume"},
+			why: "a partition table is made once around a quorum disk; it knows how to recognise one and nothing else of the cluster",
+		},
+		{
 			tree: "sbd", may: []string{"cluster/...", "storage"},
 			why: "codecs over a disk: what is written is the core's, how it is written is storage's",
 		},
