@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/holdfast-ha/holdfast/internal/ctl"
 	"github.com/holdfast-ha/holdfast/storage/storagetest"
 )
 
@@ -305,4 +306,22 @@ func TestProgram(t *testing.T) {
 	}
 	ours.run("dump").says(t, 1, "needs a device")
 	ours.run("--help").says(t, 0)
+}
+
+// TestWithinHoldfast: the command line passes everything on, and adds nothing to
+// what is printed and returned.
+func TestWithinHoldfast(t *testing.T) {
+	file := storagetest.File(t, 4<<20)
+	run := func(args ...string) result {
+		var out, errOut bytes.Buffer
+		code := ctl.Main(append([]string{"sbd"}, args...), strings.NewReader(""), &out, &errOut)
+		return result{code, out.String(), errOut.String()}
+	}
+	run("-d", file, "-2", "0", "-4", "13", "create").says(t, 0, "is initialized.")
+	run("list", "-d", file).says(t, 0)
+	if r := run("-d", "/nonexistent", "list"); r.code != 1 || strings.Contains(r.err, "holdfast:") || !strings.HasSuffix(r.err, "\nsbd failed; please check the logs.\n") {
+		t.Errorf("a failure: %+v", r)
+	}
+	run("-h").says(t, 0, "Shared storage fencing tool.")
+	run("--help").says(t, 0, "DIFFERENCES TO SBD")
 }
