@@ -64,8 +64,9 @@ func (c *command) onArea(path string, readOnly bool, do func(*sbd.Area, storage.
 		if err != nil {
 			return err
 		}
-		// A device has one block size; a file takes the header's word for it.
-		if info, h := disk.Info(), area.Header(); info.Block && h.SectorSize != info.SectorSize {
+		// A file takes the header's word for it. So does a device with smaller
+		// blocks: a quorum disk is laid out in physical blocks.
+		if info, h := disk.Info(), area.Header(); info.Block && h.SectorSize < info.SectorSize {
 			return fmt.Errorf("%w: the header says %d bytes, the device has %d", sbd.ErrSectorSize, h.SectorSize, info.SectorSize)
 		}
 		return do(area, disk)

@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	"github.com/holdfast-ha/holdfast/internal/ctl"
+	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/label"
+	"github.com/holdfast-ha/holdfast/sbd"
 	"github.com/holdfast-ha/holdfast/storage/storagetest"
 )
 
@@ -278,19 +281,58 @@ func TestEachOthersAreas(t *testing.T) {
 // TestOtherSectorSize: an area whose sectors are not the device's is refused by
 // both, wherever it was made.
 func TestOtherSectorSize(t *testing.T) {
-	sbd := upstream(t)
+	program := upstream(t)
 	file := storagetest.File(t, 4<<20)
 	ours := &tool{t: t, program: self(t), first: []string{"sbd"}, devices: []string{file}}
 	ours.run("-d A -4 13 create").says(t, 0)
 	ours.run("-d A dump").says(t, 0, "Sector size        : 512")
 	device := storagetest.Loop(t, file, 4096)
 	ours.devices[0] = device
-	theirs := &tool{t: t, program: sbd, devices: ours.devices}
+	theirs := &tool{t: t, program: program, devices: ours.devices}
 	for _, line := range []string{"-d A dump", "-d A list", "-d A allocate x", "-d A message x reset"} {
 		want, got := theirs.run(line), ours.run(line)
 		if want.comparable() != got.comparable() || got.code != 1 {
 			t.Errorf("sbd %s\nsbd(8) %+v\nours   %+v", line, want, got)
 		}
+	}
+}
+
+// TestLargerSectors: a quorum disk of physical blocks of 4096 bytes has an area
+// that sbd(8) does not read where the logical blocks have 512.
+func TestLargerSectors(t *testing.T) {
+	file := storagetest.File(t, 4<<20)
+	h := sbd.DefaultHeader(4096, quorumdisk.NewUUID())
+	image, err := sbd.Image(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append(image, make([]byte, 4<<20-len(image))...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ours := &tool{t: t, program: self(t), first: []string{"sbd"}, devices: []string{storagetest.Loop(t, file, 512)}}
+	ours.run("-d A dump").says(t, 0, "Sector size        : 4096")
+	ours.run("-d A allocate node1").says(t, 0)
+	ours.run("-d A -n me message node1 exit").says(t, 0)
+	if b := area(t, ours.devices[0], 4<<20); string(b[4097:4102]) != "node1" || b[8192] != 4 {
+		t.Errorf("slot %q, mailbox %q", b[4096:4104], b[8192:8200])
+	}
+}
+
+// TestLabelled: for a device with a partition for a quorum disk the area is in
+// the partition, and the table stays.
+func TestLabelled(t *testing.T) {
+	file := storagetest.File(t, 8<<20)
+	if _, err := label.Create(file, label.Options{Cluster: "c", Timeout: patience}); err != nil {
+		t.Fatal(err)
+	}
+	ours := &tool{t: t, program: self(t), first: []string{"sbd"}, devices: []string{file}}
+	ours.run("-d A create").says(t, 0)
+	ours.run("-d A list").says(t, 0)
+	if b := area(t, file, 2<<20); string(b[1<<20:1<<20+8]) != "SBD_SBD_" {
+		t.Errorf("the partition begins with %q", b[1<<20:1<<20+8])
+	}
+	if p, err := label.Find(file, patience); err != nil || len(p.Notes) > 0 {
+		t.Errorf("the table: %+v, %v", p, err)
 	}
 }
 

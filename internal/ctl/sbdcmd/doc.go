@@ -17,6 +17,7 @@ package sbdcmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,6 +27,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-ha/holdfast/quorumdisk/label"
 	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 	"github.com/holdfast-ha/holdfast/storage"
 )
@@ -66,9 +68,27 @@ type Dogs struct {
 func Host(in io.Reader, out, err io.Writer) System {
 	return System{
 		In: in, Out: out, Err: err, Getenv: os.Getenv, Hostname: nodeName,
-		Open: storage.Open, InUse: storage.InUse, Sleep: sleep,
+		Open: openDisk, InUse: storage.InUse, Sleep: sleep,
 		Dogs: Dogs{List: watchdog.List, Arm: watchdog.OpenLinux, Guards: func() ([]string, error) { return guards("/proc") }},
 	}
+}
+
+// openDisk opens a device, or the partition of a quorum disk on it: the SBD area
+// begins where the quorum disk does.
+func openDisk(path string, opts storage.Options) (storage.Disk, error) {
+	whole, err := storage.Open(path, opts)
+	if err != nil {
+		return nil, err
+	}
+	p, err := label.Read(whole, defaultIO)
+	if err != nil {
+		return whole, nil // what is wrong with reading shows again when the area is read
+	}
+	part, err := storage.Section(whole, p.Offset, p.Size)
+	if err != nil {
+		return nil, errors.Join(err, whole.Close())
+	}
+	return part, nil
 }
 
 // nodeName is the default name of the own node: uname -n in lower case, as
