@@ -31,7 +31,7 @@ var (
 	ErrIncarnation = errors.New("the order is for another incarnation than the bound one")
 	ErrBurned      = errors.New("this incarnation or a later one of this boot has retired: claim with a higher number")
 	ErrZero        = errors.New("the incarnation is empty")
-	ErrParams      = errors.New("F must be positive and G no shorter than F")
+	ErrParams      = errors.New("the lease F must be positive and the grace G no shorter than it")
 	ErrLapsed      = errors.New("the permission has ended already")
 	ErrFrozen      = errors.New("the lease is frozen: this incarnation is stopping")
 )
