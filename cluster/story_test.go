@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
 
 func orders(prefer ...string) cluster.Service {
@@ -444,5 +445,14 @@ func TestOperatorsWordIsRefusedWhileTheNodeSpeaks(t *testing.T) {
 	took := w.Until("orders runs on beta", 20*time.Second, up(w, "orders", "beta", from))
 	if took > 3*time.Second {
 		t.Errorf("the operator's word took %s", took)
+	}
+}
+
+// slowWatchdogs are hardware that takes long, so that there is time to stop
+// everything between the end of the lease and the reset.
+func slowWatchdogs(in *timing.Input) {
+	for i := range in.Devices {
+		in.Devices[i].Timeout = 6 * time.Second
+		in.Devices[i].TMax, in.Devices[i].At = 6600*time.Millisecond, 6*time.Second
 	}
 }

@@ -149,7 +149,9 @@ func (m *Machine[V]) Wrote(now ident.Instant, d int, seq uint64, ok bool) {
 		return
 	}
 	if k.header.Gen == k.redo.Gen {
-		k.redo, k.unknown[k.header.Slot] = Header{}, 0
+		// Its place stays quarantined: the attempt that failed may still land
+		// there, and must then find nothing newer.
+		k.redo = Header{}
 	}
 	if k.header.Mbal == m.mbal && k.header.Bal == m.own.bal && k.header.Ver == m.own.ver {
 		k.written = m.step

@@ -284,7 +284,7 @@ func TestGhostOfAnOldGenerationHidesNothing(t *testing.T) {
 		w.begin(a)
 		ghost := a.fly[0]
 		a.fly = a.fly[1:]
-		a.m.Wrote(w.now, ghost.op.Disk, ghost.op.Seq, false)
+		a.m.Wrote(w.now, ghost.op.Disk, ghost.op.Seq, false) // it is repeated, and that succeeds
 		w.now = w.now.Add(200 * time.Millisecond)
 		a.m.Tick(w.now)
 		w.collect(a)
@@ -293,7 +293,13 @@ func TestGhostOfAnOldGenerationHidesNothing(t *testing.T) {
 		for range 3 * register.Generations {
 			last = w.commit(a)
 		}
+		before := w.disks[ghost.op.Disk].headers()
 		w.disks[ghost.op.Disk].land(cell{ghost.op.Header, ghost.op.Value})
+		for _, h := range before {
+			if h.Node == a.id && h.Slot == ghost.op.Header.Slot && h.Gen != ghost.op.Header.Gen {
+				t.Errorf("generation %d was written into the place of the ghost of generation %d", h.Gen, ghost.op.Header.Gen)
+			}
+		}
 		if next := w.commit(b); next.base != last.id {
 			t.Errorf("b built on %d, want %d: the ghost has hidden it", next.base, last.id)
 		}
