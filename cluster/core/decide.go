@@ -1,6 +1,8 @@
 package core
 
 import (
+	"time"
+
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -41,7 +43,7 @@ func (c *Core) decide() {
 		c.reg.m.Propose(c.now, func(*cluster.State, uint64) (*cluster.State, bool) { return nil, false })
 		return
 	}
-	if !c.decides() {
+	if c.acts = c.coordinates(); c.reg.state == nil || !c.acts && len(c.asked) == 0 && !c.hasWord() {
 		return
 	}
 	if d := c.revise(c.reg.state); !d.Changed() {
@@ -62,10 +64,40 @@ func (c *Core) decide() {
 	})
 }
 
-// decides says that this node has something to say: it coordinates, or an
-// administrator asked it.
-func (c *Core) decides() bool {
-	return c.reg.state != nil && (len(c.asked) > 0 || c.timed && c.coordinator() == c.set.Self || c.hasWord())
+// coordinates says that this node acts on the evidence: as the coordinator, or
+// in its place. A node that hears nobody cannot tell whether the daemon of the
+// coordinator is dead or only the network; it acts if what has to be done is not
+// done for a while, each node after another, so that they do not all act at once.
+func (c *Core) coordinates() bool {
+	if !c.able() {
+		return false
+	}
+	who := c.coordinator()
+	if who == c.set.Self || !c.nobodyHeard() || c.self.stage != member {
+		c.self.pending = 0
+		return who == c.set.Self
+	}
+	sight := c.sight(c.reg.state)
+	sight.Coordinates = true
+	if !c.mem.Revise(c.reg.state, sight, nil).Changed() {
+		c.self.pending = 0
+		return false
+	}
+	if c.self.pending == 0 {
+		c.self.pending = c.now
+	}
+	return c.now.Sub(c.self.pending) >= c.t.Tsus*time.Duration(c.rank())/2
+}
+
+// rank is this node's place among the members.
+func (c *Core) rank() int {
+	r := 0
+	for i := range c.reg.state.Nodes {
+		if n := &c.reg.state.Nodes[i]; n.ID <= c.set.Self && n.Phase == cluster.MemberPhase && n.Dead < n.Inc.N {
+			r++
+		}
+	}
+	return r
 }
 
 // revise makes a draft of the next state from base, and keeps the operator's
@@ -166,6 +198,9 @@ func (c *Core) nobodyHeard() bool {
 // hasWord says that the operator has confirmed a node's end here, which is not
 // committed yet.
 func (c *Core) hasWord() bool {
+	if c.reg.state == nil {
+		return false
+	}
 	for id, p := range c.peers {
 		if n := c.reg.state.Node(id); p.word.Kind == cluster.ProofOperator && n != nil && n.Inc == p.word.Inc && n.Dead < n.Inc.N {
 			return true
