@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
@@ -26,6 +25,7 @@ type moment struct {
 type takeover struct {
 	moments []moment
 	granted int64  // the permission to start; 0: unknown
+	stopped int64  // the old owner has verified its stop; 0: it has not
 	proof   string // its kind, as "E3 time"
 }
 
@@ -57,7 +57,9 @@ func story(events []stage.Event, v *stage.Service, owner, heir string, struck in
 		case e.Kind == "stopping" && ofService && e.Observer == owner:
 			add(e, e.Kind, owner+" stops "+v.Name)
 		case e.Kind == "stopped" && ofService && e.Observer == owner:
-			add(e, e.Kind, v.Name+" is verified stopped on "+owner)
+			if add(e, e.Kind, v.Name+" is verified stopped on "+owner) {
+				t.stopped = e.Mono
+			}
 		case e.Kind == "released" && ofService:
 			add(e, e.Kind, v.Name+" is released by "+owner)
 		case e.Kind == "lease" && e.Observer == owner:
@@ -92,7 +94,7 @@ func (p *scene) predicted(ctx context.Context) ([]api.Expected, error) {
 // timeline prints what happened when, and the measured times beside the predicted.
 func (p *scene) timeline(ctx context.Context, predicted []api.Expected) {
 	t := story(p.stage.Story(ctx, p.struck-int64(beforeFault)), p.service, p.owner.Name, p.heir.Name, p.struck)
-	lines := append(t.moments, moment{p.struck, "FAULT: " + p.what},
+	lines := append(t.moments, moment{p.struck, "*** " + p.what},
 		moment{p.first.At, fmt.Sprintf("first answer from %s", p.heir.Name)})
 	if mounted, addressed := p.sights.of(p.heir); mounted > 0 {
 		lines = append(lines, moment{mounted, fmt.Sprintf("%s is mounted on %s", p.service.Name, p.heir.Name)},
@@ -103,20 +105,38 @@ func (p *scene) timeline(ctx context.Context, predicted []api.Expected) {
 	for _, l := range lines {
 		p.show.say("%9.3f  %s", time.Duration(l.at-p.struck).Seconds(), l.text)
 	}
-	p.show.say("\n%-52s %-28s %s", "", "predicted", "measured")
+	p.show.say("\n%-54s %-26s %s", "", "predicted", "measured")
+	for _, r := range p.comparison(t, predicted) {
+		p.show.say("%-54s %-26s %s", r[0], r[1], r[2])
+	}
+	p.show.say("")
+}
+
+// comparison are the rows of what was predicted and what was measured. A release
+// can be predicted only from the stop on, which takes as long as the service wants.
+func (p *scene) comparison(t takeover, predicted []api.Expected) [][3]string {
+	seconds := func(from, to int64) string { return fmt.Sprintf("%.2f s", time.Duration(to-from).Seconds()) }
+	const unknown = "depends on the service"
+	var rows [][3]string
+	from, begin := p.struck, "fault"
+	if t.stopped > 0 && t.stopped < t.granted {
+		rows = append(rows, [3]string{"from the fault to the verified stop", unknown, seconds(p.struck, t.stopped)})
+		from, begin = t.stopped, "stop"
+	}
 	if t.granted > 0 {
-		p.show.say("%-52s %-28s %.2f s", "from the fault to the permission ("+t.proof+")", prediction(predicted, t.proof), time.Duration(t.granted-p.struck).Seconds())
-		p.show.say("%-52s %-28s %.2f s", "from the permission to the first answer", "depends on the service", time.Duration(p.first.At-t.granted).Seconds())
+		rows = append(rows,
+			[3]string{"from the " + begin + " to the permission (" + t.proof + ")", prediction(predicted, t.proof), seconds(from, t.granted)},
+			[3]string{"from the permission to the first answer", unknown, seconds(t.granted, p.first.At)})
 	}
 	gap := p.client.LongestGap(p.struck)
-	p.show.say("%-52s %-28s %.2f s, %d writes failed", "without an answer, as the client saw it", "", gap.Length().Seconds(), gap.Failed)
-	p.show.say("")
+	return append(rows, [3]string{"without an answer, as the client saw it", "",
+		fmt.Sprintf("%s, %d writes failed", seconds(gap.From, gap.To), gap.Failed)})
 }
 
 // prediction is what was expected for a kind of proof.
 func prediction(all []api.Expected, proof string) string {
 	for _, e := range all {
-		if e.Proof == proof || strings.HasPrefix(e.Proof, strings.Fields(proof + " ?")[0]+" ") {
+		if e.Proof == proof {
 			if !e.Known {
 				return "not predictable"
 			}
