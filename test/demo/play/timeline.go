@@ -129,8 +129,10 @@ func (p *scene) comparison(t takeover, predicted []api.Expected) [][3]string {
 			[3]string{"from the permission to the first answer", unknown, seconds(t.granted, p.first.At)})
 	}
 	gap := p.client.LongestGap(p.struck)
-	return append(rows, [3]string{"without an answer, as the client saw it", "",
-		fmt.Sprintf("%s, %d writes failed", seconds(gap.From, gap.To), gap.Failed)})
+	return append(rows, [3]string{
+		"without an answer, as the client saw it", "",
+		fmt.Sprintf("%s, %d writes failed", seconds(gap.From, gap.To), gap.Failed),
+	})
 }
 
 // prediction is what was expected for a kind of proof.

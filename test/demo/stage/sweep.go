@@ -19,10 +19,6 @@ const prefix = "hfdemo-"
 // sweepPatience bounds the wait for loop devices whose users were just killed.
 const sweepPatience = 15 * time.Second
 
-// roots are where stages stand: root's keep to /run, whose file system vanishes
-// with a boot.
-func roots() []string { return []string{"/run", os.TempDir()} }
-
 // claim takes the lock of a stage, which its driver holds for as long as it
 // lives; nil without an error: somebody holds it.
 func claim(lock string) (*os.File, error) {
@@ -44,9 +40,14 @@ func claim(lock string) (*os.File, error) {
 // Sweep removes what killed runs have left behind: their lock is free. It
 // returns their names.
 func Sweep() ([]string, error) {
+	// Root's stages stand in /run, whose file system vanishes with a boot.
+	return sweep("/run", os.TempDir())
+}
+
+func sweep(roots ...string) ([]string, error) {
 	var swept []string
 	var errs []error
-	for _, root := range roots() {
+	for _, root := range roots {
 		locks, _ := filepath.Glob(filepath.Join(root, prefix+"*.lock")) // fails only for a bad pattern
 		for _, path := range locks {
 			lock, err := claim(path)
