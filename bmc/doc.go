@@ -1,11 +1,30 @@
-// Package bmc is for switching the power of a node off and on through its management controller, from another node.
+// Package bmc switches the power of a machine off and on through its management
+// controller, from another machine, and says when "off" is certain.
 //
-// It answers three questions about a machine: is its power on, off or unknown; was it switched off; and what counts as
-// confirmation. The last one is why the package exists: a controller that reports success has not proved anything. A node
-// counts as fenced by its controller only when the state "off" was read twice, in separate sessions, after the request,
-// and "timed out" stays unknown. The ways are Redfish, IPMI, and external fence agents with their established command line;
-// all of them are to implement one small interface and pass one conformance suite, with fakes that lie, hang and answer
-// garbage in bmctest.
+// A controller that reports success has proved nothing: it may have accepted
+// the request only, speak for another machine, answer from a cache, or have
+// lost its own power together with the machine. So there are three answers, On,
+// Off and Unknown, and every doubt is Unknown: no answer, an answer in other
+// words than the expected ones, an answer about another machine, an answer that
+// came too late. Confirm asks for "off" and believes it only after two exact
+// readings, in two sessions, both begun after the request.
 //
-// The package does not act yet: nothing imports it, and a node is fenced by its quorum disk and its watchdog alone.
+// The ways, one per Reference:
+//
+//   - redfish: the Redfish service of a controller, through bmclib's gofish
+//     driver, over TLS that is verified or pinned;
+//   - ipmi: IPMI 2.0 over the network, through bmclib's ipmitool driver, or,
+//     where ipmitool is not installed, with a session of our own (driver=go);
+//   - agent: an external fence agent (fence_*), for everything else that cuts
+//     power: hypervisors, switched outlets, clouds.
+//
+// All of them are a Switch and pass the suite in package bmctest, which also
+// has controllers that lie, hang, die with their machine or answer garbage.
+// Open makes a Switch from a Reference; whatever the driver below does, a call
+// ends with its context, and at most one call at a time is inside the driver.
+//
+// The package knows no cluster. What it leaves to its caller: to ask only when
+// it may (a machine that is switched off without need is an outage), to know
+// who the machine is (Options.Expect; InBand reads it there), and to wait after
+// Result.First until writes that the machine had sent have drained.
 package bmc

@@ -16,6 +16,7 @@ needs() {
 	unshare   util-linux mount namespaces of tests
 	nft       nftables   cutting the network between emulated nodes
 	fuser     psmisc     who keeps a file system busy
+	ipmitool  ipmitool   power through IPMI
 	sbd       sbd        compatibility of the SBD area
 	END
 }

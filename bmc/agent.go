@@ -1,0 +1,240 @@
+package bmc
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// agent runs an external fence agent: a program that reads its options from
+// standard input, one NAME=VALUE per line, and answers with its exit status
+// (FenceAgentAPI, https://github.com/ClusterLabs/fence-agents/blob/main/doc/FenceAgentAPI.md).
+type agent struct {
+	program  program
+	name     string
+	plug     string
+	options  map[string]string
+	password Secret
+}
+
+// Exit statuses of a fence agent. 1 is any failure.
+const (
+	agentDone = 0 // the action succeeded; status: on
+	agentOff  = 2 // status: off
+)
+
+func openAgent(r Reference, o Options) (driver, error) {
+	if len(o.Expect) > 0 {
+		return nil, errors.New("fence agents do not name the machine that they switch: no GUID can be expected of one")
+	}
+	if p := o.Password.reveal(); strings.ContainsAny(p, "\n\r") {
+		return nil, errors.New("has a password with a line break, which an agent cannot be told")
+	}
+	path, err := findAgent(r.Agent)
+	if err != nil {
+		return nil, err
+	}
+	a := &agent{
+		program: program{path: path, env: []string{searchPath, "LANG=C.UTF-8", "HOME=/"}},
+		name:    r.Agent, plug: r.Options["plug"], options: r.Options, password: o.Password,
+	}
+	if a.plug == "" {
+		a.plug = r.Options["port"] // the name before fence-agents 4
+	}
+	return a, nil
+}
+
+func (a *agent) state(ctx context.Context) (State, Identity, error) {
+	who := Identity{Name: a.plug}
+	status, output, complaints, err := a.act(ctx, "status")
+	if err != nil {
+		return Unknown, who, err
+	}
+	on, off := said(output, "on"), said(output, "off")
+	switch {
+	case status == agentDone && !off:
+		return On, who, nil
+	case status == agentOff && off && !on:
+		return Off, who, nil
+	case status == agentOff:
+		// Shells and option parsers also exit with 2, when the agent did not
+		// even begin.
+		return Unknown, who, fmt.Errorf("%s exited with 2, but did not print \"Status: OFF\": %s", a.name, clip(output+" "+complaints))
+	}
+	return Unknown, who, fmt.Errorf("%s exited with %d: %s", a.name, status, clip(output+" "+complaints))
+}
+
+func (a *agent) set(ctx context.Context, on bool) error {
+	action := "off"
+	if on {
+		action = "on"
+	}
+	status, output, complaints, err := a.act(ctx, action)
+	if err != nil {
+		return err
+	}
+	if status != agentDone {
+		return fmt.Errorf("%s exited with %d: %s", a.name, status, clip(output+" "+complaints))
+	}
+	return nil
+}
+
+func (a *agent) act(ctx context.Context, action string) (status int, output, complaints string, err error) {
+	p := a.program
+	p.input = "action=" + action + "\n"
+	for _, name := range slices.Sorted(maps.Keys(a.options)) {
+		p.input += name + "=" + a.options[name] + "\n"
+	}
+	if s := a.password.reveal(); s != "" {
+		p.input += "password=" + s + "\n"
+	}
+	return p.run(ctx)
+}
+
+// said says whether one line of a status is "Status: WORD" or WORD alone.
+func said(output, word string) bool {
+	for line := range strings.Lines(strings.ToLower(output)) {
+		line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "status:"))
+		if line == word {
+			return true
+		}
+	}
+	return false
+}
+
+// checkAgentName accepts fence_NAME and absolute paths to one, but not agents
+// whose "off" leaves the machine running.
+func checkAgentName(name string) error {
+	base := filepath.Base(name)
+	if name != base && (!filepath.IsAbs(name) || filepath.Clean(name) != name) {
+		return fmt.Errorf("agent %q is neither a name nor an absolute path", name)
+	}
+	if !regexp.MustCompile(`^fence_[a-zA-Z0-9_-]+$`).MatchString(base) {
+		return fmt.Errorf("agent %q is not of the form fence_NAME", name)
+	}
+	switch base {
+	case "fence_scsi", "fence_mpath", "fence_brocade", "fence_sanbox2", "fence_cisco_mds", "fence_cisco_ucs_vif", "fence_ifmib", "fence_na":
+		return fmt.Errorf("%s takes away storage or network, but not power: its \"off\" does not say that the machine stopped", base)
+	case "fence_sbd", "fence_watchdog", "fence_kdump", "fence_dummy", "fence_heuristics_ping", "fence_ack_manual", "fence_manual":
+		return fmt.Errorf("%s does not read the power of a machine: its \"off\" is a message or an assumption", base)
+	}
+	return nil
+}
+
+// checkAgentOptions refuses options that an agent cannot be told, that belong
+// elsewhere, or that make its answers worthless.
+func checkAgentOptions(options map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		if !regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_-]*$`).MatchString(name) {
+			return fmt.Errorf("option %q cannot be told to an agent: letters, digits, _ and - only", name)
+		}
+		if strings.ContainsAny(options[name], "\n\r\x00") {
+			return fmt.Errorf("option %s has a line break in its value", name)
+		}
+		switch strings.ReplaceAll(name, "-", "_") {
+		case "action", "option":
+			return fmt.Errorf("option %s is set by the one who calls the agent", name)
+		case "password", "passwd", "snmp_priv_passwd":
+			return fmt.Errorf("option %s holds a password; it belongs into a file of its own with mode 0600", name)
+		case "missing_as_off":
+			return fmt.Errorf("option %s makes \"not found\" look like \"off\", which would let two machines write at once", name)
+		case "debug", "debug_file":
+			return fmt.Errorf("option %s makes the agent write passwords to a file", name)
+		}
+	}
+	return nil
+}
+
+// findAgent gives the path of an agent that nobody but root and its owner can
+// change: what it says decides over data.
+func findAgent(name string) (string, error) {
+	places := []string{name}
+	if !filepath.IsAbs(name) {
+		places = nil
+		for _, dir := range []string{"/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/bin"} {
+			places = append(places, filepath.Join(dir, name))
+		}
+	}
+	for _, p := range places {
+		info, err := os.Stat(p)
+		if err != nil {
+			continue
+		}
+		if !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
+			return "", fmt.Errorf("%s is no program", p)
+		}
+		if info.Mode().Perm()&0o022 != 0 {
+			return "", fmt.Errorf("%s can be changed by others than its owner: chmod go-w %s", p, p)
+		}
+		return p, nil
+	}
+	return "", fmt.Errorf("there is no %s: install the package of the fence agent (fence-agents or one of its parts)", strings.Join(places, " nor "))
+}
+
+// CheckAgent asks a fence agent for its metadata and compares them with a
+// reference: agents ignore options that they do not know, so that a slip in one
+// means another machine, or none. It also refuses agents that are no power
+// switch by their own account. It contacts no controller.
+func CheckAgent(ctx context.Context, r Reference) error {
+	path, err := findAgent(r.Agent)
+	if err == nil {
+		err = checkMetadata(ctx, program{path: path, env: []string{searchPath, "LANG=C.UTF-8", "HOME=/"}, input: "action=metadata\n"}, r.Options)
+	}
+	if err != nil {
+		return fmt.Errorf("power switch %s: %w", r, err)
+	}
+	return nil
+}
+
+// metadata is the part of an agent's self-description that is used here
+// (fence-agents, lib/metadata.rng).
+type metadata struct {
+	Parameters []struct {
+		Name string `xml:"name,attr"`
+	} `xml:"parameters>parameter"`
+	Actions []struct {
+		Name      string `xml:"name,attr"`
+		Automatic string `xml:"automatic,attr"`
+	} `xml:"actions>action"`
+}
+
+func checkMetadata(ctx context.Context, p program, options map[string]string) error {
+	status, output, complaints, err := p.run(ctx)
+	if err != nil {
+		return err
+	}
+	if status != 0 {
+		return fmt.Errorf("metadata: exited with %d: %s", status, clip(complaints))
+	}
+	var m metadata
+	if err := xml.Unmarshal([]byte(output), &m); err != nil {
+		return fmt.Errorf("metadata: %w", err)
+	}
+	actions := map[string]bool{}
+	for _, a := range m.Actions {
+		actions[a.Name] = true
+		if a.Name == "on" && a.Automatic == "1" {
+			return errors.New("the agent admits machines to storage or network, it does not switch their power")
+		}
+	}
+	if !actions["off"] || !actions["status"] {
+		return errors.New("the agent has no action off or no action status, so that nothing it does can be confirmed")
+	}
+	var names []string
+	for _, q := range m.Parameters {
+		names = append(names, strings.ReplaceAll(q.Name, "-", "_"))
+	}
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		if !slices.Contains(names, strings.ReplaceAll(name, "-", "_")) {
+			return fmt.Errorf("the agent does not know the option %q and would ignore it; it knows %s", name, strings.Join(names, ", "))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+package bmc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+)
+
+// driver is one way to reach a controller. It should end with ctx and may fail
+// to; it may panic on what a controller answers. Its errors may hold what the
+// controller sent.
+type driver interface {
+	state(ctx context.Context) (State, Identity, error)
+	set(ctx context.Context, on bool) error
+}
+
+// guarded makes a driver a Switch: each call ends with its context, at most one
+// goroutine is inside the driver, and no text carries the password.
+type guarded struct {
+	name   string
+	driver driver
+	limit  time.Duration // the longest time of one call
+	want   []GUID        // who the machine has to be, empty for anyone
+	secret Secret
+	turn   chan struct{} // holds one token while somebody is inside the driver
+
+	mu    sync.Mutex // guards what follows
+	doing string     // what the one inside is doing
+	since time.Time
+}
+
+var _ Switch = (*guarded)(nil)
+
+func newGuarded(name string, d driver, o Options) *guarded {
+	return &guarded{name: name, driver: d, limit: o.Attempt, want: o.Expect, secret: o.Password, turn: make(chan struct{}, 1)}
+}
+
+// String gives the reference.
+func (g *guarded) String() string { return g.name }
+
+// State reads the power state.
+func (g *guarded) State(ctx context.Context) Reading {
+	answer := run(ctx, g, "reading the power state", func(ctx context.Context) Reading {
+		state, identity, err := g.driver.state(ctx)
+		return g.judge(state, identity, err)
+	}, func(err error) Reading {
+		return Reading{At: time.Now(), Text: g.words(err)}
+	})
+	return answer
+}
+
+// judge makes a reading of what a driver returned: whatever is doubtful is
+// Unknown.
+func (g *guarded) judge(state State, identity Identity, err error) Reading {
+	r := Reading{Identity: identity, At: time.Now()}
+	r.Identity.Name = g.hide(r.Identity.Name)
+	if err == nil {
+		err = expected(g.want, identity)
+	}
+	switch {
+	case err != nil:
+		r.Text = g.words(err)
+	case state != On && state != Off:
+		r.Text = "the controller gave no state"
+	default:
+		r.State = state
+	}
+	return r
+}
+
+// Off asks to cut the power.
+func (g *guarded) Off(ctx context.Context) error { return g.set(ctx, false, "switching off") }
+
+// On asks to switch the power on.
+func (g *guarded) On(ctx context.Context) error { return g.set(ctx, true, "switching on") }
+
+func (g *guarded) set(ctx context.Context, on bool, what string) error {
+	failed := func(err error) error {
+		if err == nil {
+			return nil
+		}
+		return &switchError{text: fmt.Sprintf("%s: %s: %s", g.name, what, g.words(err)), cause: err}
+	}
+	return run(ctx, g, what, func(ctx context.Context) error { return failed(g.driver.set(ctx, on)) }, failed)
+}
+
+// switchError has a text without the password; its cause is for errors.Is only.
+type switchError struct {
+	text  string
+	cause error
+}
+
+func (e *switchError) Error() string { return e.text }
+func (e *switchError) Is(target error) bool {
+	return target == ErrOtherMachine && errors.Is(e.cause, ErrOtherMachine)
+}
+
+// run calls f in a goroutine of its own and returns its result, or that of
+// failed when the time is over. A goroutine that does not come back keeps the
+// turn: nobody else enters the driver, and who waits for it is told.
+func run[T any](ctx context.Context, g *guarded, what string, f func(context.Context) T, failed func(error) T) T {
+	ctx, cancel := context.WithTimeout(ctx, g.limit)
+	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return failed(fmt.Errorf("not tried: %w", err))
+	}
+	select {
+	case g.turn <- struct{}{}:
+	case <-ctx.Done():
+		doing, age := g.inside()
+		return failed(fmt.Errorf("not tried: %s has not come back from the driver for %v", doing, age.Round(time.Second/10)))
+	}
+	g.enter(what)
+	result := make(chan T, 1)
+	go func() {
+		defer func() { <-g.turn }()
+		defer func() {
+			if p := recover(); p != nil {
+				result <- failed(fmt.Errorf("the driver cannot handle the controller's answer: %v", p))
+			}
+		}()
+		result <- f(ctx)
+	}()
+	start := time.Now()
+	select {
+	case r := <-result:
+		return r
+	case <-ctx.Done():
+	}
+	// An answer that came in the same moment is not thrown away.
+	select {
+	case r := <-result:
+		return r
+	default:
+		return failed(fmt.Errorf("no answer within %v", time.Since(start).Round(time.Millisecond)))
+	}
+}
+
+func (g *guarded) enter(what string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.doing, g.since = what, time.Now()
+}
+
+func (g *guarded) inside() (doing string, age time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.doing, time.Since(g.since)
+}
+
+// words makes a text for logs of an error: without the password, on one line.
+func (g *guarded) words(err error) string {
+	return clip(g.hide(err.Error()))
+}
+
+// hide takes the password out. Passwords of one or two characters would turn
+// every text into riddles without protecting anything.
+func (g *guarded) hide(text string) string {
+	if p := g.secret.reveal(); len(p) > 2 {
+		text = strings.ReplaceAll(text, p, "[password]")
+	}
+	return text
+}
+
+// longest is how much of a foreign text is kept, in characters.
+const longest = 400
+
+// clip makes one line of bounded length out of a text that a controller or a
+// program may have written.
+func clip(text string) string {
+	var b strings.Builder
+	n, space := 0, false
+	for _, r := range text {
+		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
+			space = b.Len() > 0
+			continue
+		}
+		if n >= longest {
+			b.WriteString("...")
+			break
+		}
+		if space {
+			b.WriteByte(' ')
+			space = false
+		}
+		b.WriteRune(r)
+		n++
+	}
+	return b.String()
+}

@@ -1,0 +1,196 @@
+// Package bmctest has management controllers for tests, honest ones and the
+// other kind, and the suite that every implementation of bmc.Switch passes.
+//
+// A Machine has power, an identity and a Fault of its controller. NewRedfish and
+// NewIPMI serve such controllers on the loopback interface; NewProgram makes a
+// program that plays ipmitool or a fence agent. All of them answer from the
+// machine, so that a fault looks the same over every way.
+package bmctest
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/bmc"
+)
+
+// User and Password open every controller of this package.
+const (
+	User     = "admin"
+	Password = "s3cret-Pa55word"
+)
+
+// Fault is what is wrong with a controller.
+type Fault int
+
+// The faults.
+const (
+	Honest          Fault = iota // nothing
+	Slow                         // the machine goes off two readings after the request; until then the state is another word or on
+	Early                        // says off when it accepts the request, on at the next reading, and the machine goes off after that
+	Lying                        // accepts the request, and the machine stays on
+	Hanging                      // takes requests and never answers
+	DiesWithMachine              // shares the machine's power: once the machine is off, nothing answers
+	OtherMachine                 // is wired to a machine with another GUID
+	Anonymous                    // names no GUID
+	Garbage                      // answers with nonsense
+	Refusing                     // does not let this user switch
+)
+
+// Machine is a machine and what its controller does. Its methods may be called
+// by several goroutines.
+type Machine struct {
+	GUID bmc.GUID // who the machine is
+
+	fault Fault
+	end   chan struct{} // closed when the test ends: hanging answers end
+
+	mu       sync.Mutex // guards what follows
+	on       bool
+	offSince time.Time // when the machine really lost its power
+	asked    bool      // a request to switch off was taken
+	answers  int       // readings since then
+	sessions []int     // the sessions in which off was answered
+	requests int       // requests to switch off that were taken
+}
+
+// NewMachine makes a machine that is on.
+func NewMachine(t testing.TB, fault Fault) *Machine {
+	guid, err := bmc.ParseGUID("3d1c4a50-9b2e-11ee-8c90-0242ac120002")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Machine{GUID: guid, fault: fault, on: true, end: make(chan struct{})}
+	t.Cleanup(func() { close(m.end) })
+	return m
+}
+
+// IsOn says whether the machine has power, whatever its controller says.
+func (m *Machine) IsOn() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.on
+}
+
+// OffSince says when the machine lost its power; zero while it is on.
+func (m *Machine) OffSince() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.offSince
+}
+
+// Requests counts the requests to switch off that the controller took.
+func (m *Machine) Requests() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.requests
+}
+
+// OffSessions gives the sessions in which the controller said off, in order;
+// each session has a number of its own.
+func (m *Machine) OffSessions() []int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]int(nil), m.sessions...)
+}
+
+// Set gives the machine power or takes it, without its controller.
+func (m *Machine) Set(on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.turn(on)
+}
+
+func (m *Machine) turn(on bool) {
+	if on == m.on {
+		return
+	}
+	m.on = on
+	m.offSince = time.Time{}
+	if !on {
+		m.offSince = time.Now()
+	}
+}
+
+// silent says whether the controller does not answer now.
+func (m *Machine) silent() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fault == Hanging || m.fault == DiesWithMachine && !m.on
+}
+
+// shown is the GUID that the controller names; false if it names none.
+func (m *Machine) shown() (bmc.GUID, bool) {
+	g := m.GUID
+	if m.fault == OtherMachine {
+		g[15] ^= 0xff
+	}
+	return g, m.fault != Anonymous
+}
+
+// What a controller says about the power.
+const (
+	wordOn      = "On"
+	wordOff     = "Off"
+	wordLeaving = "PoweringOff" // Redfish has a word for it; the others say on
+	wordGarbage = "\x00\xffPurple"
+)
+
+// status is the controller's answer in one session.
+func (m *Machine) status(session int) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.answers++
+	word := wordOn
+	if !m.on {
+		word = wordOff
+	}
+	switch {
+	case m.fault == Garbage:
+		return wordGarbage
+	case m.fault == Slow && m.asked && m.on:
+		word = wordLeaving
+		if m.answers > 2 {
+			m.turn(false)
+			word = wordOff
+		}
+	case m.fault == Early && m.asked && m.on:
+		switch {
+		case m.answers == 1:
+			word = wordOff
+		case m.answers > 2:
+			m.turn(false)
+			word = wordOff
+		}
+	}
+	if word == wordOff {
+		m.sessions = append(m.sessions, session)
+	}
+	return word
+}
+
+// command is a request to switch; false if the controller refuses it.
+func (m *Machine) command(on bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fault == Refusing {
+		return false
+	}
+	if !on {
+		m.requests++
+	}
+	switch {
+	case on:
+		m.asked = false
+		m.turn(true)
+	case m.fault == Slow || m.fault == Early:
+		if !m.asked {
+			m.asked, m.answers = true, 0
+		}
+	case m.fault == Lying || m.fault == Garbage:
+	default:
+		m.turn(false)
+	}
+	return true
+}

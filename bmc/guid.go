@@ -1,0 +1,104 @@
+package bmc
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// GUID is the UUID of a machine as its controller or its firmware tells it. Its
+// bytes come in different orders from different places, see Same.
+type GUID [16]byte
+
+// ParseGUID reads the 32 hexadecimal digits of a GUID, with or without hyphens,
+// in either case. Values that firmware puts where a maker forgot the real one
+// (all bytes equal, or the counting pattern of a reference firmware) are
+// refused: they do not tell two machines apart.
+func ParseGUID(text string) (GUID, error) {
+	var g GUID
+	digits := strings.ReplaceAll(strings.TrimSpace(text), "-", "")
+	raw, err := hex.DecodeString(digits)
+	if err != nil || len(raw) != len(g) {
+		return g, fmt.Errorf("%q is no GUID: 32 hexadecimal digits are expected", clip(text))
+	}
+	copy(g[:], raw)
+	if g.placeholder() {
+		return GUID{}, fmt.Errorf("%s is a placeholder of the firmware, not the identity of a machine: set the real UUID with the maker's tool", g)
+	}
+	return g, nil
+}
+
+// guidOf is ParseGUID for 16 bytes.
+func guidOf(raw []byte) (GUID, error) {
+	return ParseGUID(hex.EncodeToString(raw))
+}
+
+// IsZero says whether the GUID is not known.
+func (g GUID) IsZero() bool { return g == GUID{} }
+
+// String gives the usual form, 00112233-4455-6677-8899-aabbccddeeff, in the
+// order of the bytes as they came.
+func (g GUID) String() string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", g[0:4], g[4:6], g[6:8], g[8:10], g[10:16])
+}
+
+// Same says whether two GUIDs name one machine, whichever order their bytes are
+// in. Redfish and the kernel's product_uuid print the fields in network order;
+// SMBIOS 2.6 (DSP0134, 7.2.1) stores the first three fields least significant
+// byte first; IPMI 2.0 (22.14, 20.8) sends the whole least significant byte
+// first; controllers follow the one, the other, or both at once. The zero GUID
+// is never the same as anything.
+func (g GUID) Same(other GUID) bool {
+	if g.IsZero() || other.IsZero() {
+		return false
+	}
+	reversed := other
+	slices.Reverse(reversed[:])
+	return g == other || g == other.swapped() || g == reversed || g == reversed.swapped()
+}
+
+// swapped turns the first three fields around, as SMBIOS does.
+func (g GUID) swapped() GUID {
+	slices.Reverse(g[0:4])
+	slices.Reverse(g[4:6])
+	slices.Reverse(g[6:8])
+	return g
+}
+
+// placeholder says whether the GUID is one that many machines share.
+func (g GUID) placeholder() bool {
+	same := true
+	for _, b := range g {
+		same = same && b == g[0]
+	}
+	if same {
+		return true
+	}
+	// The two values of reference firmware that makers have shipped.
+	counting := GUID{0x03, 0x00, 0x02, 0x00, 0x04, 0x00, 0x05, 0x00, 0x00, 0x06, 0x00, 0x07, 0x00, 0x08, 0x00, 0x09}
+	numbers := GUID{0x12, 0x34, 0x56, 0x78, 0x12, 0x34, 0x56, 0x78, 0x90, 0xab, 0xcd, 0xde, 0xef, 0xaa, 0xbb, 0xcc}
+	for _, known := range []GUID{counting, numbers} {
+		if g == known || g == known.swapped() {
+			return true
+		}
+	}
+	return false
+}
+
+// expected checks what a controller said against the machine that is meant. No
+// expectation accepts everything.
+func expected(want []GUID, seen Identity) error {
+	if len(want) == 0 {
+		return nil
+	}
+	if seen.GUID.IsZero() {
+		return fmt.Errorf("%w: the controller does not say which machine it switches; expected is %s", ErrOtherMachine, want[0])
+	}
+	for _, g := range want {
+		if g.Same(seen.GUID) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the controller switches %s, expected is %s; is the address right?", ErrOtherMachine, seen, want[0])
+}

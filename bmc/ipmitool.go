@@ -1,0 +1,156 @@
+package bmc
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	bmcipmitool "github.com/bmc-toolbox/bmclib/v2/providers/ipmitool"
+	"github.com/go-logr/logr"
+)
+
+// The drivers of IPMI.
+const (
+	driverTool = "ipmitool" // bmclib and the program ipmitool
+	driverGo   = "go"       // our own session, no program
+)
+
+// The longest user and password of IPMI 2.0, in bytes (22.30, 13.31). Longer
+// ones would be cut somewhere, and fail with a riddle.
+const (
+	maxUserIPMI     = 16
+	maxPasswordIPMI = 20
+)
+
+func openIPMI(r Reference, o Options) (driver, error) {
+	switch p := o.Password.reveal(); {
+	case p == "":
+		return nil, errors.New("has no password")
+	case len(p) > maxPasswordIPMI:
+		return nil, fmt.Errorf("has a password of %d bytes; IPMI knows at most %d", len(p), maxPasswordIPMI)
+	case len(r.User) > maxUserIPMI:
+		return nil, fmt.Errorf("has a user of %d bytes; IPMI knows at most %d", len(r.User), maxUserIPMI)
+	}
+	port := r.Port
+	if port == 0 {
+		port = 623
+	}
+	if r.Options["driver"] == driverGo {
+		return openSession(r, o, port), nil
+	}
+	path, err := exec.LookPath("ipmitool")
+	if err != nil {
+		return nil, errors.New("needs the program ipmitool: install the package ipmitool, or add ?driver=go to the reference")
+	}
+	return newIPMITool(r, o, path, port)
+}
+
+// ipmitool reaches a controller through bmclib's ipmitool driver, which runs
+// the program once or several times per call; each run is a session. The
+// password goes through the program's environment.
+type ipmitool struct {
+	conn *bmcipmitool.Conn
+	raw  program  // to ask what bmclib does not: who the machine is
+	suit []string // cipher suites to try with raw, in bmclib's order
+	want []GUID
+}
+
+func newIPMITool(r Reference, o Options, path string, port int) (driver, error) {
+	host := r.Host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]" // without brackets bmclib would leave the address out
+	}
+	d := &ipmitool{want: o.Expect, suit: []string{"3", "17"}}
+	if c := r.Options["cipher"]; c != "" {
+		d.suit = []string{c}
+	}
+	conn, err := bmcipmitool.New(host, r.User, o.Password.reveal(),
+		bmcipmitool.WithLogger(logr.Discard()),
+		bmcipmitool.WithPort(strconv.Itoa(port)),
+		bmcipmitool.WithCipherSuite(r.Options["cipher"]),
+		bmcipmitool.WithIpmitoolPath(path))
+	if err != nil {
+		return nil, err
+	}
+	d.conn = conn
+	d.raw = program{
+		path: path, env: []string{"IPMITOOL_PASSWORD=" + o.Password.reveal()},
+		args: []string{"-I", "lanplus", "-H", r.Host, "-p", strconv.Itoa(port), "-U", r.User, "-E", "-N", "2", "-R", "3"},
+	}
+	return d, nil
+}
+
+func (d *ipmitool) state(ctx context.Context) (State, Identity, error) {
+	who, err := d.identity(ctx)
+	if err != nil {
+		return Unknown, who, err
+	}
+	text, err := d.conn.PowerStateGet(ctx)
+	if err != nil {
+		return Unknown, who, err
+	}
+	state := exactly(text, "chassis power is on", "chassis power is off")
+	if state == Unknown {
+		return Unknown, who, fmt.Errorf("ipmitool printed %q, which is neither on nor off", clip(text))
+	}
+	return state, who, nil
+}
+
+func (d *ipmitool) set(ctx context.Context, on bool) error {
+	if len(d.want) > 0 {
+		who, err := d.identity(ctx)
+		if err != nil {
+			return err
+		}
+		if err := expected(d.want, who); err != nil {
+			return err
+		}
+	}
+	word := "off"
+	if on {
+		word = "on"
+	}
+	// The boolean is true also when ipmitool printed anything else than "is
+	// on" before, and nothing was sent.
+	_, err := d.conn.PowerSet(ctx, word)
+	return err
+}
+
+// identity asks for the system's GUID (Get System GUID, IPMI 2.0 22.14). That a
+// controller has none is an answer; only silence is an error.
+func (d *ipmitool) identity(ctx context.Context) (Identity, error) {
+	var last error
+	for _, cipher := range d.suit {
+		p := d.raw
+		p.args = append(append([]string{}, p.args...), "-C", cipher, "raw", "0x06", "0x37")
+		status, output, complaints, err := p.run(ctx)
+		if err != nil {
+			return Identity{}, err
+		}
+		if status != 0 {
+			last = fmt.Errorf("ipmitool: %s", clip(complaints))
+			if strings.Contains(complaints, "rsp=0x") {
+				return Identity{}, nil // the controller answered: it does not know the command
+			}
+			continue
+		}
+		if g, err := parseRaw(output); err == nil {
+			return Identity{GUID: g}, nil
+		}
+		return Identity{}, nil
+	}
+	return Identity{}, last
+}
+
+// parseRaw reads the 16 bytes that ipmitool raw prints, separated by spaces.
+func parseRaw(output string) (GUID, error) {
+	raw, err := hex.DecodeString(strings.Join(strings.Fields(output), ""))
+	if err != nil {
+		return GUID{}, err
+	}
+	return guidOf(raw)
+}
