@@ -126,6 +126,9 @@ type Fail struct {
 
 // Node returns the node with this id.
 func (s *State) Node(id ident.NodeID) *NodeState {
+	if i := int(id) - 1; i >= 0 && i < len(s.Nodes) && s.Nodes[i].ID == id {
+		return &s.Nodes[i] // no slot below is free, as a rule
+	}
 	for i := range s.Nodes {
 		if s.Nodes[i].ID == id {
 			return &s.Nodes[i]

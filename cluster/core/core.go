@@ -59,22 +59,23 @@ func (s stage) String() string {
 
 // Core is one node's decisions. It is used by one goroutine.
 type Core struct {
-	set   Settings
-	now   ident.Instant
-	out   []cluster.Action
-	t     timing.Table
-	timed bool // t is valid
-	reg   registerSide
-	guard guardSide
-	self  selfSide
-	disks []diskSide
-	peers map[ident.NodeID]*peer
-	local map[string]*local
-	asked []decide.Question
-	next  clockSide
-	blob  blobSide
-	acts  bool // this node acts on the evidence now: see coordinates
-	mem   *decide.Memory
+	set    Settings
+	now    ident.Instant
+	out    []cluster.Action
+	t      timing.Table
+	timed  bool // t is valid
+	reg    registerSide
+	guard  guardSide
+	self   selfSide
+	disks  []diskSide
+	peers  [ident.MaxNodes + 1]*peer // by node
+	others []*peer                   // the same without this node, in order: no decision may depend on the order of a map
+	local  map[string]*local
+	asked  []decide.Question
+	next   clockSide
+	blob   blobSide
+	acts   bool // this node acts on the evidence now: see coordinates
+	mem    *decide.Memory
 }
 
 // registerSide is the register and what this node does with it.
@@ -135,12 +136,13 @@ type diskSide struct {
 type clockSide struct {
 	permit ident.Instant
 	send   ident.Instant
+	proof  ident.Instant // when a proof by time may begin
 	tick   ident.Instant
 }
 
 // New returns a core that waits for Started.
 func New(set Settings) *Core {
-	c := &Core{set: set, peers: map[ident.NodeID]*peer{}, local: map[string]*local{}, mem: decide.NewMemory()}
+	c := &Core{set: set, local: map[string]*local{}, mem: decide.NewMemory(), next: clockSide{proof: ident.Never}}
 	c.disks = make([]diskSide, len(set.Disks))
 	for d := range c.disks {
 		c.disks[d] = diskSide{issued: ident.LongAgo, completed: ident.LongAgo, previous: ident.LongAgo}
@@ -154,6 +156,9 @@ func (c *Core) Step(now ident.Instant, ev cluster.Event) []cluster.Action {
 	c.now = now
 	c.out = nil
 	c.take(ev)
+	if _, ok := ev.(cluster.Received); !ok && c.self.stage != starting {
+		c.judge() // what is heard proves nothing; time is told by the other events
+	}
 	c.advance()
 	return c.out
 }
@@ -200,7 +205,6 @@ func (c *Core) advance() {
 	c.reg.m.Tick(c.now)
 	c.register()
 	c.progress()
-	c.judge()
 	c.manage()
 	c.decide()
 	c.register()
@@ -334,6 +338,12 @@ func (c *Core) peerOf(id ident.NodeID) *peer {
 	if p == nil {
 		p = &peer{id: id, disk: liveness.NewPeer(len(c.disks)), heard: ident.LongAgo, off: ident.LongAgo}
 		c.peers[id] = p
+		c.others = c.others[:0]
+		for _, o := range c.peers {
+			if o != nil && o.id != c.set.Self {
+				c.others = append(c.others, o)
+			}
+		}
 	}
 	return p
 }

@@ -77,6 +77,10 @@ func (c *Core) coordinates() bool {
 		c.self.pending = 0
 		return who == c.set.Self
 	}
+	wait := c.t.Tsus * time.Duration(c.rank()) / 2
+	if c.self.pending != 0 && c.now.Sub(c.self.pending) >= wait {
+		return true // and goes on until somebody is heard
+	}
 	sight := c.sight(c.reg.state)
 	sight.Coordinates = true
 	if !c.mem.Revise(c.reg.state, sight, nil).Changed() {
@@ -86,7 +90,7 @@ func (c *Core) coordinates() bool {
 	if c.self.pending == 0 {
 		c.self.pending = c.now
 	}
-	return c.now.Sub(c.self.pending) >= c.t.Tsus*time.Duration(c.rank())/2
+	return false
 }
 
 // rank is this node's place among the members.
@@ -187,8 +191,8 @@ func (c *Core) works(n *cluster.NodeState, silent bool) bool {
 }
 
 func (c *Core) nobodyHeard() bool {
-	for _, p := range c.peers {
-		if p.id != c.set.Self && c.onNet(p) {
+	for _, p := range c.others {
+		if c.onNet(p) {
 			return false
 		}
 	}
@@ -201,8 +205,8 @@ func (c *Core) hasWord() bool {
 	if c.reg.state == nil {
 		return false
 	}
-	for id, p := range c.peers {
-		if n := c.reg.state.Node(id); p.word.Kind == cluster.ProofOperator && n != nil && n.Inc == p.word.Inc && n.Dead < n.Inc.N {
+	for _, p := range c.others {
+		if n := c.reg.state.Node(p.id); p.word.Kind == cluster.ProofOperator && n != nil && n.Inc == p.word.Inc && n.Dead < n.Inc.N {
 			return true
 		}
 	}

@@ -14,18 +14,19 @@ func (c *Core) judge() {
 	if !c.timed || !c.reg.learned {
 		return
 	}
-	for _, id := range c.peerIDs() {
-		p := c.peers[id]
-		n := c.reg.state.Node(id)
+	c.next.proof = ident.Never
+	for _, p := range c.others {
+		n := c.reg.state.Node(p.id)
 		if n == nil || n.Inc.IsZero() || n.Dead >= n.Inc.N {
 			continue
 		}
 		c.suspicion(p, n)
-		waited := p.disk.Waiting()
-		p.disk.Judge(c.now, c.wait(p))
+		waited, w := p.disk.Waiting(), c.wait(p)
+		p.disk.Judge(c.now, w)
 		if p.disk.Waiting() && !waited {
 			c.kick()
 		}
+		c.next.proof = min(c.next.proof, p.disk.Deadline(w))
 	}
 }
 
@@ -164,20 +165,4 @@ func (c *Core) kick() {
 		c.guard.kicked = c.now
 		c.order(cluster.Order{Kind: cluster.OrderKick})
 	}
-}
-
-// proofDeadline is the next instant at which a proof by time may begin.
-func (c *Core) proofDeadline() ident.Instant {
-	next := ident.Never
-	if !c.timed || c.reg.state == nil {
-		return next
-	}
-	for _, id := range c.peerIDs() {
-		n := c.reg.state.Node(id)
-		if n == nil || n.Inc.IsZero() || n.Dead >= n.Inc.N {
-			continue
-		}
-		next = min(next, c.peers[id].disk.Deadline(c.wait(c.peers[id])))
-	}
-	return next
 }

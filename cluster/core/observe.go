@@ -1,7 +1,6 @@
 package core
 
 import (
-	"sort"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -26,6 +25,8 @@ type peer struct {
 	off       ident.Instant
 	suspected bool
 	word      cluster.Proof // the operator's word, waiting to be committed
+	waitKey   waitKey
+	wait      time.Duration // for waitKey
 }
 
 // table takes one read of one disk.
@@ -113,8 +114,8 @@ func (c *Core) received(e cluster.Received) {
 // allSilent says that no peer was heard for two network beats: our own links
 // may have been the reason.
 func (c *Core) allSilent() bool {
-	for _, p := range c.peers {
-		if p.id != c.set.Self && c.now.Sub(p.heard) < 4*c.netPeriod() {
+	for _, p := range c.others {
+		if c.now.Sub(p.heard) < 4*c.netPeriod() {
 			return false
 		}
 	}
@@ -278,26 +279,22 @@ func (c *Core) wait(p *peer) time.Duration {
 	if p.beat != nil {
 		theirs = leaseOf(p.beat.Lease)
 	}
-	w := timing.Wait(theirs, c.t.Lease, c.t.Site())
-	if c.self.stage < member {
-		w = timing.WaitOutsider(theirs, c.t.Lease, c.t.Site())
+	if k := (waitKey{theirs, c.t.Lease, c.self.stage < member}); p.waitKey != k {
+		p.waitKey = k
+		p.wait = timing.Wait(theirs, c.t.Lease, c.t.Site())
+		if k.outsider {
+			p.wait = timing.WaitOutsider(theirs, c.t.Lease, c.t.Site())
+		}
 	}
-	return w - c.set.WaitLess
+	return p.wait - c.set.WaitLess
+}
+
+// waitKey is what a wait was computed from.
+type waitKey struct {
+	theirs, ours timing.Lease
+	outsider     bool
 }
 
 func leaseOf(l cluster.Lease) timing.Lease {
 	return timing.Lease{F: l.F, G: l.G, TMax: l.TMax, M: int(l.M), V: l.PauseBound}
-}
-
-// peerIDs returns the nodes there is evidence on, in order: no decision may
-// depend on the order of a map.
-func (c *Core) peerIDs() []ident.NodeID {
-	ids := make([]ident.NodeID, 0, len(c.peers))
-	for id := range c.peers {
-		if id != c.set.Self {
-			ids = append(ids, id)
-		}
-	}
-	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
-	return ids
 }

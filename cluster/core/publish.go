@@ -58,9 +58,9 @@ func (c *Core) payload() cluster.Payload {
 	if !c.able() {
 		p.Score = unable
 	}
-	for _, id := range c.peerIDs() {
-		if c.timed && c.onNet(c.peers[id]) {
-			p.Reach[id/8] |= 1 << (id % 8)
+	for _, o := range c.others {
+		if c.timed && c.onNet(o) {
+			p.Reach[o.id/8] |= 1 << (o.id % 8)
 		}
 	}
 	return p
@@ -177,8 +177,7 @@ func (c *Core) blobWrote(e cluster.BlobWrote) {
 
 // readBlobs reads the status blob of every peer whose beat shows a new one.
 func (c *Core) readBlobs() {
-	for _, id := range c.peerIDs() {
-		p := c.peers[id]
+	for _, p := range c.others {
 		if p.beat == nil || p.beat.Payload.BlobGen == 0 || c.now.Sub(p.blobAt) < 200*time.Millisecond {
 			continue
 		}
@@ -188,7 +187,7 @@ func (c *Core) readBlobs() {
 		}
 		p.blobAt = c.now
 		p.blobAsked++
-		c.emit(cluster.ReadBlob{Disk: int(p.blobAsked) % len(c.disks), Node: id, Gen: want})
+		c.emit(cluster.ReadBlob{Disk: int(p.blobAsked) % len(c.disks), Node: p.id, Gen: want})
 	}
 }
 
@@ -214,7 +213,7 @@ func (c *Core) periodic() {
 		c.next.send = c.now.Add(c.netPeriod())
 		c.sendAll()
 	}
-	c.next.tick = min(c.now.Add(50*time.Millisecond), c.next.send, c.proofDeadline(), c.reg.m.NextDeadline())
+	c.next.tick = min(c.now.Add(50*time.Millisecond), c.next.send, c.next.proof, c.reg.m.NextDeadline())
 	c.next.tick = max(c.next.tick, c.now.Add(time.Millisecond))
 }
 

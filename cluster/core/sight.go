@@ -16,9 +16,9 @@ func (c *Core) sight(s *cluster.State) *decide.Sight {
 	for i := range s.Nodes {
 		v.Nodes = append(v.Nodes, c.seenOf(s, &s.Nodes[i]))
 	}
-	for _, id := range c.peerIDs() {
-		if p := c.peers[id]; s.Node(id) == nil && p.beat != nil {
-			v.Nodes = append(v.Nodes, decide.Node{ID: id, Last: p.beat.Inc, Host: p.beat.Host})
+	for _, p := range c.others {
+		if s.Node(p.id) == nil && p.beat != nil {
+			v.Nodes = append(v.Nodes, decide.Node{ID: p.id, Last: p.beat.Inc, Host: p.beat.Host})
 		}
 	}
 	for i := range s.Services {

@@ -47,6 +47,9 @@ type Run struct {
 
 // node returns what is seen of a node; nothing if it was never seen.
 func (v *Sight) node(id ident.NodeID) *Node {
+	if i := int(id) - 1; i >= 0 && i < len(v.Nodes) && v.Nodes[i].ID == id {
+		return &v.Nodes[i]
+	}
 	for i := range v.Nodes {
 		if v.Nodes[i].ID == id {
 			return &v.Nodes[i]
