@@ -146,6 +146,9 @@ func (r *run) heal() {
 			n.Thaw()
 		}
 	}
+	r.w.Run(time.Second) // the last wishes of the troubled time are fulfilled first
+	r.tidy()
+	r.w.Run(2 * time.Second)
 	r.recover(recovery, true)
 	r.w.Run(30 * time.Second) // services may go back to nodes that they prefer
 	r.recover(30*time.Second, false)

@@ -1,0 +1,79 @@
+package core_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest"
+	"github.com/holdfast-ha/holdfast/cluster/core"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+// steady runs a cluster of n nodes until nothing happens any more, and returns
+// the coordinator's core with the latest table and the latest message it got.
+func steady(b *testing.B, n int) (*core.Core, ident.Instant, cluster.Table, cluster.Received) {
+	b.Helper()
+	var table cluster.Table
+	var heard cluster.Received
+	var at ident.Instant
+	services := []cluster.Service{{Name: "orders", Prefer: []string{"alpha"}}, {Name: "web"}, {Name: "zone"}}
+	w := clustertest.New(b, clustertest.Options{
+		Seed: 1, Nodes: n, Disks: 1, Services: services,
+		Record: func(n *clustertest.Node, now ident.Instant, ev cluster.Event, _ []cluster.Action) {
+			if n.ID != 1 {
+				return
+			}
+			at = now
+			switch e := ev.(type) {
+			case cluster.Table:
+				if e.Err == "" {
+					table = e
+				}
+			case cluster.Received:
+				heard = e
+			}
+		},
+	})
+	w.Boot()
+	w.Run(20 * time.Second)
+	c := w.Node("alpha").Core()
+	if v := c.View(at); v.Stage != "member" || v.Coordinator != 1 || len(table.Beats) != n {
+		b.Fatalf("not steady: %s, coordinator %d, %d beats", v.Stage, v.Coordinator, len(table.Beats))
+	}
+	return c, at, table, heard
+}
+
+// BenchmarkStep measures the coordinator of a cluster in which nothing fails:
+// the most that a core does all day. Every beat in a table is a new one.
+func BenchmarkStep(b *testing.B) {
+	for _, n := range []int{2, 16, 64} {
+		c, at, table, heard := steady(b, n)
+		b.Run(fmt.Sprintf("nodes=%d/table", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				at = at.Add(time.Millisecond)
+				table.ReadIssued, table.Completed = at-1e5, at
+				for i := range table.Beats {
+					table.Beats[i].Sector = append(table.Beats[i].Sector[:0], byte(i), byte(at>>16), byte(at>>24), byte(at>>32), byte(at>>40))
+				}
+				c.Step(at, table)
+			}
+		})
+		b.Run(fmt.Sprintf("nodes=%d/message", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				at = at.Add(time.Microsecond)
+				c.Step(at, heard)
+			}
+		})
+		b.Run(fmt.Sprintf("nodes=%d/tick", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				at = at.Add(time.Microsecond)
+				c.Step(at, cluster.Tick{})
+			}
+		})
+	}
+}
