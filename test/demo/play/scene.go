@@ -52,6 +52,13 @@ func (p *scene) play(ctx context.Context) error {
 	if err := p.strike(ctx); err != nil {
 		return err
 	}
+	// The first answer may come before the daemon has finished the start.
+	settled, cancel := context.WithTimeout(ctx, patience)
+	err := p.stage.AwaitRunning(settled)
+	cancel()
+	if err != nil {
+		return err
+	}
 	p.show.status(ctx, p.others, "after the takeover", true)
 	predicted, err := p.predicted(ctx)
 	if err != nil {
