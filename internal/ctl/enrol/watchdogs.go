@@ -63,7 +63,7 @@ type Hardware struct {
 func HardwareOf(n *config.Node, host ident.UUID) (Hardware, error) {
 	h := Hardware{Input: timing.Input{
 		SecondHolder: n.Platform.Holder != "" || !n.Platform.Emulated && bootedWithSystemd(),
-		PauseBound:   n.Platform.PauseBound, Grace: timing.DefaultGrace, AcceptSoftdog: n.AcceptSoftdog,
+		PauseBound:   n.Platform.PauseBound, AcceptSoftdog: n.AcceptSoftdog,
 	}}
 	var list []watchdog.Listed
 	if !n.Platform.Emulated {
