@@ -69,8 +69,7 @@ type World struct {
 	rng       *rand.Rand
 	queue     queue
 	seq       uint64
-	cut       map[[2]ident.NodeID]bool // links cut, one way
-	conf      *cluster.Config
+	cut       map[[2]ident.NodeID]bool           // links cut, one way
 	dead      map[ident.NodeID]ident.Incarnation // proven dead by time
 	blind     map[ident.NodeID]bool              // cannot parse the configuration
 	confs     map[string]*cluster.Config         // every text that was applied, parsed
@@ -129,9 +128,9 @@ func New(t T, opt Options) *World {
 	slices.SortFunc(opt.Services, func(a, b cluster.Service) int {
 		return strings.Compare(a.Name, b.Name)
 	})
-	w.conf = &cluster.Config{Name: "test", FailoverWithin: opt.Within, Services: opt.Services}
-	w.confs = map[string]*cluster.Config{"": w.conf}
-	first := &cluster.State{Ver: 1, ConfigRev: 1, Conf: w.conf, View: 1, DiskGen: 1}
+	conf := &cluster.Config{Name: "test", FailoverWithin: opt.Within, Services: opt.Services}
+	w.confs = map[string]*cluster.Config{"": conf}
+	first := &cluster.State{Ver: 1, ConfigRev: 1, Conf: conf, View: 1, DiskGen: 1}
 	for i := range opt.Nodes {
 		id := ident.NodeID(i + 1)
 		first.Nodes = append(first.Nodes, cluster.NodeState{ID: id, Name: nodeName(id)})
@@ -333,7 +332,7 @@ func (w *World) began(n *Node, set core.Settings) {
 
 // check is the oracle: a service never runs on two nodes.
 func (w *World) check() {
-	if len(w.conf.Services) == 0 {
+	if len(w.opt.Services) == 0 {
 		return
 	}
 	for i, n := range w.Nodes {

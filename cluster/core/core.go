@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/liveness"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
 	"github.com/holdfast-ha/holdfast/cluster/register"
+	"github.com/holdfast-ha/holdfast/cluster/services"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
 
@@ -59,23 +60,29 @@ func (s stage) String() string {
 
 // Core is one node's decisions. It is used by one goroutine.
 type Core struct {
-	set    Settings
-	now    ident.Instant
-	out    []cluster.Action
-	t      timing.Table
-	timed  bool // t is valid
-	reg    registerSide
-	guard  guardSide
-	self   selfSide
-	disks  []diskSide
-	peers  [ident.MaxNodes + 1]*peer // by node
-	others []*peer                   // the same without this node, in order: no decision may depend on the order of a map
-	local  map[string]*local
-	asked  []decide.Question
-	next   clockSide
-	blob   blobSide
-	acts   bool // this node acts on the evidence now: see coordinates
-	mem    *decide.Memory
+	set      Settings
+	now      ident.Instant
+	out      []cluster.Action
+	t        timing.Table
+	timed    bool // t is valid
+	reg      registerSide
+	guard    guardSide
+	self     selfSide
+	disks    []diskSide
+	peers    [ident.MaxNodes + 1]*peer // by node
+	others   []*peer                   // the same without this node, in order: no decision may depend on the order of a map
+	services *services.Set
+	dec      decideSide
+	next     clockSide
+	blob     blobSide
+}
+
+// decideSide is what this node decides, and was asked for.
+type decideSide struct {
+	asked   []decide.Question
+	mem     *decide.Memory
+	acts    bool          // it acts on the evidence now: see coordinates
+	pending ident.Instant // since when a decision of the coordinator is missing; 0: none is
 }
 
 // registerSide is the register and what this node does with it.
@@ -111,16 +118,11 @@ type selfSide struct {
 	inc     ident.Incarnation
 	since   ident.Instant // of the stage
 	waiting string
-	refuse  string        // why this node does not go on
-	seeing  ident.Instant // since when this node has seen the disks and its links without a gap
-	ops     uint64        // number of the latest Run
-	adopted map[string]cluster.Adopted
-	// inherited are the terms of this incarnation that a former life knew
-	inherited map[string]uint64
-	ack       ident.Incarnation // this incarnation was verified stopped after it was killed
-	lost      bool              // the lease was lost in this incarnation
-	leave     bool
-	pending   ident.Instant // since when a decision of the coordinator is missing; 0: none is
+	refuse  string            // why this node does not go on
+	seeing  ident.Instant     // since when this node has seen the disks and its links without a gap
+	ack     ident.Incarnation // this incarnation was verified stopped after it was killed
+	lost    bool              // the lease was lost in this incarnation
+	leave   bool
 }
 
 type diskSide struct {
@@ -142,7 +144,7 @@ type clockSide struct {
 
 // New returns a core that waits for Started.
 func New(set Settings) *Core {
-	c := &Core{set: set, local: map[string]*local{}, mem: decide.NewMemory(), next: clockSide{proof: ident.Never}}
+	c := &Core{set: set, dec: decideSide{mem: decide.NewMemory()}, next: clockSide{proof: ident.Never}}
 	c.disks = make([]diskSide, len(set.Disks))
 	for d := range c.disks {
 		c.disks[d] = diskSide{issued: ident.LongAgo, completed: ident.LongAgo, previous: ident.LongAgo}
@@ -190,7 +192,8 @@ func (c *Core) take(ev cluster.Event) {
 	case cluster.Received:
 		c.received(e)
 	case cluster.RunDone:
-		c.runDone(e)
+		c.services.Done(c.env(), e)
+		c.serve()
 	case cluster.Asked:
 		c.ask(e)
 	}

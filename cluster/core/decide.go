@@ -19,16 +19,16 @@ func (c *Core) ask(e cluster.Asked) {
 		c.emit(cluster.Reply{ID: e.ID, Text: "leaving: services are moved away first"})
 		c.leave()
 	default:
-		c.asked = append(c.asked, decide.Question{ID: e.ID, Request: e.Request})
+		c.dec.asked = append(c.dec.asked, decide.Question{ID: e.ID, Request: e.Request})
 	}
 }
 
 // refuseAsked answers everybody who waits for a commit that will not come.
 func (c *Core) refuseAsked() {
-	for _, q := range c.asked {
+	for _, q := range c.dec.asked {
 		c.emit(cluster.Reply{ID: q.ID, Err: "this node decides nothing more: the quorum disks were rolled back"})
 	}
-	c.asked = nil
+	c.dec.asked = nil
 }
 
 func isLeave(r cluster.Request) bool { _, ok := r.(cluster.LeaveCluster); return ok }
@@ -43,7 +43,7 @@ func (c *Core) decide() {
 		c.reg.m.Propose(c.now, func(*cluster.State, uint64) (*cluster.State, bool) { return nil, false })
 		return
 	}
-	if c.acts = c.coordinates(); c.reg.state == nil || !c.acts && len(c.asked) == 0 && !c.hasWord() {
+	if c.dec.acts = c.coordinates(); c.reg.state == nil || !c.dec.acts && len(c.dec.asked) == 0 && !c.hasWord() {
 		return
 	}
 	if d := c.revise(c.reg.state); !d.Changed() {
@@ -74,21 +74,21 @@ func (c *Core) coordinates() bool {
 	}
 	who := c.coordinator()
 	if who == c.set.Self || !c.nobodyHeard() || c.self.stage != member {
-		c.self.pending = 0
+		c.dec.pending = 0
 		return who == c.set.Self
 	}
 	wait := c.t.Tsus * time.Duration(c.rank()) / 2
-	if c.self.pending != 0 && c.now.Sub(c.self.pending) >= wait {
+	if c.dec.pending != 0 && c.now.Sub(c.dec.pending) >= wait {
 		return true // and goes on until somebody is heard
 	}
 	sight := c.sight(c.reg.state)
 	sight.Coordinates = true
-	if !c.mem.Revise(c.reg.state, sight, nil).Changed() {
-		c.self.pending = 0
+	if !c.dec.mem.Revise(c.reg.state, sight, nil).Changed() {
+		c.dec.pending = 0
 		return false
 	}
-	if c.self.pending == 0 {
-		c.self.pending = c.now
+	if c.dec.pending == 0 {
+		c.dec.pending = c.now
 	}
 	return false
 }
@@ -107,7 +107,7 @@ func (c *Core) rank() int {
 // revise makes a draft of the next state from base, and keeps the operator's
 // word if one was given.
 func (c *Core) revise(base *cluster.State) *decide.Draft {
-	d := c.mem.Revise(base, c.sight(base), c.asked)
+	d := c.dec.mem.Revise(base, c.sight(base), c.dec.asked)
 	for _, w := range d.Words {
 		c.peerOf(w.Node).word = w
 	}
@@ -134,9 +134,9 @@ func (c *Core) answered(o register.Outcome[*cluster.State]) {
 func (c *Core) answer(d *decide.Draft) {
 	for _, a := range d.Answers {
 		c.emit(cluster.Reply{ID: a.ID, Err: a.Err, Text: a.Text, Ver: c.reg.ver})
-		for i := range c.asked {
-			if c.asked[i].ID == a.ID {
-				c.asked = append(c.asked[:i], c.asked[i+1:]...)
+		for i := range c.dec.asked {
+			if c.dec.asked[i].ID == a.ID {
+				c.dec.asked = append(c.dec.asked[:i], c.dec.asked[i+1:]...)
 				break
 			}
 		}

@@ -208,8 +208,9 @@ func (c *Core) claimed(id ident.NodeID) (ident.Incarnation, cluster.Phase, bool)
 // why if it gave it up. The blob speaks, or the network beat.
 func (c *Core) releasedBy(g *cluster.Grant) (why string, ok bool) {
 	if g.Owner == c.set.Self {
-		l := c.local[g.Service]
-		return c.ownReleased(l, g.Term)
+		// Only what the guard has taken note of counts: a restarted daemon must know.
+		why, ok = c.services.Over(g.Service, g.Term)
+		return why, ok && c.releaseEchoed()
 	}
 	p := c.peers[g.Owner]
 	if p == nil {
@@ -245,10 +246,7 @@ func stateText(list []cluster.RunState, g *cluster.Grant) string {
 // runState is what the owner of a service says of it.
 func (c *Core) runState(g *cluster.Grant) (cluster.RunState, bool) {
 	if g.Owner == c.set.Self {
-		if l := c.local[g.Service]; l != nil && l.term == g.Term {
-			return l.runState(), true
-		}
-		return cluster.RunState{}, false
+		return c.services.State(g.Service, g.Term)
 	}
 	p := c.peers[g.Owner]
 	if p == nil {

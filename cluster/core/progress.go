@@ -7,6 +7,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
 	"github.com/holdfast-ha/holdfast/cluster/register"
+	"github.com/holdfast-ha/holdfast/cluster/services"
 )
 
 // started begins this daemon's life.
@@ -15,10 +16,7 @@ func (c *Core) started(e cluster.Started) {
 	c.guard.bound, c.guard.killed, c.guard.frozen, c.guard.since = e.Bound, e.Killed, e.Frozen, e.LeaseStart
 	c.self.inc = e.Bound
 	c.self.seeing = c.now
-	c.self.adopted = map[string]cluster.Adopted{}
-	for _, a := range e.Adopted {
-		c.self.adopted[a.Service] = a
-	}
+	c.services = services.New(e.Adopted)
 	c.enter(reading)
 }
 
@@ -81,28 +79,9 @@ func (c *Core) notReady() string {
 
 // resume continues the incarnation that a former life of this daemon left.
 func (c *Core) resume() {
-	s := c.reg.state
-	c.self.inherited = map[string]uint64{}
-	for i := range s.Services {
-		if g := &s.Services[i]; g.Owner == c.set.Self && g.Inc == c.guard.bound {
-			c.self.inherited[g.Service] = g.Term
-		}
-	}
 	c.enter(joining)
-	c.dropUnowned()
-}
-
-// dropUnowned stops what was found running without a grant that covers it.
-func (c *Core) dropUnowned() {
-	for name, a := range c.self.adopted {
-		if t, ok := c.self.inherited[name]; ok && t == a.Term {
-			continue
-		}
-		delete(c.self.adopted, name)
-		l := &local{name: name, term: a.Term, state: cluster.Up, text: "found running without a grant"}
-		c.specify(l)
-		c.local[name] = l
-	}
+	c.services.Resume(c.env())
+	c.serve()
 }
 
 // slotTaken says why this node's slot may not be claimed yet; empty if it may.
@@ -116,9 +95,9 @@ func (c *Core) slotTaken() string {
 	if c.ownAge() > max(c.t.F/4, c.t.H) {
 		return "the quorum disks answer too slowly"
 	}
-	c.dropUnowned()
-	if !c.allDown() {
-		c.stopLeftovers()
+	down := c.services.Clear(c.env())
+	c.serve()
+	if !down {
 		return "services that were found running are being stopped"
 	}
 	own := c.peers[c.set.Self]
@@ -145,14 +124,6 @@ func (c *Core) readTwice() int {
 	return n
 }
 
-func (c *Core) stopLeftovers() {
-	for _, name := range c.localNames() {
-		if l := c.local[name]; l.op == 0 && l.state != cluster.Down && l.spec != nil && c.now >= l.retryAt {
-			c.run(l, cluster.RunStop, l.text)
-		}
-	}
-}
-
 // claim asks the guard to bind the next incarnation.
 func (c *Core) claim() {
 	c.retime() // what was changed while the former incarnation ran holds from now on
@@ -162,8 +133,8 @@ func (c *Core) claim() {
 		top = max(top, own.beat.Inc.N)
 	}
 	c.self.inc = ident.Incarnation{N: top + 1, Boot: c.set.Boot}
-	c.self.lost, c.self.inherited = false, nil
-	c.local = map[string]*local{}
+	c.self.lost = false
+	c.services.Renew()
 	c.guard.claim, c.guard.killed, c.guard.frozen, c.guard.retire = c.self.inc, false, false, false
 	for d := range c.disks {
 		c.disks[d].issued = ident.LongAgo
@@ -186,7 +157,7 @@ func (c *Core) fromJoining() {
 	n := c.reg.state.Node(c.set.Self)
 	switch {
 	case c.doomed(n):
-	case c.self.leave && n.Inc != c.self.inc && c.allDown() && c.allReleased():
+	case c.self.leave && n.Inc != c.self.inc && c.services.AllDown() && c.allReleased():
 		c.retire() // nobody has let it in yet
 	case n.Inc == c.self.inc && n.Phase == cluster.Leaving:
 		c.self.leave = true // a former life of this daemon was leaving
@@ -232,7 +203,7 @@ func (c *Core) endure(why string) {
 func (c *Core) fromMember() {
 	n := c.reg.state.Node(c.set.Self)
 	if c.self.stage == leaving && n != nil && n.Dead >= c.self.inc.N {
-		if c.allDown() {
+		if c.services.AllDown() {
 			c.retire()
 		} else {
 			c.endure("the cluster holds this incarnation for dead")
@@ -264,7 +235,7 @@ func (c *Core) fromMember() {
 
 // fromEnding retires once everything is verified stopped.
 func (c *Core) fromEnding() {
-	if c.allDown() && c.allReleased() {
+	if c.services.AllDown() && c.allReleased() {
 		c.retire()
 	}
 }
@@ -329,7 +300,7 @@ func (c *Core) echo(e cluster.Echoed) {
 // leave begins to leave, or ends at once where this node holds nothing.
 func (c *Core) leave() {
 	c.self.leave = true
-	if (c.self.stage == reading || c.self.stage == retired) && c.guard.bound.IsZero() && c.allDown() {
+	if (c.self.stage == reading || c.self.stage == retired) && c.guard.bound.IsZero() && c.services.AllDown() {
 		c.enter(out)
 		c.emit(cluster.Exit{Text: "this node is no member; nothing of it runs here"})
 	}
@@ -354,4 +325,49 @@ func (c *Core) order(o cluster.Order) uint64 {
 	o.Seq = c.guard.seq
 	c.emit(o)
 	return o.Seq
+}
+
+// manage moves every service of this node one step, if one is due. Before a
+// restarted daemon has agreed on the register itself it does nothing: it cannot
+// tell a grant that it is the first to see from one that its former life knew.
+func (c *Core) manage() {
+	if c.reg.state == nil || c.self.stage < joining || c.self.inc.IsZero() || c.guard.bound != c.self.inc {
+		return
+	}
+	c.services.Manage(c.env())
+	c.serve()
+}
+
+// env is this node as its services see it.
+func (c *Core) env() services.Env {
+	e := services.Env{Now: c.now, State: c.reg.state, Self: c.set.Self, Inc: c.self.inc, Why: c.self.waiting}
+	switch c.self.stage {
+	case member:
+		e.Standing = services.Member
+		e.MayStart = !c.guard.killed && c.now.Sub(c.leaseStart()) <= c.t.F
+	case leaving:
+		e.Standing = services.Leaving
+	case ending:
+		e.Standing = services.Ending
+	}
+	return e
+}
+
+// serve passes on what the services want done.
+func (c *Core) serve() {
+	for _, a := range c.services.Take() {
+		if n, ok := a.(cluster.Note); ok {
+			c.note(n)
+			continue
+		}
+		c.emit(a)
+	}
+	if n := c.services.Releases(); n != c.blob.releases {
+		c.blob.releases, c.blob.dirty = n, true
+	}
+}
+
+// allReleased says that every term is released, and that the guard knows it.
+func (c *Core) allReleased() bool {
+	return c.services.AllReleased() && (c.services.Empty() || c.releaseEchoed())
 }

@@ -15,15 +15,16 @@ import (
 
 // blobSide is this node's status blob.
 type blobSide struct {
-	dirty   bool // a release waits to be published
-	digest  cluster.Digest
-	carried uint64 // the payload order that carried digest
-	gen     uint32
-	done    []bool // disks that hold gen
-	busy    []bool
-	states  []cluster.RunState // as written
-	at      ident.Instant
-	stable  uint32 // generation that a majority of the disks holds
+	dirty    bool   // a release waits to be published
+	releases uint64 // as counted by the services
+	digest   cluster.Digest
+	carried  uint64 // the payload order that carried digest
+	gen      uint32
+	done     []bool // disks that hold gen
+	busy     []bool
+	states   []cluster.RunState // as written
+	at       ident.Instant
+	stable   uint32 // generation that a majority of the disks holds
 }
 
 // publish tells the guard, and through it the disk, what has changed.
@@ -47,11 +48,11 @@ func (c *Core) publish() {
 // releaseEchoed says that the guard holds the digest of everything released: a
 // release is published nowhere before that.
 func (c *Core) releaseEchoed() bool {
-	return c.blob.carried != 0 && c.guard.echoed >= c.blob.carried && c.blob.digest == releasedDigest(c.released())
+	return c.blob.carried != 0 && c.guard.echoed >= c.blob.carried && c.blob.digest == releasedDigest(c.services.Released())
 }
 
 func (c *Core) payload() cluster.Payload {
-	p := cluster.Payload{Phase: c.ownPhase(), Committed: claimOf(c.reg.m.Claim()), Released: releasedDigest(c.released()), BlobGen: c.blob.stable, Kills: c.kills()}
+	p := cluster.Payload{Phase: c.ownPhase(), Committed: claimOf(c.reg.m.Claim()), Released: releasedDigest(c.services.Released()), BlobGen: c.blob.stable, Kills: c.kills()}
 	if c.reg.state != nil {
 		p.ViewAcked = c.reg.state.View
 	}
@@ -89,29 +90,6 @@ func (c *Core) ownPhase() cluster.Phase {
 	return cluster.Out
 }
 
-// released lists the terms that this incarnation has released, as long as the
-// register still shows them as its own.
-func (c *Core) released() []cluster.Released {
-	var list []cluster.Released
-	for _, name := range c.localNames() {
-		l := c.local[name]
-		if l.released > 0 && l.released >= l.term {
-			list = append(list, cluster.Released{Service: name, Term: l.released})
-		}
-	}
-	return list
-}
-
-func (c *Core) states() []cluster.RunState {
-	var list []cluster.RunState
-	for _, name := range c.localNames() {
-		if l := c.local[name]; l.term > 0 {
-			list = append(list, l.runState())
-		}
-	}
-	return list
-}
-
 func releasedDigest(list []cluster.Released) cluster.Digest {
 	h := sha256.New()
 	var b [8]byte
@@ -135,7 +113,7 @@ func (c *Core) writeBlob() {
 		b.done, b.busy = make([]bool, len(c.disks)), make([]bool, len(c.disks))
 		b.gen = uint32(c.set.Life >> 27) // above what a former life of this boot wrote: one step is an eighth of a second
 	}
-	states := c.states()
+	states := c.services.States()
 	due := c.now.Sub(b.at) >= time.Second && !slices.Equal(states, b.states)
 	if b.dirty && c.releaseEchoed() || due {
 		b.gen++
@@ -148,7 +126,7 @@ func (c *Core) writeBlob() {
 	for d := range c.disks {
 		if !b.done[d] && !b.busy[d] && c.disks[d].err == "" {
 			b.busy[d] = true
-			rel := c.released()
+			rel := c.services.Released()
 			if !c.releaseEchoed() {
 				rel = nil
 			}
@@ -232,9 +210,9 @@ func (c *Core) sendAll() {
 func (c *Core) message() *cluster.Message {
 	m := &cluster.Message{From: c.set.Self, Inc: c.self.inc, Host: c.set.Host, Phase: c.ownPhase(), State: cluster.GuardBound,
 		ViewAcked: c.reg.state.View, Committed: claimOf(c.reg.m.Claim()), LeaseAge: -1, Disks: c.set.Digest,
-		Reach: c.guard.payload.Reach, Services: c.states(), Leaving: c.self.stage == leaving}
+		Reach: c.guard.payload.Reach, Services: c.services.States(), Leaving: c.self.stage == leaving}
 	if c.releaseEchoed() {
-		m.Released = c.released()
+		m.Released = c.services.Released()
 	}
 	if age := c.now.Sub(c.leaseStart()); age <= c.t.F {
 		m.LeaseAge = age

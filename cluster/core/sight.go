@@ -9,7 +9,7 @@ import (
 // sight gathers everything that a decision on s may rest on.
 func (c *Core) sight(s *cluster.State) *decide.Sight {
 	v := &decide.Sight{
-		Now: c.now, Self: c.set.Self, Host: c.set.Host, Timed: c.timed, Coordinates: c.acts,
+		Now: c.now, Self: c.set.Self, Host: c.set.Host, Timed: c.timed, Coordinates: c.dec.acts,
 		Fit: c.self.stage == member, Settling: c.now.Sub(c.self.since) < c.t.Tsus,
 		Nodes: make([]decide.Node, 0, len(s.Nodes)), Runs: make([]decide.Run, 0, len(s.Services)),
 	}

@@ -41,6 +41,10 @@ func coreRows() []row {
 			why: "a decision is a function from a state and what was seen to the next state; it knows no register and no clock",
 		},
 		{
+			tree: "cluster/services", may: []string{"cluster", "cluster/ident"},
+			why: "the state machines of a node's services know what is granted, and neither disks nor peers",
+		},
+		{
 			tree: "cluster/core", may: []string{"cluster/..."},
 			why: "the core joins the parts, and nothing that acts",
 		},

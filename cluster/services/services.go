@@ -1,0 +1,478 @@
+// Package services runs this node's services: one state machine each, none of
+// which waits for another. It starts what the node was granted and may start,
+// checks it, spends its budget of restarts, stops what the node has to give up,
+// and releases a term once everything of it is verified stopped. A released term
+// is never started again.
+package services
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+// Standing is what the node may do with its services.
+type Standing uint8
+
+// A Member runs what it is granted; a Leaving node stops everything in order; an
+// Ending one stops everything at once; any other starts nothing.
+const (
+	Other Standing = iota
+	Member
+	Leaving
+	Ending
+)
+
+// Env is the node at one instant. State is not nil, and Inc is the bound
+// incarnation, whenever services are managed.
+type Env struct {
+	Now      ident.Instant
+	State    *cluster.State
+	Self     ident.NodeID
+	Inc      ident.Incarnation
+	Standing Standing
+	MayStart bool   // it is a member, its lease is held, and its guard was not killed
+	Why      string // why everything is being stopped at once, for people
+}
+
+// Set is all services of this node. It is used by one goroutine.
+type Set struct {
+	env       Env
+	local     map[string]*local
+	adopted   map[string]cluster.Adopted // found by this life of the daemon, not yet continued
+	inherited map[string]uint64          // terms of this incarnation that a former life knew
+	ops       uint64                     // number of the latest Run
+	releases  uint64
+	out       []cluster.Action
+}
+
+// New returns the services of a daemon that has just started and found these.
+func New(found []cluster.Adopted) *Set {
+	s := &Set{local: map[string]*local{}, adopted: map[string]cluster.Adopted{}}
+	for _, a := range found {
+		s.adopted[a.Service] = a
+	}
+	return s
+}
+
+// Take returns what is to be done since the last call: Runs, and Notes whose
+// instant, node and version are the caller's to fill in.
+func (s *Set) Take() []cluster.Action {
+	out := s.out
+	s.out = nil
+	return out
+}
+
+func (s *Set) emit(a cluster.Action) { s.out = append(s.out, a) }
+
+// Releases counts the terms that were released: it grows with each.
+func (s *Set) Releases() uint64 { return s.releases }
+
+// Renew forgets everything: a new incarnation begins with nothing.
+func (s *Set) Renew() {
+	s.local, s.inherited = map[string]*local{}, nil
+}
+
+// Resume continues the incarnation of a former life: what it was granted by now
+// is not new to this one.
+func (s *Set) Resume(env Env) {
+	s.env, s.inherited = env, map[string]uint64{}
+	for i := range env.State.Services {
+		if g := &env.State.Services[i]; g.Owner == env.Self && g.Inc == env.Inc {
+			s.inherited[g.Service] = g.Term
+		}
+	}
+	s.dropUnowned()
+}
+
+// dropUnowned takes note of what was found running without a grant that covers
+// it: it has to be stopped.
+func (s *Set) dropUnowned() {
+	for name, a := range s.adopted {
+		if t, ok := s.inherited[name]; ok && t == a.Term {
+			continue
+		}
+		delete(s.adopted, name)
+		l := &local{name: name, term: a.Term, state: cluster.Up, text: "found running without a grant"}
+		s.specify(l)
+		s.local[name] = l
+	}
+}
+
+// Clear stops what was found running while no incarnation is bound, and says
+// whether nothing is left.
+func (s *Set) Clear(env Env) bool {
+	s.env = env
+	s.dropUnowned()
+	for _, name := range s.names() {
+		if l := s.local[name]; l.op == 0 && l.state != cluster.Down && l.spec != nil && env.Now >= l.retryAt {
+			s.run(l, cluster.RunStop, l.text)
+		}
+	}
+	return s.AllDown()
+}
+
+// Manage moves every service one step, if one is due.
+func (s *Set) Manage(env Env) {
+	s.env = env
+	for i := range env.State.Services {
+		s.meet(&env.State.Services[i])
+	}
+	for _, name := range s.names() {
+		s.manageOne(s.local[name])
+	}
+}
+
+func (s *Set) names() []string {
+	names := make([]string, 0, len(s.local))
+	for name := range s.local {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Over says that a term was released here, and what made this node give it up;
+// empty if it was asked to.
+func (s *Set) Over(service string, term uint64) (why string, ok bool) {
+	l := s.local[service]
+	if l == nil || l.released < term {
+		return "", false
+	}
+	return l.giveUp, true
+}
+
+// State is where the service stands in a term.
+func (s *Set) State(service string, term uint64) (cluster.RunState, bool) {
+	l := s.local[service]
+	if l == nil || l.term != term {
+		return cluster.RunState{}, false
+	}
+	return l.runState(), true
+}
+
+// States lists where every service stands, by name.
+func (s *Set) States() []cluster.RunState {
+	var list []cluster.RunState
+	for _, name := range s.names() {
+		if l := s.local[name]; l.term > 0 {
+			list = append(list, l.runState())
+		}
+	}
+	return list
+}
+
+// Released lists the terms that this incarnation has released, by name.
+func (s *Set) Released() []cluster.Released {
+	var list []cluster.Released
+	for _, name := range s.names() {
+		l := s.local[name]
+		if l.released > 0 && l.released >= l.term {
+			list = append(list, cluster.Released{Service: name, Term: l.released})
+		}
+	}
+	return list
+}
+
+// AllReleased says that every term is released.
+func (s *Set) AllReleased() bool {
+	for _, l := range s.local {
+		if l.released < l.term {
+			return false
+		}
+	}
+	return true
+}
+
+// Empty says that there has been no service in this incarnation.
+func (s *Set) Empty() bool { return len(s.local) == 0 }
+
+// local is one service on this node: its state machine, independent of all
+// others. A released term is never started again.
+type local struct {
+	name     string
+	term     uint64
+	spec     *cluster.Service // as started; a stop uses what was started
+	state    cluster.ServiceState
+	op       uint64 // the Run under way; 0: none
+	kind     cluster.RunKind
+	released uint64 // highest term released in this incarnation
+	giveUp   string // the term is to be released because of this
+	text     string // what status shows
+	again    bool   // stop, then start in the same term
+	restarts []ident.Instant
+	checkAt  ident.Instant
+	retryAt  ident.Instant
+	stops    int
+}
+
+func (l *local) runState() cluster.RunState {
+	return cluster.RunState{Service: l.name, Term: l.term, State: l.state, Text: cluster.Limit(l.text, 120)}
+}
+
+// mine is the grant of a service if this incarnation owns it.
+func (s *Set) mine(name string) *cluster.Grant {
+	if g := s.env.State.Grant(name); g != nil && g.Owner == s.env.Self && g.Inc == s.env.Inc {
+		return g
+	}
+	return nil
+}
+
+// meet takes note of a grant of this node. A term that this life of the daemon
+// has learned as new may be started; one that was there before is either
+// running, and adopted, or released without ever being started.
+func (s *Set) meet(g *cluster.Grant) {
+	if g.Owner != s.env.Self || g.Inc != s.env.Inc {
+		return
+	}
+	l := s.local[g.Service]
+	if l == nil {
+		l = &local{name: g.Service}
+		s.local[g.Service] = l
+	}
+	if g.Term <= l.term || g.Term <= l.released {
+		return
+	}
+	if l.state != cluster.Down || l.op != 0 {
+		return // the term before is not over here yet
+	}
+	l.term, l.giveUp, l.text, l.again, l.stops = g.Term, "", "", false, 0
+	l.spec, _ = s.env.State.Conf.Service(g.Service)
+	if t, ok := s.inherited[g.Service]; ok && t == g.Term {
+		s.adopt(l, g)
+	}
+}
+
+// adopt continues, or gives back, a term of a former life of this daemon.
+func (s *Set) adopt(l *local, g *cluster.Grant) {
+	a, held := s.adopted[g.Service]
+	delete(s.adopted, g.Service)
+	switch {
+	case held && a.Stuck != "":
+		l.state, l.text = cluster.Broken, a.Stuck
+	case held && l.spec == nil:
+		s.specify(l)
+	case held && a.Running && a.Term == g.Term:
+		l.state, l.checkAt = cluster.Up, s.env.Now
+		s.emit(cluster.Note{Kind: cluster.NoteStarted, Service: l.name, Term: l.term, Text: "found running by the restarted daemon"})
+	case held:
+		l.state, l.text = cluster.Up, ""
+		l.giveUp = ""
+		s.run(l, cluster.RunStop, "found half started by the restarted daemon")
+	default:
+		s.release(l)
+	}
+}
+
+// specify finds out how to stop what a former life of this daemon started. If
+// that is not configured any more nobody knows, and it counts as a failed stop.
+func (s *Set) specify(l *local) {
+	spec, ok := s.env.State.Conf.Service(l.name)
+	if !ok {
+		l.state, l.text = cluster.Broken, "it was found running, and how to stop it is not configured any more"
+	}
+	l.spec = spec
+}
+
+// manageOne decides the next step of one service. A stop does not wait for a
+// start that is under way: it interrupts it.
+func (s *Set) manageOne(l *local) {
+	starting := l.op != 0 && l.kind == cluster.RunStart
+	if l.op != 0 && !starting || l.state == cluster.Broken && (s.env.Now < l.retryAt || l.spec == nil) {
+		return
+	}
+	g := s.mine(l.name)
+	why := s.mustStop(l, g)
+	switch {
+	case starting && s.env.Standing == Ending:
+		s.run(l, cluster.RunKill, s.env.Why)
+	case starting && why != "":
+		s.run(l, cluster.RunStop, why)
+	case starting:
+	case l.state == cluster.Broken:
+		if s.env.Standing == Ending {
+			s.run(l, cluster.RunKill, "again: the stop before failed")
+		}
+	case s.env.Standing == Ending && l.state != cluster.Down:
+		s.run(l, cluster.RunKill, s.env.Why)
+	case l.state != cluster.Down && why != "":
+		s.run(l, cluster.RunStop, why)
+	case l.state == cluster.Up && l.again:
+		s.run(l, cluster.RunStop, "restart: "+l.text)
+	case l.state == cluster.Down && l.term > l.released && (why != "" || s.env.Standing == Ending):
+		s.release(l)
+	case l.state == cluster.Down && l.term > l.released && s.mayStart(l, g) && s.env.Now >= l.retryAt:
+		s.run(l, cluster.RunStart, "")
+	case l.state == cluster.Up && s.env.Now >= l.checkAt:
+		s.run(l, cluster.RunCheck, "")
+	}
+}
+
+// mustStop says why a service has to be stopped here; empty if it has not.
+func (s *Set) mustStop(l *local, g *cluster.Grant) string {
+	switch {
+	case g == nil || g.Term != l.term:
+		return "this node does not own it"
+	case l.giveUp != "":
+		return l.giveUp
+	case g.Stopped:
+		return "stopped by request"
+	case g.Want != 0 && g.Want != s.env.Self:
+		return "moving to " + s.env.State.NameOf(g.Want)
+	case s.env.Standing == Leaving:
+		return "this node is leaving the cluster"
+	}
+	if n := s.env.State.Node(s.env.Self); n != nil && n.Standby && !g.Frozen {
+		return "this node is on standby"
+	}
+	if _, ok := s.env.State.Conf.Service(l.name); !ok && s.env.State.Conf != nil {
+		return "it was removed from the configuration"
+	}
+	return ""
+}
+
+// mayStart is the start rule: a committed grant of exactly this incarnation,
+// learned in this life, which is bound, a member, holds its lease and is not
+// being fenced.
+func (s *Set) mayStart(l *local, g *cluster.Grant) bool {
+	_, known := s.env.State.Conf.Service(l.name)
+	n := s.env.State.Node(s.env.Self)
+	return known && g != nil && s.env.MayStart && n != nil && n.Inc == s.env.Inc && n.Fencing.IsZero() && n.Dead < n.Inc.N
+}
+
+func (s *Set) run(l *local, kind cluster.RunKind, why string) {
+	s.ops++
+	l.op, l.kind = s.ops, kind
+	switch kind {
+	case cluster.RunStart:
+		l.state = cluster.Starting
+		l.spec, _ = s.env.State.Conf.Service(l.name)
+		s.emit(cluster.Note{Kind: cluster.NoteStarting, Service: l.name, Term: l.term, Text: why})
+	case cluster.RunStop, cluster.RunKill:
+		l.state = cluster.Stopping
+		l.text = why
+		s.emit(cluster.Note{Kind: cluster.NoteStopping, Service: l.name, Term: l.term, Text: kind.String() + ": " + why})
+	}
+	s.emit(cluster.Run{Op: l.op, Kind: kind, Service: l.spec, Term: l.term})
+}
+
+// Done takes the result of a Run.
+func (s *Set) Done(env Env, e cluster.RunDone) {
+	s.env = env
+	for _, l := range s.local {
+		if l.op == e.Op {
+			l.op = 0
+			s.finished(l, e)
+			return
+		}
+	}
+}
+
+func (s *Set) finished(l *local, e cluster.RunDone) {
+	switch l.kind {
+	case cluster.RunStart:
+		s.startDone(l, e)
+	case cluster.RunStop, cluster.RunKill:
+		s.stopDone(l, e)
+	case cluster.RunCheck:
+		s.checkDone(l, e)
+	}
+}
+
+func (s *Set) startDone(l *local, e cluster.RunDone) {
+	if e.Outcome == cluster.OK {
+		l.state, l.text, l.checkAt = cluster.Up, "", s.env.Now.Add(l.spec.CheckEvery())
+		s.emit(cluster.Note{Kind: cluster.NoteStarted, Service: l.name, Term: l.term, Text: e.Text})
+		return
+	}
+	l.state = cluster.Up // something of it may run: it has to be stopped
+	s.failed(l, "start: "+e.Text)
+}
+
+func (s *Set) checkDone(l *local, e cluster.RunDone) {
+	l.checkAt = s.env.Now.Add(l.spec.CheckEvery())
+	conf, ok := s.env.State.Conf.Service(l.name)
+	switch {
+	case e.Outcome == cluster.Failed:
+		s.failed(l, "check: "+e.Text)
+	case ok && !sameStack(conf, l.spec):
+		l.again, l.text = true, "its configuration has changed"
+	case ok:
+		l.spec = conf
+	}
+}
+
+// failed spends the failure budget: restart here, or give the service up.
+func (s *Set) failed(l *local, text string) {
+	l.text = text
+	s.emit(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: text})
+	b := l.spec.Restarts
+	l.restarts = append(l.restarts, s.env.Now)
+	for len(l.restarts) > 0 && b.Within > 0 && s.env.Now.Sub(l.restarts[0]) > b.Within {
+		l.restarts = l.restarts[1:]
+	}
+	if len(l.restarts) <= b.Count {
+		l.again = true
+		return
+	}
+	l.giveUp = text
+	if b.Count > 0 {
+		l.giveUp = fmt.Sprintf("failed %d times in %s: %s", len(l.restarts), b.Within, text)
+	}
+	l.restarts = nil
+}
+
+func (s *Set) stopDone(l *local, e cluster.RunDone) {
+	if e.Outcome != cluster.OK {
+		l.state, l.text = cluster.Broken, e.Text
+		l.retryAt = s.env.Now.Add(time.Second)
+		l.stops++
+		s.emit(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: "stop: " + e.Text})
+		return
+	}
+	l.state = cluster.Down
+	s.emit(cluster.Note{Kind: cluster.NoteStopped, Service: l.name, Term: l.term, Text: "verified stopped"})
+	if l.again && s.mustStop(l, s.mine(l.name)) == "" && s.env.Standing == Member {
+		l.again = false
+		l.retryAt = s.env.Now.Add(time.Second)
+		return
+	}
+	l.again = false
+	s.release(l)
+}
+
+// release burns the term: it is never started again in this incarnation. It is
+// published once the guard has echoed it.
+func (s *Set) release(l *local) {
+	if l.term > l.released {
+		l.released = l.term
+		l.text = l.giveUp
+		s.releases++
+	}
+}
+
+// AllDown says that nothing of any service runs, or is being started, here.
+func (s *Set) AllDown() bool {
+	for _, l := range s.local {
+		if l.op != 0 || l.state != cluster.Down {
+			return false
+		}
+	}
+	return true
+}
+
+func sameStack(a, b *cluster.Service) bool {
+	if len(a.Stack) != len(b.Stack) {
+		return false
+	}
+	for i := range a.Stack {
+		if a.Stack[i].Kind != b.Stack[i].Kind || a.Stack[i].ID != b.Stack[i].ID || !bytes.Equal(a.Stack[i].Spec, b.Stack[i].Spec) {
+			return false
+		}
+	}
+	return true
+}
