@@ -411,11 +411,15 @@ func TestFailoverWithinChanges(t *testing.T) {
 // TestSixtyFourNodes boots a large cluster and takes its coordinator, which runs
 // the service, away.
 func TestSixtyFourNodes(t *testing.T) {
-	w := clustertest.New(t, clustertest.Options{Nodes: 64, Disks: 1, Services: []cluster.Service{orders("alpha", "beta")}})
+	nodes := 64
+	if testing.Short() {
+		nodes = 24
+	}
+	w := clustertest.New(t, clustertest.Options{Nodes: nodes, Disks: 1, Services: []cluster.Service{orders("alpha", "beta")}})
 	w.Boot()
-	for n := 0; n < 64; n = members(w) {
+	for n := 0; n < nodes; n = members(w) {
 		if w.Now > 30*time.Second {
-			t.Fatalf("%d of 64 nodes are members", n)
+			t.Fatalf("%d of %d nodes are members", n, nodes)
 		}
 		w.Run(time.Second)
 	}

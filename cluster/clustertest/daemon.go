@@ -18,6 +18,8 @@ type daemon struct {
 	life    int // of everything scheduled for the daemon
 	ticking bool
 	late    []late
+	stalled bool
+	waiting []cluster.Event // for the end of the stall
 }
 
 // late is a register write that was reported as failed and has yet to land.
@@ -61,11 +63,18 @@ func (n *Node) StartDaemon() {
 }
 
 // KillDaemon ends the daemon; its services and the guard go on.
-func (n *Node) KillDaemon() { n.daemon.life++; n.daemon.core = nil }
+func (n *Node) KillDaemon() {
+	n.daemon.life++
+	n.daemon.core, n.daemon.stalled, n.daemon.waiting = nil, false, nil
+}
 
 // deliver gives the core an event and does what it asks for.
 func (n *Node) deliver(ev cluster.Event) {
 	if n.daemon.core == nil || !n.machine.up {
+		return
+	}
+	if n.daemon.stalled {
+		n.daemon.waiting = append(n.daemon.waiting, ev)
 		return
 	}
 	now := n.clock()
@@ -85,6 +94,20 @@ func (n *Node) deliver(ev cluster.Event) {
 			n.daemon.ticking = false
 			n.deliver(cluster.Tick{})
 		})
+	}
+}
+
+// Stall stops the daemon, and nothing else, until Resume: it then takes
+// everything that has happened meanwhile, one event after the other.
+func (n *Node) Stall() { n.daemon.stalled = n.daemon.core != nil }
+
+// Resume lets a stalled daemon go on.
+func (n *Node) Resume() {
+	n.daemon.stalled = false
+	waiting := n.daemon.waiting
+	n.daemon.waiting = nil
+	for _, ev := range waiting {
+		n.deliver(ev)
 	}
 }
 

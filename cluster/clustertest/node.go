@@ -163,7 +163,8 @@ func (n *Node) PowerOn() {
 // PowerOff ends the node at once.
 func (n *Node) PowerOff() {
 	n.machine.epoch++
-	n.machine.up, n.daemon.core = false, nil
+	n.machine.up = false
+	n.KillDaemon()
 	n.running = map[string]*process{}
 }
 

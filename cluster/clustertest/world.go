@@ -123,8 +123,10 @@ func New(t T, opt Options) *World {
 	if opt.Within == 0 {
 		opt.Within = 10 * time.Second
 	}
-	w := &World{T: t, opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 42)), cut: map[[2]ident.NodeID]bool{},
-		dead: map[ident.NodeID]ident.Incarnation{}, blind: map[ident.NodeID]bool{}}
+	w := &World{
+		T: t, opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 42)), cut: map[[2]ident.NodeID]bool{},
+		dead: map[ident.NodeID]ident.Incarnation{}, blind: map[ident.NodeID]bool{},
+	}
 	slices.SortFunc(opt.Services, func(a, b cluster.Service) int {
 		return strings.Compare(a.Name, b.Name)
 	})
@@ -137,8 +139,10 @@ func New(t T, opt Options) *World {
 		w.Nodes = append(w.Nodes, newNode(w, id))
 	}
 	for d := range opt.Disks {
-		k := &Disk{UUID: ident.UUID{byte(d + 1)}, beats: map[ident.NodeID][]byte{}, decoded: map[ident.NodeID]*cluster.Beat{},
-			ring: map[ident.NodeID]*[register.Generations]block{}, blobs: map[ident.NodeID]cluster.Blob{}}
+		k := &Disk{
+			UUID: ident.UUID{byte(d + 1)}, beats: map[ident.NodeID][]byte{}, decoded: map[ident.NodeID]*cluster.Beat{},
+			ring: map[ident.NodeID]*[register.Generations]block{}, blobs: map[ident.NodeID]cluster.Blob{},
+		}
 		first.Disks = append(first.Disks, k.UUID)
 		w.Disks = append(w.Disks, k)
 	}

@@ -54,8 +54,10 @@ const (
 
 // String is what status shows.
 func (s stage) String() string {
-	return [...]string{"starting", "reading the quorum disk", "binding the guard", "joining", "member",
-		"leaving", "stopping everything at once", "retired", "out"}[s]
+	return [...]string{
+		"starting", "reading the quorum disk", "binding the guard", "joining", "member",
+		"leaving", "stopping everything at once", "retired", "out",
+	}[s]
 }
 
 // Core is one node's decisions. It is used by one goroutine.

@@ -11,8 +11,10 @@ import (
 // View returns what this node knows at now. It changes nothing.
 func (c *Core) View(now ident.Instant) cluster.View {
 	c.now = max(c.now, now)
-	v := cluster.View{Now: c.now, Self: c.set.Self, Stage: c.self.stage.String(), Waiting: c.self.waiting, Inc: c.self.inc,
-		State: c.reg.state, Timing: c.t}
+	v := cluster.View{
+		Now: c.now, Self: c.set.Self, Stage: c.self.stage.String(), Waiting: c.self.waiting, Inc: c.self.inc,
+		State: c.reg.state, Timing: c.t,
+	}
 	if c.self.stage == starting {
 		return v
 	}
@@ -41,8 +43,10 @@ func (c *Core) View(now ident.Instant) cluster.View {
 }
 
 func (c *Core) nodeView(n *cluster.NodeState) cluster.NodeView {
-	v := cluster.NodeView{ID: n.ID, Name: n.Name, Phase: n.Phase, Inc: n.Inc, DiskAge: -1, NetAge: -1, Fencing: !n.Fencing.IsZero(),
-		Standby: n.Standby, Proof: n.Proof, Why: n.Why}
+	v := cluster.NodeView{
+		ID: n.ID, Name: n.Name, Phase: n.Phase, Inc: n.Inc, DiskAge: -1, NetAge: -1, Fencing: !n.Fencing.IsZero(),
+		Standby: n.Standby, Proof: n.Proof, Why: n.Why,
+	}
 	if n.ID == c.set.Self {
 		v.Lease, v.Guard = c.lease(), cluster.GuardBound
 		v.Watchdog = watchdogWord(v.Lease.Class)
@@ -90,8 +94,10 @@ func watchdogWord(class cluster.WatchdogClass) string {
 }
 
 func (c *Core) serviceView(sight *decide.Sight, g *cluster.Grant) cluster.ServiceView {
-	v := cluster.ServiceView{Name: g.Service, Owner: g.Owner, Term: g.Term, Why: g.Why, Stopped: g.Stopped, Frozen: g.Frozen,
-		Want: g.Want, Proof: g.Proof}
+	v := cluster.ServiceView{
+		Name: g.Service, Owner: g.Owner, Term: g.Term, Why: g.Why, Stopped: g.Stopped, Frozen: g.Frozen,
+		Want: g.Want, Proof: g.Proof,
+	}
 	if r, ok := c.runState(g); ok && g.Owner != 0 {
 		v.State, v.Text = r.State, r.Text
 	}

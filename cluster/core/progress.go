@@ -142,8 +142,10 @@ func (c *Core) claim() {
 	c.guard.since = c.now
 	c.enter(claiming)
 	c.guard.payload = c.payload()
-	c.order(cluster.Order{Kind: cluster.OrderClaim, Inc: c.self.inc, Until: c.now.Add(c.t.Permission), Payload: c.guard.payload,
-		Lease: c.lease(), H: c.t.H, Pet: c.t.Pet, DiskGen: c.reg.state.DiskGen})
+	c.order(cluster.Order{
+		Kind: cluster.OrderClaim, Inc: c.self.inc, Until: c.now.Add(c.t.Permission), Payload: c.guard.payload,
+		Lease: c.lease(), H: c.t.H, Pet: c.t.Pet, DiskGen: c.reg.state.DiskGen,
+	})
 }
 
 // lease is what this node's beats promise.

@@ -208,9 +208,11 @@ func (c *Core) sendAll() {
 }
 
 func (c *Core) message() *cluster.Message {
-	m := &cluster.Message{From: c.set.Self, Inc: c.self.inc, Host: c.set.Host, Phase: c.ownPhase(), State: cluster.GuardBound,
+	m := &cluster.Message{
+		From: c.set.Self, Inc: c.self.inc, Host: c.set.Host, Phase: c.ownPhase(), State: cluster.GuardBound,
 		ViewAcked: c.reg.state.View, Committed: claimOf(c.reg.m.Claim()), LeaseAge: -1, Disks: c.set.Digest,
-		Reach: c.guard.payload.Reach, Services: c.services.States(), Leaving: c.self.stage == leaving}
+		Reach: c.guard.payload.Reach, Services: c.services.States(), Leaving: c.self.stage == leaving,
+	}
 	if c.releaseEchoed() {
 		m.Released = c.services.Released()
 	}

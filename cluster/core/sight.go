@@ -60,6 +60,3 @@ func (c *Core) runOf(g *cluster.Grant) decide.Run {
 	v.Service, v.Term = g.Service, g.Term
 	return v
 }
-
-// name is a node's name for people.
-func (c *Core) name(id ident.NodeID) string { return c.reg.state.NameOf(id) }

@@ -102,7 +102,8 @@ func TestMayFeed(t *testing.T) {
 		then []at
 	}{
 		"just claimed: counts from the claim": {func(*lease.Lease) {}, []at{
-			{100 * sec, true, false}, {105 * sec, true, false}, {105*sec + 1, false, false}}},
+			{100 * sec, true, false}, {105 * sec, true, false}, {105*sec + 1, false, false},
+		}},
 		"one disk of three is no majority": {func(l *lease.Lease) {
 			l.CycleCompleted(0, k7, 104*sec)
 			l.CycleCompleted(0, k7, 108*sec)
@@ -132,18 +133,22 @@ func TestMayFeed(t *testing.T) {
 			l.CycleCompleted(-1, k7, 104*sec)
 		}, []at{{105*sec + 1, false, false}}},
 		"no permission": {func(l *lease.Lease) { cycles(l, 128*sec) }, []at{
-			{130 * sec, true, false}, {130*sec + 1, false, false}}},
+			{130 * sec, true, false}, {130*sec + 1, false, false},
+		}},
 		"permission renewed, an older order comes late": {func(l *lease.Lease) {
 			cycles(l, 128*sec)
 			_ = l.Permit(k7, 160*sec)
 			_ = l.Permit(k7, 120*sec)
 		}, []at{{133 * sec, true, false}, {133*sec + 1, false, false}}},
 		"grace lasts while promised": {func(l *lease.Lease) { _ = l.Grace(k7, 112*sec) }, []at{
-			{112 * sec, true, false}, {112*sec + 1, false, false}}},
+			{112 * sec, true, false}, {112*sec + 1, false, false},
+		}},
 		"grace lasts G at most": {func(l *lease.Lease) { _ = l.Grace(k7, 150*sec) }, []at{
-			{120 * sec, true, false}, {120*sec + 1, false, false}}},
+			{120 * sec, true, false}, {120*sec + 1, false, false},
+		}},
 		"a lapsed lease revives": {func(l *lease.Lease) { cycles(l, 115*sec) }, []at{
-			{120 * sec, true, false}}},
+			{120 * sec, true, false},
+		}},
 		"stopping freezes": {func(l *lease.Lease) {
 			_ = l.Stopping(k7)
 			cycles(l, 104*sec)

@@ -155,14 +155,6 @@ type value[V any] struct {
 	val V
 }
 
-// newer orders by (ballot, version).
-func (a *value[V]) newer(b *value[V]) bool {
-	if c := a.bal.Compare(b.bal); c != 0 {
-		return c > 0
-	}
-	return a.ver > b.ver
-}
-
 type place struct {
 	disk   int
 	header Header

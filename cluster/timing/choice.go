@@ -66,8 +66,10 @@ func common(in Input) (least, most time.Duration, u *Unsafe) {
 	}
 	most = most.Truncate(time.Second)
 	if least > most {
-		return 0, 0, &Unsafe{Rule: fmt.Sprintf("no whole second is accepted by all watchdogs: they leave %s to %s", sec(least), sec(most)),
-			Hints: []string{"fix the timeout of each: `watchdogs: [{device: /dev/watchdog0, timeout: 5s}]` in node.yaml"}}
+		return 0, 0, &Unsafe{
+			Rule:  fmt.Sprintf("no whole second is accepted by all watchdogs: they leave %s to %s", sec(least), sec(most)),
+			Hints: []string{"fix the timeout of each: `watchdogs: [{device: /dev/watchdog0, timeout: 5s}]` in node.yaml"},
+		}
 	}
 	return least, most, nil
 }

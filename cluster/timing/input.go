@@ -87,7 +87,8 @@ func (in Input) check() *Unsafe {
 	switch {
 	case len(in.Devices) == 0:
 		return &Unsafe{Rule: "no watchdog: nothing ends a node that hangs, so no time may be waited for", Hints: []string{
-			"load a driver (softdog at least), or guard every service with persistent reservations and configure a power way"}}
+			"load a driver (softdog at least), or guard every service with persistent reservations and configure a power way",
+		}}
 	case in.Rho < 0 || in.Rho > 0.1:
 		return &Unsafe{Rule: fmt.Sprintf("a clock error of %v: must be from 0 to 0.1", in.Rho)}
 	case in.Tz < 0 || in.IO < 0 || in.PauseBound < 0 || in.Grace < 0:
@@ -109,11 +110,13 @@ func (in Input) checkSoftdog() *Unsafe {
 	}
 	if !in.AcceptSoftdog {
 		return &Unsafe{Rule: "softdog alone: it runs on one CPU of the machine that it shall end, so it proves no death", Hints: []string{
-			"add a hardware watchdog, or accept it in writing: `watchdog: {accept_softdog: true}` in node.yaml"}}
+			"add a hardware watchdog, or accept it in writing: `watchdog: {accept_softdog: true}` in node.yaml",
+		}}
 	}
 	if in.Lockup <= 0 {
 		return &Unsafe{Rule: "softdog alone: the time that the kernel's lockup detector needs (2*watchdog_thresh + 2 s + reset) is not known", Hints: []string{
-			"set kernel.watchdog_thresh, nmi_watchdog=1, hardlockup_panic=1, softlockup_panic=1 and panic=1"}}
+			"set kernel.watchdog_thresh, nmi_watchdog=1, hardlockup_panic=1, softlockup_panic=1 and panic=1",
+		}}
 	}
 	return nil
 }
@@ -129,7 +132,8 @@ func (d Device) check() *Unsafe {
 		return &Unsafe{Rule: fmt.Sprintf("watchdog %s: its driver accepts no timeout (least %s, most %s)", d.Name, sec(least), sec(most))}
 	case d.TMax != 0 && (d.At <= 0 || d.TMax < d.At/2):
 		return &Unsafe{Rule: fmt.Sprintf("watchdog %s: a reset after %s measured with a timeout of %s makes no sense", d.Name, sec(d.TMax), sec(d.At)), Hints: []string{
-			"measure it again: `holdfast watchdog qualify`"}}
+			"measure it again: `holdfast watchdog qualify`",
+		}}
 	}
 	return nil
 }

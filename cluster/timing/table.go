@@ -142,8 +142,10 @@ func fill(in Input, c choice) (Table, *Unsafe) {
 		B:     b,
 		Lease: l,
 		Beats: Beats{H: h, HPoll: h / 2, Retry: h / 4, Net: 200 * time.Millisecond, Twd: c.twd, Pet: max(100*time.Millisecond, c.twd/20)},
-		Waits: Waits{W: Wait(l, l, site), WC: WaitOutsider(l, l, site), Tsus: suspicion(b, h), Margin: 2*h + lease/4,
-			Tz: in.Tz, Slot: 2 * mostH, Asym: 5 * time.Second},
+		Waits: Waits{
+			W: Wait(l, l, site), WC: WaitOutsider(l, l, site), Tsus: suspicion(b, h), Margin: 2*h + lease/4,
+			Tz: in.Tz, Slot: 2 * mostH, Asym: 5 * time.Second,
+		},
 		Stops:    Stops{Ask: lease / 3, Early: lease / 2, Emergency: c.twd / 3, Permission: 30 * time.Second, Renew: time.Second},
 		Timeouts: c.timeouts,
 		in:       in,

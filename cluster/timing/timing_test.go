@@ -74,8 +74,14 @@ func TestDocumentedTable(t *testing.T) {
 				got  time.Duration
 				want float64
 				tol  float64
-			}{{"T_wd", tab.Twd, row.twd, 0}, {"T_max", tab.TMax, row.tmax, 0}, {"F", tab.F, row.f, .06}, {"h", tab.H, row.h, .006},
-				{"W", tab.W, row.w, .06}, {"T_sus", tab.Tsus, row.suspect, .06}} {
+			}{
+				{"T_wd", tab.Twd, row.twd, 0},
+				{"T_max", tab.TMax, row.tmax, 0},
+				{"F", tab.F, row.f, .06},
+				{"h", tab.H, row.h, .006},
+				{"W", tab.W, row.w, .06},
+				{"T_sus", tab.Tsus, row.suspect, .06},
+			} {
 				if !near(c.got, c.want, c.tol) {
 					t.Errorf("%s = %v, documented %g s", c.name, c.got, c.want)
 				}
@@ -173,8 +179,10 @@ func TestRefusals(t *testing.T) {
 		in   timing.Input
 		says []string
 	}{
-		"too small": {tooSmall, []string{"failover_within 7 s is refused", "must be at least 2h + 2io + 0.5 s", "smallest value that is safe on this hardware is 7.5 s",
-			"second watchdog", "5 s", "T_z of 0.25 s"}},
+		"too small": {tooSmall, []string{
+			"failover_within 7 s is refused", "must be at least 2h + 2io + 0.5 s", "smallest value that is safe on this hardware is 7.5 s",
+			"second watchdog", "5 s", "T_z of 0.25 s",
+		}},
 		"no watchdog":   {timing.Input{FailoverWithin: 10 * time.Second}, []string{"no watchdog", "reservations"}},
 		"softdog alone": {timing.Input{FailoverWithin: 60 * time.Second, Devices: []timing.Device{softdog()}}, []string{"softdog alone", "accept_softdog: true"}},
 		"half a second": {short, []string{"watchdog softdog", "0.5 s is under 1 s"}},

@@ -45,6 +45,11 @@ func machines() []fault {
 			n.KillDaemon()
 			n.StartDaemon()
 		}},
+		{"stall the daemon", 2, func(r *run) {
+			n := r.node()
+			n.Stall()
+			r.later(100*time.Millisecond, 40*time.Second, n.Resume)
+		}},
 		{"kill the guard", 1, func(r *run) { r.node().KillGuard() }},
 		{"cut a link", 2, func(r *run) {
 			a, b := r.node(), r.node()
@@ -182,6 +187,7 @@ func operators() []fault {
 			c.FailoverWithin = 5*time.Second + time.Duration(r.rng.IntN(31))*500*time.Millisecond
 			r.ask(r.w.Configure(c))
 		}},
+		{"remove a node", 1, func(r *run) { r.ask(cluster.RemoveNode{Node: r.node().Name}) }},
 		{"two at once", 1, func(r *run) {
 			name := r.someService()
 			for _, n := range r.w.Nodes {

@@ -27,7 +27,6 @@ type run struct {
 	w      *clustertest.World
 	rng    *rand.Rand
 	conf   cluster.Config
-	rev    int
 	faults []fault
 }
 
@@ -145,6 +144,7 @@ func (r *run) heal() {
 		if n.Frozen {
 			n.Thaw()
 		}
+		n.Resume()
 	}
 	r.w.Run(time.Second) // the last wishes of the troubled time are fulfilled first
 	r.tidy()
@@ -174,6 +174,13 @@ func (r *run) tidy() {
 		n.StartDaemon()
 	}
 	c := r.w.Nodes[r.rng.IntN(len(r.w.Nodes))]
+	if v := c.View(); v.Stage == "member" {
+		for _, n := range r.w.Nodes { // in order: the lowest free slot is taken
+			if v.State.NodeNamed(n.Name) == nil {
+				c.Ask(cluster.AddNode{Name: n.Name})
+			}
+		}
+	}
 	c.Ask(r.w.Configure(r.conf))
 	for _, n := range r.w.Nodes {
 		c.Ask(cluster.StandbyNode{Node: n.Name, On: false})
