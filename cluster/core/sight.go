@@ -3,7 +3,6 @@ package core
 import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
-	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
 // sight gathers everything that a decision on s may rest on.
