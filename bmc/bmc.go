@@ -74,3 +74,18 @@ type Switch interface {
 	// String names the switch, as its reference does; it holds no secret.
 	String() string
 }
+
+// Options is what a Switch needs beside its reference.
+type Options struct {
+	// Password is for the user of the reference. Agents get it as the option
+	// "password"; the empty secret passes none.
+	Password Secret
+	// Expect holds the GUIDs that the machine is known by; one has to match,
+	// in any byte order, in every session, before anything is switched and
+	// before a reading counts. Empty accepts any machine. Agents name no
+	// GUID, so nothing can be expected of them.
+	Expect []GUID
+	// Attempt bounds one call into the driver, beside the caller's context.
+	// 0 means 10 s, for agents 60 s.
+	Attempt time.Duration
+}

@@ -18,13 +18,13 @@
 //   - agent: an external fence agent (fence_*), for everything else that cuts
 //     power: hypervisors, switched outlets, clouds.
 //
-// All of them are a Switch and pass the suite in package bmctest, which also
-// has controllers that lie, hang, die with their machine or answer garbage.
-// Open makes a Switch from a Reference; whatever the driver below does, a call
-// ends with its context, and at most one call at a time is inside the driver.
+// They are in package drivers, whose Open makes a Switch from a Reference, and
+// pass the suite in package bmctest, which also has controllers that lie, hang,
+// die with their machine or answer garbage. Whatever a driver does, a call ends
+// with its context, and at most one call at a time is inside the driver.
 //
 // The package knows no cluster. What it leaves to its caller: to ask only when
 // it may (a machine that is switched off without need is an outage), to know
-// who the machine is (Options.Expect; InBand reads it there), and to wait after
-// Result.First until writes that the machine had sent have drained.
+// who the machine is (Options.Expect; drivers.InBand reads it there), and to
+// wait after Result.First until writes that the machine had sent have drained.
 package bmc

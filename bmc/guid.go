@@ -20,18 +20,13 @@ func ParseGUID(text string) (GUID, error) {
 	digits := strings.ReplaceAll(strings.TrimSpace(text), "-", "")
 	raw, err := hex.DecodeString(digits)
 	if err != nil || len(raw) != len(g) {
-		return g, fmt.Errorf("%q is no GUID: 32 hexadecimal digits are expected", clip(text))
+		return g, fmt.Errorf("%q is no GUID: 32 hexadecimal digits are expected", OneLine(text))
 	}
 	copy(g[:], raw)
 	if g.placeholder() {
 		return GUID{}, fmt.Errorf("%s is a placeholder of the firmware, not the identity of a machine: set the real UUID with the maker's tool", g)
 	}
 	return g, nil
-}
-
-// guidOf is ParseGUID for 16 bytes.
-func guidOf(raw []byte) (GUID, error) {
-	return ParseGUID(hex.EncodeToString(raw))
 }
 
 // IsZero says whether the GUID is not known.
@@ -53,9 +48,17 @@ func (g GUID) Same(other GUID) bool {
 	if g.IsZero() || other.IsZero() {
 		return false
 	}
-	reversed := other
-	slices.Reverse(reversed[:])
-	return g == other || g == other.swapped() || g == reversed || g == reversed.swapped()
+	for _, order := range []GUID{other, other.swapped(), other.reversed(), other.reversed().swapped(), other.swapped().reversed()} {
+		if g == order {
+			return true
+		}
+	}
+	return false
+}
+
+func (g GUID) reversed() GUID {
+	slices.Reverse(g[:])
+	return g
 }
 
 // swapped turns the first three fields around, as SMBIOS does.
@@ -86,19 +89,19 @@ func (g GUID) placeholder() bool {
 	return false
 }
 
-// expected checks what a controller said against the machine that is meant. No
-// expectation accepts everything.
-func expected(want []GUID, seen Identity) error {
-	if len(want) == 0 {
+// Accept says whether the machine that a controller named is the expected one.
+// Its error has ErrOtherMachine in its chain. No expectation accepts everything.
+func (o Options) Accept(seen Identity) error {
+	if len(o.Expect) == 0 {
 		return nil
 	}
 	if seen.GUID.IsZero() {
-		return fmt.Errorf("%w: the controller does not say which machine it switches; expected is %s", ErrOtherMachine, want[0])
+		return fmt.Errorf("%w: the controller does not say which machine it switches; expected is %s", ErrOtherMachine, o.Expect[0])
 	}
-	for _, g := range want {
+	for _, g := range o.Expect {
 		if g.Same(seen.GUID) {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: the controller switches %s, expected is %s; is the address right?", ErrOtherMachine, seen, want[0])
+	return fmt.Errorf("%w: the controller switches %s, expected is %s; is the address right?", ErrOtherMachine, seen, o.Expect[0])
 }

@@ -1,6 +1,8 @@
 package bmc
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -103,7 +105,7 @@ func (r *Reference) takeAddress(u *url.URL) error {
 		for i, c := range r.Host {
 			letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
 			if !letter && (i == 0 || c != '.' && c != '-') {
-				return fmt.Errorf("host %q is neither a name nor an address", r.Host)
+				return fmt.Errorf("host %q is neither a name nor an address; an IPv6 address stands in brackets, as in [fe80::1]", r.Host)
 			}
 		}
 	}
@@ -179,12 +181,12 @@ func (r Reference) checkOptions() error {
 	case WayRedfish:
 		known = map[string]func(string) bool{
 			"tls": oneOf("verify", "insecure"), "auth": oneOf("basic", "session"), "etag": oneOf("match", "ignore"), "ca": path.IsAbs,
-			"fingerprint": func(v string) bool { _, err := parseFingerprint(v); return err == nil },
+			"fingerprint": func(v string) bool { _, err := ParseFingerprint(v); return err == nil },
 		}
 	case WayRedfishPlain:
 		known = map[string]func(string) bool{"auth": oneOf("basic", "session"), "etag": oneOf("match", "ignore")}
 	case WayIPMI:
-		known = map[string]func(string) bool{"driver": oneOf(driverTool, driverGo), "cipher": oneOf("3", "17")}
+		known = map[string]func(string) bool{"driver": oneOf("ipmitool", "go"), "cipher": oneOf("3", "17")}
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Options)) {
 		valid, ok := known[name]
@@ -231,13 +233,26 @@ func (r Reference) String() string {
 	return u.String() + query
 }
 
-// title is the reference as messages name it: without the options of the
+// Title is the reference as messages name it: without the options of the
 // connection, but with those that say which machine an agent switches.
-func (r Reference) title() string {
+func (r Reference) Title() string {
 	if r.Way != WayAgent {
 		r.Options = nil
 	}
 	return r.String()
+}
+
+// ParseFingerprint reads sha256:HEX, the hash of a certificate in DER. The
+// digits may be separated by colons, as openssl x509 -fingerprint prints them.
+func ParseFingerprint(text string) ([sha256.Size]byte, error) {
+	var sum [sha256.Size]byte
+	digits, ok := strings.CutPrefix(strings.ToLower(text), "sha256:")
+	raw, err := hex.DecodeString(strings.ReplaceAll(digits, ":", ""))
+	if !ok || err != nil || len(raw) != len(sum) {
+		return sum, fmt.Errorf("fingerprint %q is not sha256: and 64 hexadecimal digits", text)
+	}
+	copy(sum[:], raw)
+	return sum, nil
 }
 
 // escapeZone writes the % before the zone of an IPv6 address as URLs want it.

@@ -37,7 +37,8 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // LogValue gives what String gives.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-func (s Secret) reveal() string { return s.text }
+// Reveal gives the password itself, for a driver to hand on.
+func (s Secret) Reveal() string { return s.text }
 
 // credential is the prefix of a secret that the service manager passes.
 const credential = "credential:"

@@ -81,6 +81,15 @@ func (p *IPMI) Reference(t testing.TB, options ...string) bmc.Reference {
 // Sessions counts the sessions that are open now.
 func (p *IPMI) Sessions() int { return p.bmc.Sessions.Count() }
 
+// Offer sets the cipher suites that the controller offers, 3 and 17 at first.
+func (p *IPMI) Offer(suites ...uint8) {
+	var ids []types.CipherSuiteID
+	for _, s := range suites {
+		ids = append(ids, types.CipherSuiteID(s))
+	}
+	p.bmc.SetCipherSuites(ids)
+}
+
 // guid answers Get System GUID, which go-ipmi's server leaves out. The bytes
 // come least significant first, as the specification wants it (22.14).
 func (p *IPMI) guid(context.Context, *handlers.HandlerContext, []byte) ([]byte, types.CompletionCode, error) {

@@ -1,38 +1,25 @@
-package bmc
+package drivers
 
 import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
-	"strings"
-)
 
-// parseFingerprint reads sha256:HEX, the hash of a certificate in DER. The
-// digits may be separated by colons, as openssl x509 -fingerprint prints them.
-func parseFingerprint(text string) ([sha256.Size]byte, error) {
-	var sum [sha256.Size]byte
-	digits, ok := strings.CutPrefix(strings.ToLower(text), "sha256:")
-	raw, err := hex.DecodeString(strings.ReplaceAll(digits, ":", ""))
-	if !ok || err != nil || len(raw) != len(sum) {
-		return sum, fmt.Errorf("fingerprint %q is not sha256: and 64 hexadecimal digits", text)
-	}
-	copy(sum[:], raw)
-	return sum, nil
-}
+	"github.com/holdfast-ha/holdfast/bmc"
+)
 
 // tlsConfig says which controller is believed: one whose certificate has the
 // pinned fingerprint, or, without one, whose certificate the system's or the
 // named authorities vouch for; any only if the admin said so.
-func tlsConfig(r Reference) (*tls.Config, error) {
+func tlsConfig(r bmc.Reference) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: r.Host}
 	switch {
 	case r.Options["fingerprint"] != "":
-		want, err := parseFingerprint(r.Options["fingerprint"])
+		want, err := bmc.ParseFingerprint(r.Options["fingerprint"])
 		if err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package bmc
+package drivers
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/bougou/go-ipmi/pkg/command/app"
 	"github.com/bougou/go-ipmi/pkg/command/chassis"
 	"github.com/bougou/go-ipmi/pkg/types"
+	"github.com/holdfast-ha/holdfast/bmc"
 )
 
 // lan reaches a controller over IPMI 2.0 without a program. The messages and
@@ -18,16 +19,15 @@ import (
 // client takes any datagram with the right sequence number for an answer,
 // authenticated or not, and does not survive a malformed one.
 type lan struct {
-	address  string
-	user     string
-	password Secret
-	suites   []types.CipherSuiteID // in the order of trying
-	want     []GUID
+	address string
+	user    string
+	suites  []types.CipherSuiteID // in the order of trying
+	options bmc.Options
 }
 
-func openSession(r Reference, o Options, port int) driver {
+func openSession(r bmc.Reference, o bmc.Options, port int) bmc.Driver {
 	d := &lan{
-		address: net.JoinHostPort(r.Host, strconv.Itoa(port)), user: r.User, password: o.Password, want: o.Expect,
+		address: net.JoinHostPort(r.Host, strconv.Itoa(port)), user: r.User, options: o,
 		suites: []types.CipherSuiteID{types.CipherSuiteID17, types.CipherSuiteID3},
 	}
 	switch r.Options["cipher"] {
@@ -39,8 +39,9 @@ func openSession(r Reference, o Options, port int) driver {
 	return d
 }
 
-func (d *lan) state(ctx context.Context) (state State, who Identity, err error) {
-	err = d.in(ctx, func(ctx context.Context, s *session) error {
+// State reads the chassis status (Get Chassis Status, IPMI 2.0 28.2).
+func (d *lan) State(ctx context.Context) (state bmc.State, who bmc.Identity, err error) {
+	err = d.in(ctx, func(ctx context.Context, s *session) (err error) {
 		if who, err = d.identity(ctx, s); err != nil {
 			return err
 		}
@@ -48,25 +49,23 @@ func (d *lan) state(ctx context.Context) (state State, who Identity, err error) 
 		if err := s.command(ctx, types.CommandGetChassisStatus, nil, &status); err != nil {
 			return err
 		}
-		state = Off
+		state = bmc.Off
 		if status.PowerIsOn {
-			state = On
+			state = bmc.On
 		}
 		return nil
 	})
-	if err != nil {
-		state = Unknown
-	}
 	return state, who, err
 }
 
-func (d *lan) set(ctx context.Context, on bool) error {
+// Set sends Chassis Control (28.3), power down or power up.
+func (d *lan) Set(ctx context.Context, on bool) error {
 	return d.in(ctx, func(ctx context.Context, s *session) error {
 		who, err := d.identity(ctx, s)
 		if err != nil {
 			return err
 		}
-		if err := expected(d.want, who); err != nil {
+		if err := d.options.Accept(who); err != nil {
 			return err
 		}
 		request := chassis.ChassisControlRequest{ChassisControl: chassis.ChassisControlPowerDown}
@@ -79,21 +78,21 @@ func (d *lan) set(ctx context.Context, on bool) error {
 
 // identity asks for the GUID of the system; that a controller has none is an
 // answer.
-func (d *lan) identity(ctx context.Context, s *session) (Identity, error) {
+func (d *lan) identity(ctx context.Context, s *session) (bmc.Identity, error) {
 	var guid app.GetSystemGUIDResponse
 	err := s.command(ctx, types.CommandGetSystemGUID, nil, &guid)
 	var refused *refusedError
 	switch {
 	case errors.As(err, &refused):
-		return Identity{}, nil
+		return bmc.Identity{}, nil
 	case err != nil:
-		return Identity{}, err
+		return bmc.Identity{}, err
 	}
 	g, err := guidOf(guid.GUID[:])
 	if err != nil {
-		return Identity{}, nil
+		return bmc.Identity{}, nil
 	}
-	return Identity{GUID: g}, nil
+	return bmc.Identity{GUID: g}, nil
 }
 
 // in runs f in a session of its own, over a socket of its own.
@@ -108,7 +107,7 @@ func (d *lan) in(ctx context.Context, f func(context.Context, *session) error) e
 	defer stop()
 	var s *session
 	for _, suite := range d.suites {
-		if s, err = login(ctx, conn, d.user, d.password, suite); err == nil {
+		if s, err = login(ctx, conn, d.user, d.options.Password, suite); err == nil {
 			break
 		}
 		if !errors.Is(err, errSuite) {

@@ -10,23 +10,25 @@ import (
 	"unicode"
 )
 
-// driver is one way to reach a controller. It should end with ctx and may fail
-// to; it may panic on what a controller answers. Its errors may hold what the
-// controller sent.
-type driver interface {
-	state(ctx context.Context) (State, Identity, error)
-	set(ctx context.Context, on bool) error
+// Driver is one way to reach a controller; package drivers has them. Each call
+// uses a session of its own. A driver should end with ctx and may fail to; it
+// may panic on what a controller answers; its errors may hold what the
+// controller sent, and the password.
+type Driver interface {
+	// State reads the power state and who the controller spoke for.
+	State(ctx context.Context) (State, Identity, error)
+	// Set asks to switch on, or to cut the power. It asks nothing of a
+	// machine that the options do not accept: then it returns their error.
+	Set(ctx context.Context, on bool) error
 }
 
-// guarded makes a driver a Switch: each call ends with its context, at most one
+// guarded makes a Driver a Switch: each call ends with its context, at most one
 // goroutine is inside the driver, and no text carries the password.
 type guarded struct {
-	name   string
-	driver driver
-	limit  time.Duration // the longest time of one call
-	want   []GUID        // who the machine has to be, empty for anyone
-	secret Secret
-	turn   chan struct{} // holds one token while somebody is inside the driver
+	name    string
+	driver  Driver
+	options Options
+	turn    chan struct{} // holds one token while somebody is inside the driver
 
 	mu    sync.Mutex // guards what follows
 	doing string     // what the one inside is doing
@@ -35,8 +37,19 @@ type guarded struct {
 
 var _ Switch = (*guarded)(nil)
 
-func newGuarded(name string, d driver, o Options) *guarded {
-	return &guarded{name: name, driver: d, limit: o.Attempt, want: o.Expect, secret: o.Password, turn: make(chan struct{}, 1)}
+// NewSwitch makes a Switch of a driver. name is for messages; o.Attempt, which
+// must be positive, bounds each call, o.Expect is checked in each reading, and
+// o.Password is taken out of every text.
+func NewSwitch(name string, d Driver, o Options) (Switch, error) {
+	if o.Attempt <= 0 {
+		return nil, fmt.Errorf("power switch %s: a call may take %v, it has to be positive", name, o.Attempt)
+	}
+	for _, g := range o.Expect {
+		if g.IsZero() || g.placeholder() {
+			return nil, fmt.Errorf("power switch %s: %s is no machine's own GUID and cannot be expected", name, g)
+		}
+	}
+	return &guarded{name: name, driver: d, options: o, turn: make(chan struct{}, 1)}, nil
 }
 
 // String gives the reference.
@@ -45,7 +58,7 @@ func (g *guarded) String() string { return g.name }
 // State reads the power state.
 func (g *guarded) State(ctx context.Context) Reading {
 	answer := run(ctx, g, "reading the power state", func(ctx context.Context) Reading {
-		state, identity, err := g.driver.state(ctx)
+		state, identity, err := g.driver.State(ctx)
 		return g.judge(state, identity, err)
 	}, func(err error) Reading {
 		return Reading{At: time.Now(), Text: g.words(err)}
@@ -59,7 +72,7 @@ func (g *guarded) judge(state State, identity Identity, err error) Reading {
 	r := Reading{Identity: identity, At: time.Now()}
 	r.Identity.Name = g.hide(r.Identity.Name)
 	if err == nil {
-		err = expected(g.want, identity)
+		err = g.options.Accept(identity)
 	}
 	switch {
 	case err != nil:
@@ -85,7 +98,7 @@ func (g *guarded) set(ctx context.Context, on bool, what string) error {
 		}
 		return &switchError{text: fmt.Sprintf("%s: %s: %s", g.name, what, g.words(err)), cause: err}
 	}
-	return run(ctx, g, what, func(ctx context.Context) error { return failed(g.driver.set(ctx, on)) }, failed)
+	return run(ctx, g, what, func(ctx context.Context) error { return failed(g.driver.Set(ctx, on)) }, failed)
 }
 
 // switchError has a text without the password; its cause is for errors.Is only.
@@ -103,7 +116,7 @@ func (e *switchError) Is(target error) bool {
 // failed when the time is over. A goroutine that does not come back keeps the
 // turn: nobody else enters the driver, and who waits for it is told.
 func run[T any](ctx context.Context, g *guarded, what string, f func(context.Context) T, failed func(error) T) T {
-	ctx, cancel := context.WithTimeout(ctx, g.limit)
+	ctx, cancel := context.WithTimeout(ctx, g.options.Attempt)
 	defer cancel()
 	if err := ctx.Err(); err != nil {
 		return failed(fmt.Errorf("not tried: %w", err))
@@ -154,13 +167,13 @@ func (g *guarded) inside() (doing string, age time.Duration) {
 
 // words makes a text for logs of an error: without the password, on one line.
 func (g *guarded) words(err error) string {
-	return clip(g.hide(err.Error()))
+	return OneLine(g.hide(err.Error()))
 }
 
 // hide takes the password out. Passwords of one or two characters would turn
 // every text into riddles without protecting anything.
 func (g *guarded) hide(text string) string {
-	if p := g.secret.reveal(); len(p) > 2 {
+	if p := g.options.Password.Reveal(); len(p) > 2 {
 		text = strings.ReplaceAll(text, p, "[password]")
 	}
 	return text
@@ -169,9 +182,9 @@ func (g *guarded) hide(text string) string {
 // longest is how much of a foreign text is kept, in characters.
 const longest = 400
 
-// clip makes one line of bounded length out of a text that a controller or a
-// program may have written.
-func clip(text string) string {
+// OneLine makes one printable line of at most 400 characters out of a text that
+// a controller or a program may have written.
+func OneLine(text string) string {
 	var b strings.Builder
 	n, space := 0, false
 	for _, r := range text {

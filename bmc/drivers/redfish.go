@@ -1,4 +1,4 @@
-package bmc
+package drivers
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	bmcredfish "github.com/bmc-toolbox/bmclib/v2/providers/redfish"
 	"github.com/go-logr/logr"
+	"github.com/holdfast-ha/holdfast/bmc"
 )
 
 // logoutTime is how long a session may take to close when the call that opened
@@ -28,27 +29,26 @@ const logoutTime = 2 * time.Second
 type redfish struct {
 	scheme, host, port string
 	user               string
-	password           Secret
 	system             string // id of the system, empty for the only one
-	want               []GUID
+	options            bmc.Options
 	tls                *tls.Config // nil without TLS
 	session            bool        // log in for a session instead of sending the password with each request
 	ignoreEtag         bool
 }
 
-func openRedfish(r Reference, o Options) (driver, error) {
+func openRedfish(r bmc.Reference, o bmc.Options) (bmc.Driver, error) {
 	if strings.EqualFold(os.Getenv("DEBUG_BMCLIB"), "true") {
 		return nil, errors.New("DEBUG_BMCLIB=true in the environment makes bmclib print passwords: take it out")
 	}
 	d := &redfish{
 		scheme: "https", host: r.Host, port: "443",
-		user: r.User, password: o.Password, system: r.System, want: o.Expect,
+		user: r.User, system: r.System, options: o,
 		session: r.Options["auth"] == "session", ignoreEtag: r.Options["etag"] == "ignore",
 	}
-	if o.Password.reveal() == "" {
+	if o.Password.Reveal() == "" {
 		return nil, errors.New("has no password")
 	}
-	if r.Way == WayRedfishPlain {
+	if r.Way == bmc.WayRedfishPlain {
 		d.scheme, d.port = "http", "80"
 	} else {
 		var err error
@@ -62,7 +62,8 @@ func openRedfish(r Reference, o Options) (driver, error) {
 	return d, nil
 }
 
-func (d *redfish) state(ctx context.Context) (state State, who Identity, err error) {
+// State reads the property PowerState of the system.
+func (d *redfish) State(ctx context.Context) (state bmc.State, who bmc.Identity, err error) {
 	err = d.in(ctx, func(conn *bmcredfish.Conn, w *wire) error {
 		text, err := conn.PowerStateGet(ctx)
 		who = w.identity()
@@ -71,15 +72,17 @@ func (d *redfish) state(ctx context.Context) (state State, who Identity, err err
 		}
 		// Redfish also has PoweringOn, PoweringOff and Paused, and
 		// controllers have words of their own.
-		if state = exactly(text, "on", "off"); state == Unknown {
-			return fmt.Errorf("the power state is %q, neither On nor Off", clip(text))
+		if state = exactly(text, "on", "off"); state == bmc.Unknown {
+			return fmt.Errorf("the power state is %q, neither On nor Off", bmc.OneLine(text))
 		}
 		return nil
 	})
 	return state, who, err
 }
 
-func (d *redfish) set(ctx context.Context, on bool) error {
+// Set sends the action Reset with ForceOff or On; bmclib leaves it out where the
+// system already is in that state.
+func (d *redfish) Set(ctx context.Context, on bool) error {
 	return d.in(ctx, func(conn *bmcredfish.Conn, _ *wire) error {
 		word := "off"
 		if on {
@@ -93,7 +96,7 @@ func (d *redfish) set(ctx context.Context, on bool) error {
 // in runs f in a session of its own: new connections, and a new login if the
 // controller wants one.
 func (d *redfish) in(ctx context.Context, f func(*bmcredfish.Conn, *wire) error) error {
-	w := &wire{ctx: ctx, system: d.system, want: d.want, base: &http.Transport{
+	w := &wire{ctx: ctx, system: d.system, options: d.options, base: &http.Transport{
 		DialContext:            (&net.Dialer{}).DialContext,
 		TLSClientConfig:        d.tls.Clone(),
 		MaxResponseHeaderBytes: maxAnswer,
@@ -103,7 +106,7 @@ func (d *redfish) in(ctx context.Context, f func(*bmcredfish.Conn, *wire) error)
 	if strings.Contains(host, ":") {
 		host = "[" + strings.Replace(host, "%", "%25", 1) + "]"
 	}
-	conn := bmcredfish.New(d.scheme+"://"+host, d.user, d.password.reveal(), logr.Discard(),
+	conn := bmcredfish.New(d.scheme+"://"+host, d.user, d.options.Password.Reveal(), logr.Discard(),
 		bmcredfish.WithHttpClient(&http.Client{Transport: w, CheckRedirect: sameHost}),
 		bmcredfish.WithPort(d.port),
 		bmcredfish.WithUseBasicAuth(!d.session),
@@ -133,12 +136,12 @@ func sameHost(r *http.Request, via []*http.Request) error {
 
 // exactly gives the state that a text names, and Unknown for any other text.
 // Case and space around do not count.
-func exactly(text, on, off string) State {
+func exactly(text, on, off string) bmc.State {
 	switch strings.ToLower(strings.TrimSpace(text)) {
 	case on:
-		return On
+		return bmc.On
 	case off:
-		return Off
+		return bmc.Off
 	}
-	return Unknown
+	return bmc.Unknown
 }

@@ -1,4 +1,4 @@
-package bmc
+package drivers
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"path"
 	"strings"
 	"sync"
+
+	"github.com/holdfast-ha/holdfast/bmc"
 )
 
 // maxAnswer bounds one answer of a controller, in bytes.
@@ -31,14 +33,14 @@ const maxAnswer = 4 << 20
 // The resources are those of the Redfish specification (DSP0266) and its
 // schemas ComputerSystemCollection and ComputerSystem (DSP2046).
 type wire struct {
-	base   *http.Transport
-	system string // id of the system, empty for the only one
-	want   []GUID
+	base    *http.Transport
+	system  string // id of the system, empty for the only one
+	options bmc.Options
 
 	mu     sync.Mutex // guards what follows; the driver fetches members in goroutines
 	ctx    context.Context
 	member string // path of the system
-	seen   Identity
+	seen   bmc.Identity
 	fault  error // the first refusal of ours, which the driver's error may hide
 }
 
@@ -49,7 +51,7 @@ func (w *wire) use(ctx context.Context) {
 	w.ctx = ctx
 }
 
-func (w *wire) identity() Identity {
+func (w *wire) identity() bmc.Identity {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.seen
@@ -120,9 +122,9 @@ func (w *wire) refuse(r *http.Request) error {
 		return nil
 	}
 	if w.member == "" || !strings.HasPrefix(path.Clean(r.URL.Path), w.member+"/") {
-		return fmt.Errorf("the controller names %s to switch the system %q, which is no action of that system", clip(r.URL.Path), w.member)
+		return fmt.Errorf("the controller names %s to switch the system %q, which is no action of that system", bmc.OneLine(r.URL.Path), w.member)
 	}
-	return expected(w.want, w.seen)
+	return w.options.Accept(w.seen)
 }
 
 // look reads the answers that matter: the collection of systems, of which one
@@ -203,8 +205,8 @@ func (w *wire) note(body []byte) error {
 	if err := json.Unmarshal(body, &s); err != nil {
 		return fmt.Errorf("the controller's description of the system cannot be read: %w", err)
 	}
-	w.seen = Identity{Name: clip(strings.TrimSpace(path.Base(w.member) + " " + s.HostName))}
-	if g, err := ParseGUID(s.UUID); err == nil {
+	w.seen = bmc.Identity{Name: bmc.OneLine(strings.TrimSpace(path.Base(w.member) + " " + s.HostName))}
+	if g, err := bmc.ParseGUID(s.UUID); err == nil {
 		w.seen.GUID = g
 	}
 	return nil

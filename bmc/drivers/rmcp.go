@@ -1,4 +1,4 @@
-package bmc
+package drivers
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/bougou/go-ipmi/pkg/crypto"
 	"github.com/bougou/go-ipmi/pkg/rmcpplus"
 	"github.com/bougou/go-ipmi/pkg/types"
+	"github.com/holdfast-ha/holdfast/bmc"
 )
 
 // privilege is what a session asks for: enough to switch the power, and given
@@ -62,6 +63,7 @@ type session struct {
 
 // keys is what the two sides agree on while logging in.
 type keys struct {
+	conn      net.Conn
 	auth      types.AuthAlg
 	integrity types.IntegrityAlg
 	crypt     types.CryptAlg
@@ -76,8 +78,8 @@ type keys struct {
 
 // login opens a session: Open Session, then RAKP messages 1 to 4 (13.17 to
 // 13.24). Both sides prove that they know the password.
-func login(ctx context.Context, conn net.Conn, user string, password Secret, suite types.CipherSuiteID) (*session, error) {
-	k := keys{user: user, secret: crypto.PadPassword20([]byte(password.reveal()))}
+func login(ctx context.Context, conn net.Conn, user string, password bmc.Secret, suite types.CipherSuiteID) (*session, error) {
+	k := keys{conn: conn, user: user, secret: crypto.PadPassword20([]byte(password.Reveal()))}
 	var ok bool
 	if k.auth, k.integrity, k.crypt, ok = types.GetCipherSuiteAlgorithms(suite); !ok {
 		return nil, fmt.Errorf("cipher suite %d is not known", suite)
@@ -86,21 +88,21 @@ func login(ctx context.Context, conn net.Conn, user string, password Secret, sui
 	_, _ = rand.Read(id[:])
 	_, _ = rand.Read(k.random[:])
 	k.local = binary.LittleEndian.Uint32(id[:]) | 1 // 0 has a meaning of its own
-	if err := k.open(ctx, conn); err != nil {
+	if err := k.open(ctx); err != nil {
 		return nil, err
 	}
-	if err := k.first(ctx, conn); err != nil {
+	if err := k.first(ctx); err != nil {
 		return nil, err
 	}
-	return k.second(ctx, conn)
+	return k.second(ctx)
 }
 
 // open proposes the cipher suite and takes no other.
-func (k *keys) open(ctx context.Context, conn net.Conn) error {
+func (k *keys) open(ctx context.Context) error {
 	request := rmcpplus.OpenSessionRequest{MessageTag: 1, RemoteConsoleSessionID: k.local}
 	request.AuthenticationPayload, request.IntegrityPayload, request.ConfidentialityPayload = rmcpplus.NewAlgorithmPayloads(k.auth, k.integrity, k.crypt)
 	var answer rmcpplus.OpenSessionResponse
-	err := plain(ctx, conn, types.PayloadTypeRmcpOpenSessionRequest, types.PayloadTypeRmcpOpenSessionResponse, request.Pack(), func(p []byte) bool {
+	err := k.ask(ctx, types.PayloadTypeRmcpOpenSessionRequest, request.Pack(), func(p []byte) bool {
 		return answer.Unpack(p) == nil && answer.MessageTag == 1 && answer.RemoteConsoleSessionID == k.local
 	})
 	switch {
@@ -124,7 +126,7 @@ func (k *keys) open(ctx context.Context, conn net.Conn) error {
 }
 
 // first sends RAKP message 1 and checks message 2.
-func (k *keys) first(ctx context.Context, conn net.Conn) error {
+func (k *keys) first(ctx context.Context) error {
 	request := rmcpplus.RAKPMessage1{
 		MessageTag: 2, ManagedSystemSessionID: k.remote, RemoteConsoleRandomNumber: k.random,
 		NameOnlyLookup: true, RequestedMaximumPrivilegeLevel: privilege,
@@ -132,7 +134,7 @@ func (k *keys) first(ctx context.Context, conn net.Conn) error {
 	}
 	k.role = request.Role()
 	k.theirs.AuthAlg = k.auth
-	err := plain(ctx, conn, types.PayloadTypeRAKPMessage1, types.PayloadTypeRAKPMessage2, request.Pack(), func(p []byte) bool {
+	err := k.ask(ctx, types.PayloadTypeRAKPMessage1, request.Pack(), func(p []byte) bool {
 		return k.theirs.Unpack(p) == nil && k.theirs.MessageTag == 2 && k.theirs.RemoteConsoleSessionID == k.local
 	})
 	if err != nil {
@@ -152,7 +154,7 @@ func (k *keys) first(ctx context.Context, conn net.Conn) error {
 }
 
 // second sends RAKP message 3 and checks message 4.
-func (k *keys) second(ctx context.Context, conn net.Conn) (*session, error) {
+func (k *keys) second(ctx context.Context) (*session, error) {
 	theirs := k.theirs.ManagedSystemRandomNumber[:]
 	code, err := crypto.RAKP3AuthCode(k.auth, theirs, k.local, k.role, k.user, k.secret)
 	if err != nil {
@@ -160,7 +162,7 @@ func (k *keys) second(ctx context.Context, conn net.Conn) (*session, error) {
 	}
 	request := rmcpplus.RAKPMessage3{MessageTag: 3, ManagedSystemSessionID: k.remote, KeyExchangeAuthenticationCode: code}
 	answer := rmcpplus.RAKPMessage4{AuthAlg: k.auth}
-	err = plain(ctx, conn, types.PayloadTypeRAKPMessage3, types.PayloadTypeRAKPMessage4, request.Pack(), func(p []byte) bool {
+	err = k.ask(ctx, types.PayloadTypeRAKPMessage3, request.Pack(), func(p []byte) bool {
 		return answer.Unpack(p) == nil && answer.MessageTag == 3 && answer.MgmtConsoleSessionID == k.local
 	})
 	if err != nil {
@@ -180,16 +182,17 @@ func (k *keys) second(ctx context.Context, conn net.Conn) (*session, error) {
 	if !hmac.Equal(check, answer.IntegrityCheckValue) {
 		return nil, errors.New("the controller's last proof is wrong: it is not the one that answered before")
 	}
-	return &session{conn: conn, integrity: k.integrity, k1: k1, k2: k2, remote: k.remote, local: k.local}, nil
+	return &session{conn: k.conn, integrity: k.integrity, k1: k1, k2: k2, remote: k.remote, local: k.local}, nil
 }
 
-// plain exchanges one message outside of a session.
-func plain(ctx context.Context, conn net.Conn, ask, answer types.PayloadType, payload []byte, accept func([]byte) bool) error {
-	packet := header(types.SessionHeader20{AuthType: types.AuthTypeRMCPPlus, PayloadType: ask, PayloadLength: uint16(len(payload))})
+// ask exchanges one message of the login. The type of an answer is the one after
+// that of its question (13.27.3).
+func (k *keys) ask(ctx context.Context, question types.PayloadType, payload []byte, accept func([]byte) bool) error {
+	packet := header(types.SessionHeader20{AuthType: types.AuthTypeRMCPPlus, PayloadType: question, PayloadLength: uint16(len(payload))})
 	packet = append(packet, payload...)
-	return exchange(ctx, conn, func() ([]byte, error) { return packet, nil }, func(got []byte) bool {
+	return exchange(ctx, k.conn, func() ([]byte, error) { return packet, nil }, func(got []byte) bool {
 		body, ok := payloadOf(got)
-		return ok && got[5] == byte(answer) && binary.LittleEndian.Uint32(got[6:10]) == 0 && accept(body)
+		return ok && got[5] == byte(question)+1 && binary.LittleEndian.Uint32(got[6:10]) == 0 && accept(body)
 	})
 }
 

@@ -1,4 +1,4 @@
-package bmc_test
+package drivers_test
 
 import (
 	"os"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/bmc"
 	"github.com/holdfast-ha/holdfast/bmc/bmctest"
+	"github.com/holdfast-ha/holdfast/bmc/drivers"
 	"go.uber.org/goleak"
 )
 
@@ -17,7 +18,7 @@ func TestMain(m *testing.M) {
 
 func open(t *testing.T, r bmc.Reference, o bmc.Options) bmc.Switch {
 	t.Helper()
-	s, err := bmc.Open(r, o)
+	s, err := drivers.Open(r, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package bmc
+package drivers
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/holdfast-ha/holdfast/bmc"
 	inbandipmi "github.com/u-root/u-root/pkg/ipmi"
 )
 
@@ -23,10 +24,10 @@ const (
 // address shows one of them is this machine's. It needs root, and returns what
 // it found; the error says what is missing and is nil only if both were read.
 // A machine without IPMI has the first one only, which is enough for Redfish.
-func InBand(ctx context.Context) ([]GUID, error) {
-	var found []GUID
+func InBand(ctx context.Context) ([]bmc.GUID, error) {
+	var found []bmc.GUID
 	var missing []error
-	add := func(place string, g GUID, err error) {
+	add := func(place string, g bmc.GUID, err error) {
 		if err != nil {
 			missing = append(missing, fmt.Errorf("%s: %w", place, err))
 			return
@@ -40,19 +41,19 @@ func InBand(ctx context.Context) ([]GUID, error) {
 	return found, errors.Join(missing...)
 }
 
-func firmwareGUID(path string) (GUID, error) {
+func firmwareGUID(path string) (bmc.GUID, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return GUID{}, plainly(err)
+		return bmc.GUID{}, plainly(err)
 	}
-	return ParseGUID(strings.TrimSpace(string(text)))
+	return bmc.ParseGUID(strings.TrimSpace(string(text)))
 }
 
 // controllerGUID asks the controller in the chassis (Get System GUID). The
 // driver waits for up to 10 s and knows no context.
-func controllerGUID(ctx context.Context, path string) (GUID, error) {
+func controllerGUID(ctx context.Context, path string) (bmc.GUID, error) {
 	type answer struct {
-		guid GUID
+		guid bmc.GUID
 		err  error
 	}
 	result := make(chan answer, 1)
@@ -64,24 +65,24 @@ func controllerGUID(ctx context.Context, path string) (GUID, error) {
 	case a := <-result:
 		return a.guid, a.err
 	case <-ctx.Done():
-		return GUID{}, fmt.Errorf("no answer: %w", ctx.Err())
+		return bmc.GUID{}, fmt.Errorf("no answer: %w", ctx.Err())
 	}
 }
 
-func askDevice(path string) (GUID, error) {
+func askDevice(path string) (bmc.GUID, error) {
 	dev, err := inbandipmi.OpenPath(path)
 	if err != nil {
-		return GUID{}, plainly(err)
+		return bmc.GUID{}, plainly(err)
 	}
 	defer dev.Close()
 	const application, getSystemGUID = 0x06, 0x37
 	raw, err := dev.SendRecv(inbandipmi.NetFn(application), inbandipmi.Command(getSystemGUID), nil)
 	if err != nil {
-		return GUID{}, err
+		return bmc.GUID{}, err
 	}
 	// The completion code comes first.
 	if len(raw) != 17 || raw[0] != 0 {
-		return GUID{}, fmt.Errorf("the controller's answer of %d bytes is no GUID", len(raw))
+		return bmc.GUID{}, fmt.Errorf("the controller's answer of %d bytes is no GUID", len(raw))
 	}
 	return guidOf(raw[1:])
 }

@@ -1,4 +1,4 @@
-package bmc
+package drivers
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	bmcipmitool "github.com/bmc-toolbox/bmclib/v2/providers/ipmitool"
 	"github.com/go-logr/logr"
+	"github.com/holdfast-ha/holdfast/bmc"
 )
 
 // The drivers of IPMI.
@@ -26,8 +27,8 @@ const (
 	maxPasswordIPMI = 20
 )
 
-func openIPMI(r Reference, o Options) (driver, error) {
-	switch p := o.Password.reveal(); {
+func openIPMI(r bmc.Reference, o bmc.Options) (bmc.Driver, error) {
+	switch p := o.Password.Reveal(); {
 	case p == "":
 		return nil, errors.New("has no password")
 	case len(p) > maxPasswordIPMI:
@@ -53,22 +54,22 @@ func openIPMI(r Reference, o Options) (driver, error) {
 // the program once or several times per call; each run is a session. The
 // password goes through the program's environment.
 type ipmitool struct {
-	conn *bmcipmitool.Conn
-	raw  program  // to ask what bmclib does not: who the machine is
-	suit []string // cipher suites to try with raw, in bmclib's order
-	want []GUID
+	conn    *bmcipmitool.Conn
+	raw     program  // to ask what bmclib does not: who the machine is
+	suit    []string // cipher suites to try with raw, in bmclib's order
+	options bmc.Options
 }
 
-func newIPMITool(r Reference, o Options, path string, port int) (driver, error) {
+func newIPMITool(r bmc.Reference, o bmc.Options, path string, port int) (bmc.Driver, error) {
 	host := r.Host
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]" // without brackets bmclib would leave the address out
 	}
-	d := &ipmitool{want: o.Expect, suit: []string{"3", "17"}}
+	d := &ipmitool{options: o, suit: []string{"3", "17"}}
 	if c := r.Options["cipher"]; c != "" {
 		d.suit = []string{c}
 	}
-	conn, err := bmcipmitool.New(host, r.User, o.Password.reveal(),
+	conn, err := bmcipmitool.New(host, r.User, o.Password.Reveal(),
 		bmcipmitool.WithLogger(logr.Discard()),
 		bmcipmitool.WithPort(strconv.Itoa(port)),
 		bmcipmitool.WithCipherSuite(r.Options["cipher"]),
@@ -78,35 +79,37 @@ func newIPMITool(r Reference, o Options, path string, port int) (driver, error) 
 	}
 	d.conn = conn
 	d.raw = program{
-		path: path, env: []string{"IPMITOOL_PASSWORD=" + o.Password.reveal()},
+		path: path, env: []string{"IPMITOOL_PASSWORD=" + o.Password.Reveal()},
 		args: []string{"-I", "lanplus", "-H", r.Host, "-p", strconv.Itoa(port), "-U", r.User, "-E", "-N", "2", "-R", "3"},
 	}
 	return d, nil
 }
 
-func (d *ipmitool) state(ctx context.Context) (State, Identity, error) {
+// State runs ipmitool twice: for the identity, and for the power.
+func (d *ipmitool) State(ctx context.Context) (bmc.State, bmc.Identity, error) {
 	who, err := d.identity(ctx)
 	if err != nil {
-		return Unknown, who, err
+		return bmc.Unknown, who, err
 	}
 	text, err := d.conn.PowerStateGet(ctx)
 	if err != nil {
-		return Unknown, who, err
+		return bmc.Unknown, who, err
 	}
 	state := exactly(text, "chassis power is on", "chassis power is off")
-	if state == Unknown {
-		return Unknown, who, fmt.Errorf("ipmitool printed %q, which is neither on nor off", clip(text))
+	if state == bmc.Unknown {
+		return bmc.Unknown, who, fmt.Errorf("ipmitool printed %q, which is neither on nor off", bmc.OneLine(text))
 	}
 	return state, who, nil
 }
 
-func (d *ipmitool) set(ctx context.Context, on bool) error {
-	if len(d.want) > 0 {
+// Set runs ipmitool chassis power, after the identity is checked if it has to be.
+func (d *ipmitool) Set(ctx context.Context, on bool) error {
+	if len(d.options.Expect) > 0 {
 		who, err := d.identity(ctx)
 		if err != nil {
 			return err
 		}
-		if err := expected(d.want, who); err != nil {
+		if err := d.options.Accept(who); err != nil {
 			return err
 		}
 	}
@@ -122,35 +125,40 @@ func (d *ipmitool) set(ctx context.Context, on bool) error {
 
 // identity asks for the system's GUID (Get System GUID, IPMI 2.0 22.14). That a
 // controller has none is an answer; only silence is an error.
-func (d *ipmitool) identity(ctx context.Context) (Identity, error) {
+func (d *ipmitool) identity(ctx context.Context) (bmc.Identity, error) {
 	var last error
 	for _, cipher := range d.suit {
 		p := d.raw
 		p.args = append(append([]string{}, p.args...), "-C", cipher, "raw", "0x06", "0x37")
 		status, output, complaints, err := p.run(ctx)
 		if err != nil {
-			return Identity{}, err
+			return bmc.Identity{}, err
 		}
 		if status != 0 {
-			last = fmt.Errorf("ipmitool: %s", clip(complaints))
+			last = fmt.Errorf("ipmitool: %s", bmc.OneLine(complaints))
 			if strings.Contains(complaints, "rsp=0x") {
-				return Identity{}, nil // the controller answered: it does not know the command
+				return bmc.Identity{}, nil // the controller answered: it does not know the command
 			}
 			continue
 		}
 		if g, err := parseRaw(output); err == nil {
-			return Identity{GUID: g}, nil
+			return bmc.Identity{GUID: g}, nil
 		}
-		return Identity{}, nil
+		return bmc.Identity{}, nil
 	}
-	return Identity{}, last
+	return bmc.Identity{}, last
 }
 
 // parseRaw reads the 16 bytes that ipmitool raw prints, separated by spaces.
-func parseRaw(output string) (GUID, error) {
+func parseRaw(output string) (bmc.GUID, error) {
 	raw, err := hex.DecodeString(strings.Join(strings.Fields(output), ""))
 	if err != nil {
-		return GUID{}, err
+		return bmc.GUID{}, err
 	}
 	return guidOf(raw)
+}
+
+// guidOf makes a GUID of the 16 bytes that a controller sent.
+func guidOf(raw []byte) (bmc.GUID, error) {
+	return bmc.ParseGUID(hex.EncodeToString(raw))
 }

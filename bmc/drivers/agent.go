@@ -1,4 +1,4 @@
-package bmc
+package drivers
 
 import (
 	"context"
@@ -8,9 +8,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/holdfast-ha/holdfast/bmc"
 )
 
 // agent runs an external fence agent: a program that reads its options from
@@ -21,7 +22,7 @@ type agent struct {
 	name     string
 	plug     string
 	options  map[string]string
-	password Secret
+	password bmc.Secret
 }
 
 // Exit statuses of a fence agent. 1 is any failure.
@@ -30,11 +31,11 @@ const (
 	agentOff  = 2 // status: off
 )
 
-func openAgent(r Reference, o Options) (driver, error) {
+func openAgent(r bmc.Reference, o bmc.Options) (bmc.Driver, error) {
 	if len(o.Expect) > 0 {
 		return nil, errors.New("fence agents do not name the machine that they switch: no GUID can be expected of one")
 	}
-	if p := o.Password.reveal(); strings.ContainsAny(p, "\n\r") {
+	if p := o.Password.Reveal(); strings.ContainsAny(p, "\n\r") {
 		return nil, errors.New("has a password with a line break, which an agent cannot be told")
 	}
 	path, err := findAgent(r.Agent)
@@ -51,27 +52,29 @@ func openAgent(r Reference, o Options) (driver, error) {
 	return a, nil
 }
 
-func (a *agent) state(ctx context.Context) (State, Identity, error) {
-	who := Identity{Name: a.plug}
+// State runs the action status.
+func (a *agent) State(ctx context.Context) (bmc.State, bmc.Identity, error) {
+	who := bmc.Identity{Name: a.plug}
 	status, output, complaints, err := a.act(ctx, "status")
 	if err != nil {
-		return Unknown, who, err
+		return bmc.Unknown, who, err
 	}
 	on, off := said(output, "on"), said(output, "off")
 	switch {
 	case status == agentDone && !off:
-		return On, who, nil
+		return bmc.On, who, nil
 	case status == agentOff && off && !on:
-		return Off, who, nil
+		return bmc.Off, who, nil
 	case status == agentOff:
 		// Shells and option parsers also exit with 2, when the agent did not
 		// even begin.
-		return Unknown, who, fmt.Errorf("%s exited with 2, but did not print \"Status: OFF\": %s", a.name, clip(output+" "+complaints))
+		return bmc.Unknown, who, fmt.Errorf("%s exited with 2, but did not print \"Status: OFF\": %s", a.name, bmc.OneLine(output+" "+complaints))
 	}
-	return Unknown, who, fmt.Errorf("%s exited with %d: %s", a.name, status, clip(output+" "+complaints))
+	return bmc.Unknown, who, fmt.Errorf("%s exited with %d: %s", a.name, status, bmc.OneLine(output+" "+complaints))
 }
 
-func (a *agent) set(ctx context.Context, on bool) error {
+// Set runs the action off or on.
+func (a *agent) Set(ctx context.Context, on bool) error {
 	action := "off"
 	if on {
 		action = "on"
@@ -81,7 +84,7 @@ func (a *agent) set(ctx context.Context, on bool) error {
 		return err
 	}
 	if status != agentDone {
-		return fmt.Errorf("%s exited with %d: %s", a.name, status, clip(output+" "+complaints))
+		return fmt.Errorf("%s exited with %d: %s", a.name, status, bmc.OneLine(output+" "+complaints))
 	}
 	return nil
 }
@@ -92,7 +95,7 @@ func (a *agent) act(ctx context.Context, action string) (status int, output, com
 	for _, name := range slices.Sorted(maps.Keys(a.options)) {
 		p.input += name + "=" + a.options[name] + "\n"
 	}
-	if s := a.password.reveal(); s != "" {
+	if s := a.password.Reveal(); s != "" {
 		p.input += "password=" + s + "\n"
 	}
 	return p.run(ctx)
@@ -107,49 +110,6 @@ func said(output, word string) bool {
 		}
 	}
 	return false
-}
-
-// checkAgentName accepts fence_NAME and absolute paths to one, but not agents
-// whose "off" leaves the machine running.
-func checkAgentName(name string) error {
-	base := filepath.Base(name)
-	if name != base && (!filepath.IsAbs(name) || filepath.Clean(name) != name) {
-		return fmt.Errorf("agent %q is neither a name nor an absolute path", name)
-	}
-	if !regexp.MustCompile(`^fence_[a-zA-Z0-9_-]+$`).MatchString(base) {
-		return fmt.Errorf("agent %q is not of the form fence_NAME", name)
-	}
-	switch base {
-	case "fence_scsi", "fence_mpath", "fence_brocade", "fence_sanbox2", "fence_cisco_mds", "fence_cisco_ucs_vif", "fence_ifmib", "fence_na":
-		return fmt.Errorf("%s takes away storage or network, but not power: its \"off\" does not say that the machine stopped", base)
-	case "fence_sbd", "fence_watchdog", "fence_kdump", "fence_dummy", "fence_heuristics_ping", "fence_ack_manual", "fence_manual":
-		return fmt.Errorf("%s does not read the power of a machine: its \"off\" is a message or an assumption", base)
-	}
-	return nil
-}
-
-// checkAgentOptions refuses options that an agent cannot be told, that belong
-// elsewhere, or that make its answers worthless.
-func checkAgentOptions(options map[string]string) error {
-	for _, name := range slices.Sorted(maps.Keys(options)) {
-		if !regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_-]*$`).MatchString(name) {
-			return fmt.Errorf("option %q cannot be told to an agent: letters, digits, _ and - only", name)
-		}
-		if strings.ContainsAny(options[name], "\n\r\x00") {
-			return fmt.Errorf("option %s has a line break in its value", name)
-		}
-		switch strings.ReplaceAll(name, "-", "_") {
-		case "action", "option":
-			return fmt.Errorf("option %s is set by the one who calls the agent", name)
-		case "password", "passwd", "snmp_priv_passwd":
-			return fmt.Errorf("option %s holds a password; it belongs into a file of its own with mode 0600", name)
-		case "missing_as_off":
-			return fmt.Errorf("option %s makes \"not found\" look like \"off\", which would let two machines write at once", name)
-		case "debug", "debug_file":
-			return fmt.Errorf("option %s makes the agent write passwords to a file", name)
-		}
-	}
-	return nil
 }
 
 // findAgent gives the path of an agent that nobody but root and its owner can
@@ -182,7 +142,7 @@ func findAgent(name string) (string, error) {
 // reference: agents ignore options that they do not know, so that a slip in one
 // means another machine, or none. It also refuses agents that are no power
 // switch by their own account. It contacts no controller.
-func CheckAgent(ctx context.Context, r Reference) error {
+func CheckAgent(ctx context.Context, r bmc.Reference) error {
 	path, err := findAgent(r.Agent)
 	if err == nil {
 		err = checkMetadata(ctx, program{path: path, env: []string{searchPath, "LANG=C.UTF-8", "HOME=/"}, input: "action=metadata\n"}, r.Options)
@@ -211,7 +171,7 @@ func checkMetadata(ctx context.Context, p program, options map[string]string) er
 		return err
 	}
 	if status != 0 {
-		return fmt.Errorf("metadata: exited with %d: %s", status, clip(complaints))
+		return fmt.Errorf("metadata: exited with %d: %s", status, bmc.OneLine(complaints))
 	}
 	var m metadata
 	if err := xml.Unmarshal([]byte(output), &m); err != nil {

@@ -1,0 +1,132 @@
+package drivers_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/bmc"
+	"github.com/holdfast-ha/holdfast/bmc/bmctest"
+	"github.com/holdfast-ha/holdfast/bmc/drivers"
+)
+
+// shell writes a fence agent as a shell script.
+func shell(t *testing.T, script string) bmc.Reference {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fence_shell")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return parse(t, "agent:"+path+"?plug=n1")
+}
+
+// TestAgentStatus: exit status and words have to agree.
+func TestAgentStatus(t *testing.T) {
+	for script, want := range map[string]bmc.State{
+		"echo 'Status: ON'; exit 0":      bmc.On,
+		"exit 0":                         bmc.On,
+		"echo 'Status: OFF'; exit 2":     bmc.Off,
+		"echo off; exit 2":               bmc.Off,
+		"exit 2":                         bmc.Unknown,
+		"echo 'Status: OFF' >&2; exit 2": bmc.Unknown,
+		"echo 'Status: OFF'; echo 'Status: ON'; exit 2": bmc.Unknown,
+		"echo 'Status: OFF'; exit 0":                    bmc.Unknown,
+		"echo 'Status: OFF'; exit 1":                    bmc.Unknown,
+		"echo 'turning off'; exit 2":                    bmc.Unknown,
+		"echo 'Status: OFF'; kill -9 $$":                bmc.Unknown,
+		"if then":                                       bmc.Unknown,
+	} {
+		got := open(t, shell(t, script), bmc.Options{}).State(t.Context())
+		if got.State != want || (got.Text == "") != (want != bmc.Unknown) {
+			t.Errorf("%s: %+v", script, got)
+		}
+	}
+}
+
+// TestAgentIsKilledAsAWhole: an agent that hangs in a program that it started
+// leaves nothing behind that could still switch something later.
+func TestAgentIsKilledAsAWhole(t *testing.T) {
+	note := filepath.Join(t.TempDir(), "pid")
+	s := open(t, shell(t, "sleep 600 & echo $! >"+note+".tmp; mv "+note+".tmp "+note+"; wait"), bmc.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error)
+	go func() { done <- s.Off(ctx) }()
+	var pid int
+	poll(t, "the agent has started its child", func() bool {
+		text, err := os.ReadFile(note)
+		if err == nil {
+			pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
+		}
+		return err == nil
+	})
+	cancel()
+	if err := <-done; err == nil {
+		t.Error("an agent that was killed reported success")
+	}
+	poll(t, "the child has ended", func() bool {
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		// Nobody may be there to reap it: a zombie has ended too.
+		return err != nil && syscall.Kill(pid, 0) != nil || strings.Contains(string(stat), ") Z ")
+	})
+}
+
+func poll(t *testing.T, what string, ready func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for !ready() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited in vain: %s", what)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func TestCheckAgent(t *testing.T) {
+	a := bmctest.NewAgent(t, bmctest.NewMachine(t, bmctest.Honest))
+	if err := drivers.CheckAgent(t.Context(), a.Reference(t, "ssl-insecure=1")); err != nil {
+		t.Error(err)
+	}
+	if err := drivers.CheckAgent(t.Context(), a.Reference(t, "plugg=1")); err == nil || !strings.Contains(err.Error(), `"plugg"`) {
+		t.Errorf("a slip in an option: %v", err)
+	}
+	head, tail := "cat <<'END'\n<resource-agent><parameters><parameter name='plug'/></parameters><actions>", "</actions></resource-agent>\nEND"
+	for script, word := range map[string]string{
+		head + "<action name='on' automatic='1'/><action name='off'/><action name='status'/>" + tail: "admits machines",
+		head + "<action name='off'/>" + tail: "no action status",
+		"echo nonsense":                      "metadata",
+		"exit 1":                             "exited with 1",
+	} {
+		if err := drivers.CheckAgent(t.Context(), shell(t, script)); err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%s: %v", script, err)
+		}
+	}
+}
+
+func TestAgentRefused(t *testing.T) {
+	r := shell(t, "exit 0")
+	if _, err := drivers.Open(r, bmc.Options{Expect: []bmc.GUID{{1, 2}}}); err == nil || !strings.Contains(err.Error(), "no GUID") {
+		t.Errorf("a GUID is expected of an agent: %v", err)
+	}
+	if _, err := drivers.Open(r, bmc.Options{Password: bmc.NewSecret("a\nb")}); err == nil {
+		t.Error("a password of two lines")
+	}
+	if err := os.Chmod(r.Agent, 0o772); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := drivers.Open(r, bmc.Options{}); err == nil || !strings.Contains(err.Error(), "chmod go-w") {
+		t.Errorf("an agent that others can change: %v", err)
+	}
+	if err := os.Chmod(r.Agent, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := drivers.Open(r, bmc.Options{}); err == nil || !strings.Contains(err.Error(), "no program") {
+		t.Errorf("an agent that is no program: %v", err)
+	}
+}

@@ -1,0 +1,70 @@
+package bmc_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/holdfast-ha/holdfast/bmc"
+)
+
+func guid(t *testing.T, text string) bmc.GUID {
+	t.Helper()
+	g, err := bmc.ParseGUID(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// TestGUIDByteOrders: one machine, as four places may tell it.
+func TestGUIDByteOrders(t *testing.T) {
+	want := guid(t, "00112233-4455-6677-8899-aabbccddeeff")
+	for order, text := range map[string]string{
+		"as printed":               "00112233445566778899AABBCCDDEEFF",
+		"SMBIOS, fields swapped":   "33221100-5544-7766-8899-aabbccddeeff",
+		"IPMI, all reversed":       "ffeeddcc-bbaa-9988-7766-554433221100",
+		"SMBIOS fields, reversed":  "ffeeddccbbaa99886677445500112233",
+		"with space around, upper": " 00112233-4455-6677-8899-AABBCCDDEEFF\n",
+	} {
+		if g := guid(t, text); !want.Same(g) || !g.Same(want) {
+			t.Errorf("%s: %s is not taken for %s", order, g, want)
+		}
+	}
+	for _, other := range []string{"00112233-4455-6677-8899-aabbccddeefe", "10112233-4455-6677-8899-aabbccddeeff"} {
+		if want.Same(guid(t, other)) {
+			t.Errorf("%s is taken for %s", other, want)
+		}
+	}
+	if (bmc.GUID{}).Same(bmc.GUID{}) {
+		t.Error("two unknown machines are taken for one")
+	}
+}
+
+func TestGUIDRefused(t *testing.T) {
+	for _, text := range []string{
+		"", "00112233", "00112233-4455-6677-8899-aabbccddeefg", "00112233-4455-6677-8899-aabbccddeeff00",
+		"00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff",
+		"03000200-0400-0500-0006-000700080009", "00020003-0004-0005-0006-000700080009",
+		"12345678-1234-5678-90ab-cddeefaabbcc",
+	} {
+		if g, err := bmc.ParseGUID(text); err == nil {
+			t.Errorf("%q was taken for the identity %s", text, g)
+		}
+	}
+}
+
+func TestAccept(t *testing.T) {
+	mine, other := guid(t, "00112233-4455-6677-8899-aabbccddeeff"), guid(t, "3d1c4a50-9b2e-11ee-8c90-0242ac120002")
+	o := bmc.Options{Expect: []bmc.GUID{other, mine}}
+	if err := o.Accept(bmc.Identity{GUID: mine}); err != nil {
+		t.Errorf("the second of the expected: %v", err)
+	}
+	for _, seen := range []bmc.Identity{{}, {Name: "node1"}, {GUID: guid(t, "3d1c4a50-9b2e-11ee-8c90-0242ac120003")}} {
+		if err := o.Accept(seen); !errors.Is(err, bmc.ErrOtherMachine) {
+			t.Errorf("%v: %v", seen, err)
+		}
+		if err := (bmc.Options{}).Accept(seen); err != nil {
+			t.Errorf("nobody expected, %v: %v", seen, err)
+		}
+	}
+}
