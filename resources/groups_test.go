@@ -10,8 +10,10 @@ import (
 	"github.com/holdfast-ha/holdfast/resources"
 )
 
-var _ resources.Groups = (*resources.Cgroups)(nil)
-var _ resources.Groups = (*resources.ProcessGroups)(nil)
+var (
+	_ resources.Groups = (*resources.Cgroups)(nil)
+	_ resources.Groups = (*resources.ProcessGroups)(nil)
+)
 
 // startIn runs a shell line in a group and reaps it in the background.
 func startIn(t *testing.T, groups resources.Groups, g resources.Group, line string) {

@@ -33,8 +33,10 @@ func member(t *testing.T, id, kind string, spec any) resources.Member {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resources.Member{ID: id, Kind: kind, Spec: raw,
-		Start: 20 * time.Second, Stop: 20 * time.Second, Check: 20 * time.Second}
+	return resources.Member{
+		ID: id, Kind: kind, Spec: raw,
+		Start: 20 * time.Second, Stop: 20 * time.Second, Check: 20 * time.Second,
+	}
 }
 
 func sayOf(steps []resources.Step) string {
@@ -228,7 +230,8 @@ func TestOrphansOfAFormerLife(t *testing.T) {
 
 		r := newRunner(t, groups)
 		svc := resources.Service{Name: "orders", Stack: []resources.Member{
-			member(t, "fs", "actor", role{Up: filepath.Join(t.TempDir(), "up")})}}
+			member(t, "fs", "actor", role{Up: filepath.Join(t.TempDir(), "up")}),
+		}}
 		if res := r.Start(ctx, svc, 3, resources.StartOptions{}); res.Outcome != resources.Failed || !strings.Contains(res.Text, "left behind") {
 			t.Errorf("start beside an orphan: %v %s; want it refused", res.Outcome, res.Text)
 		}
@@ -276,7 +279,8 @@ func TestWhatAProgramPrintsIsTold(t *testing.T) {
 	}
 	r := newRunner(t, groups)
 	svc := resources.Service{Name: "orders", Stack: []resources.Member{
-		member(t, "loud", "exec", map[string]any{"start": "echo cannot open licence file; yes | head -c 100000; exit 4", "stop": "true"})}}
+		member(t, "loud", "exec", map[string]any{"start": "echo cannot open licence file; yes | head -c 100000; exit 4", "stop": "true"}),
+	}}
 	res := r.Start(context.Background(), svc, 1, resources.StartOptions{})
 	if res.Outcome != resources.Failed || !strings.Contains(res.Text, "exits with 4") || len(res.Text) > 13000 {
 		t.Errorf("%v, %d characters: %.200s", res.Outcome, len(res.Text), res.Text)

@@ -162,14 +162,22 @@ func TestHostIdentity(t *testing.T) {
 	}{
 		{"firmware", map[string]string{bootIDFile: boot, productUUIDFile: dmi, machineIDFile: machine}, HostDMI, ""},
 		{"no firmware", map[string]string{bootIDFile: boot, machineIDFile: machine}, HostMachineID, ""},
-		{"zero", map[string]string{bootIDFile: boot, machineIDFile: machine,
-			productUUIDFile: "00000000-0000-0000-0000-000000000000\n"}, HostMachineID, ""},
-		{"all ones", map[string]string{bootIDFile: boot, machineIDFile: machine,
-			productUUIDFile: "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF\n"}, HostMachineID, ""},
-		{"AMI default", map[string]string{bootIDFile: boot, machineIDFile: machine,
-			productUUIDFile: "03000200-0400-0500-0006-000700080009\n"}, HostMachineID, ""},
-		{"words", map[string]string{bootIDFile: boot, machineIDFile: machine,
-			productUUIDFile: "Not Settable\n"}, HostMachineID, ""},
+		{"zero", map[string]string{
+			bootIDFile: boot, machineIDFile: machine,
+			productUUIDFile: "00000000-0000-0000-0000-000000000000\n",
+		}, HostMachineID, ""},
+		{"all ones", map[string]string{
+			bootIDFile: boot, machineIDFile: machine,
+			productUUIDFile: "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF\n",
+		}, HostMachineID, ""},
+		{"AMI default", map[string]string{
+			bootIDFile: boot, machineIDFile: machine,
+			productUUIDFile: "03000200-0400-0500-0006-000700080009\n",
+		}, HostMachineID, ""},
+		{"words", map[string]string{
+			bootIDFile: boot, machineIDFile: machine,
+			productUUIDFile: "Not Settable\n",
+		}, HostMachineID, ""},
 		{"nothing", map[string]string{bootIDFile: boot}, "", "systemd-machine-id-setup"},
 		{"unset machine id", map[string]string{bootIDFile: boot, machineIDFile: "uninitialized\n"}, "", "machine-id"},
 		{"no boot id", map[string]string{machineIDFile: machine}, "", "boot"},

@@ -72,14 +72,19 @@ func TestParseCluster(t *testing.T) {
 			},
 			{
 				Name: "storage",
-				Stack: []cluster.Member{{ID: "exec", Kind: "exec",
-					Spec: []byte(`{"env":{"EMPTY":"","VERBOSE":"1"},"grace":"5s","run":["/usr/bin/target","--port","860"]}`)}},
+				Stack: []cluster.Member{{
+					ID: "exec", Kind: "exec",
+					Spec: []byte(`{"env":{"EMPTY":"","VERBOSE":"1"},"grace":"5s","run":["/usr/bin/target","--port","860"]}`),
+				}},
 			},
 		},
 		Fencing: []cluster.Ways{
 			{Node: "alpha", Ways: []cluster.Way{{Kind: "bmc"}}},
-			{Node: "beta", Ways: []cluster.Way{{Kind: "reservation"},
-				{Kind: "agent", Agent: "fence_vmware_rest", With: map[string]string{"ip": "10.0.0.1", "port": "443"}}, {Kind: "disk"}}},
+			{Node: "beta", Ways: []cluster.Way{
+				{Kind: "reservation"},
+				{Kind: "agent", Agent: "fence_vmware_rest", With: map[string]string{"ip": "10.0.0.1", "port": "443"}},
+				{Kind: "disk"},
+			}},
 		},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -232,8 +237,10 @@ services:
 	if !errors.As(err, &all) || len(all) != 4 {
 		t.Fatalf("want 4 problems, got\n%v", err)
 	}
-	for i, words := range []string{"none of these could ever start: a after b after c after a", `no service "d"`,
-		"e must be on the same node", "did you mean run?"} {
+	for i, words := range []string{
+		"none of these could ever start: a after b after c after a", `no service "d"`,
+		"e must be on the same node", "did you mean run?",
+	} {
 		if !strings.Contains(all[i].Error(), words) {
 			t.Errorf("problem %d: %v, want %q", i, all[i], words)
 		}

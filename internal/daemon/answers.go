@@ -45,8 +45,10 @@ func (d *Daemon) Facts(ctx context.Context) (server.Facts, error) {
 		Watchdogs: []api.Watchdog{}, Links: d.linkStates(&v), Last: d.events.LastTakeover(),
 	}
 	for _, w := range s.Watchdogs {
-		f.Watchdogs = append(f.Watchdogs, api.Watchdog{Path: w.Path, Identity: w.Identity, Driver: w.Driver, Timeout: api.Of(w.Timeout),
-			TMax: api.Of(w.TMax), Class: className(&w), Software: w.Software, Emulated: w.Emulated, Why: w.Why})
+		f.Watchdogs = append(f.Watchdogs, api.Watchdog{
+			Path: w.Path, Identity: w.Identity, Driver: w.Driver, Timeout: api.Of(w.Timeout),
+			TMax: api.Of(w.TMax), Class: className(&w), Software: w.Software, Emulated: w.Emulated, Why: w.Why,
+		})
 	}
 	for _, q := range d.deps.Node.Disks {
 		f.DiskPaths = append(f.DiskPaths, q.Path)

@@ -102,8 +102,10 @@ func New(deps Deps) (*Daemon, error) {
 	if d.record, err = decisions.Open(state, deps.Log); err != nil {
 		return nil, err
 	}
-	d.loop = &loop{watch: d.watch, events: make(chan cluster.Event, eventBuffer), calls: make(chan func()),
-		record: d.record.Step, told: d.told}
+	d.loop = &loop{
+		watch: d.watch, events: make(chan cluster.Event, eventBuffer), calls: make(chan func()),
+		record: d.record.Step, told: d.told,
+	}
 	d.shared = &diskShared{events: d.loop.events, alarm: d.alarm}
 	for i, q := range deps.Node.Disks {
 		d.disks = append(d.disks, &disk{
@@ -223,8 +225,10 @@ func (d *Daemon) begin(client Guard, adopted []cluster.Adopted) (core.Settings, 
 	d.guard.events = d.loop.events
 	reader := &tableReader{keys: d.deps.Keys, cluster: node.Cluster.ID, disks: len(node.Disks)}
 	d.guard.open = reader.open
-	d.events.Add(api.Event{At: int64(now), Kind: journal.KindBegan, Level: "info", Node: node.Name,
-		Text: fmt.Sprintf("holdfastd %s began; boot %v, bound %v, adopted %d services", build.Version(), id.Boot, s.Lease.Inc, len(adopted))})
+	d.events.Add(api.Event{
+		At: int64(now), Kind: journal.KindBegan, Level: "info", Node: node.Name,
+		Text: fmt.Sprintf("holdfastd %s began; boot %v, bound %v, adopted %d services", build.Version(), id.Boot, s.Lease.Inc, len(adopted)),
+	})
 	return set, cluster.Started{Bound: s.Lease.Inc, Killed: s.Lease.Killed, Frozen: s.Lease.Frozen, LeaseStart: s.Lease.Start, Adopted: adopted}, nil
 }
 

@@ -110,8 +110,10 @@ func wireOrder(o cluster.Order) (guardwire.Order, error) {
 	case cluster.OrderPermit:
 		return &guardwire.Permission{Inc: o.Inc, Until: o.Until}, nil
 	case cluster.OrderClaim:
-		return &guardwire.Claim{Inc: o.Inc, Until: o.Until, Payload: payload,
-			Params: guardwire.Params{Lease: o.Lease, H: o.H, PetPeriod: o.Pet, DiskGen: o.DiskGen}}, nil
+		return &guardwire.Claim{
+			Inc: o.Inc, Until: o.Until, Payload: payload,
+			Params: guardwire.Params{Lease: o.Lease, H: o.H, PetPeriod: o.Pet, DiskGen: o.DiskGen},
+		}, nil
 	case cluster.OrderStopping:
 		return &guardwire.Stopping{Inc: o.Inc}, nil
 	case cluster.OrderRetire:

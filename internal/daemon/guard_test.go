@@ -103,8 +103,10 @@ func TestOrdersAndEchoes(t *testing.T) {
 	g := newWireGuard(0)
 	l := link(t, g, nil)
 	inc := ident.Incarnation{N: 3}
-	l.orders.Put(cluster.Order{Kind: cluster.OrderClaim, Seq: 7, Inc: inc, Until: 99, H: time.Second, Pet: 2, DiskGen: 5,
-		Lease: cluster.Lease{F: 3, TMax: 4, M: 1}, Payload: cluster.Payload{Phase: cluster.Joining, ViewAcked: 8}})
+	l.orders.Put(cluster.Order{
+		Kind: cluster.OrderClaim, Seq: 7, Inc: inc, Until: 99, H: time.Second, Pet: 2, DiskGen: 5,
+		Lease: cluster.Lease{F: 3, TMax: 4, M: 1}, Payload: cluster.Payload{Phase: cluster.Joining, ViewAcked: 8},
+	})
 	l.orders.Put(cluster.Order{Kind: cluster.OrderPermit, Seq: 8, Inc: inc, Until: 100})
 	waitFor(t, "both orders", func() bool { return g.orders() == 2 })
 	claim, ok := g.sent[0].(*guardwire.Claim)

@@ -55,8 +55,10 @@ func (q *quiet) View(now ident.Instant) cluster.View { return cluster.View{Now: 
 
 func TestClockThatGoesBackEndsTheDaemon(t *testing.T) {
 	core := &quiet{}
-	l := &loop{core: core, watch: &watch{clock: &scripted{readings: []reading{{at: 100}, {at: 101}, {at: 99}}}},
-		events: make(chan cluster.Event, 4), calls: make(chan func()), record: func(ident.Instant, cluster.Event, []cluster.Action) {}}
+	l := &loop{
+		core: core, watch: &watch{clock: &scripted{readings: []reading{{at: 100}, {at: 101}, {at: 99}}}},
+		events: make(chan cluster.Event, 4), calls: make(chan func()), record: func(ident.Instant, cluster.Event, []cluster.Action) {},
+	}
 	l.events <- cluster.Tick{}
 	l.events <- cluster.Tick{}
 	err := l.run(context.Background(), cluster.Started{})
@@ -89,8 +91,10 @@ func TestNoisyClock(t *testing.T) {
 func worker(t *testing.T, r *rig, open func(int) (storage.Disk, error)) (*disk, chan cluster.Event, *[]string) {
 	t.Helper()
 	events, alarms := make(chan cluster.Event, 16), &[]string{}
-	d := &disk{open: open, keys: r.keys, want: volume.Expect{Cluster: uuid(0xc0), Disk: uuid(0xd0)}, jobs: queue.New[diskJob](), log: zerolog.Nop(),
-		shared: &diskShared{events: events, alarm: func(s string) { *alarms = append(*alarms, s) }}}
+	d := &disk{
+		open: open, keys: r.keys, want: volume.Expect{Cluster: uuid(0xc0), Disk: uuid(0xd0)}, jobs: queue.New[diskJob](), log: zerolog.Nop(),
+		shared: &diskShared{events: events, alarm: func(s string) { *alarms = append(*alarms, s) }},
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- d.run(ctx) }()

@@ -161,9 +161,11 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	dir := t.TempDir()
-	r := &rig{t: t, disk: storagetest.NewMemory(70<<20, 512), keys: quorumdisk.Keys{Current: quorumdisk.NewKey()},
+	r := &rig{
+		t: t, disk: storagetest.NewMemory(70<<20, 512), keys: quorumdisk.Keys{Current: quorumdisk.NewKey()},
 		net: heartbeattest.New(1), runner: &memoryRunner{running: map[string]uint32{}, probe: resources.StateRunning},
-		log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)}
+		log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel),
+	}
 	interval, err := clock.NewInterval()
 	must(t, err)
 	r.p = &platform{Interval: interval}
@@ -205,8 +207,10 @@ func (r *rig) guard() {
 				continue
 			}
 			a.Dogs = append(a.Dogs, watchdog.Device(d))
-			a.Infos = append(a.Infos, guardwire.Watchdog{Path: name, Timeout: 2 * time.Second, TMax: 2300 * time.Millisecond,
-				Class: cluster.WatchdogQualified, Software: name == "soft", Emulated: true})
+			a.Infos = append(a.Infos, guardwire.Watchdog{
+				Path: name, Timeout: 2 * time.Second, TMax: 2300 * time.Millisecond,
+				Class: cluster.WatchdogQualified, Software: name == "soft", Emulated: true,
+			})
 		}
 		return a
 	}
@@ -243,8 +247,10 @@ type life struct {
 func (r *rig) begin() *life {
 	r.t.Helper()
 	w := &watch{clock: r.p}
-	links, err := heartbeat.New(heartbeat.Config{Cluster: uuid(0xc0), Node: 1, Boot: r.p.Identity().Boot, Key: heartbeat.Key(r.keys.Current),
-		Local: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:7320")}, Now: w.instant, Listen: r.net.Listen})
+	links, err := heartbeat.New(heartbeat.Config{
+		Cluster: uuid(0xc0), Node: 1, Boot: r.p.Identity().Boot, Key: heartbeat.Key(r.keys.Current),
+		Local: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:7320")}, Now: w.instant, Listen: r.net.Listen,
+	})
 	must(r.t, err)
 	d, err := New(Deps{
 		Node: r.node, Keys: r.keys, Clock: r.p, Links: links, RunLinks: links.Run, Runner: r.runner, Leftovers: r.runner,

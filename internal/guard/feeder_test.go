@@ -72,17 +72,20 @@ func TestLateFeeds(t *testing.T) {
 		"software: the hardware is not fed any more": {
 			func(r *rig) *fakeDog { return r.soft },
 			func(r *rig) []watchdog.Device { return []watchdog.Device{r.soft, r.hard} },
-			[]string{"softdog"}, false,
+			[]string{"softdog"},
+			false,
 		},
 		"hardware: reset at once": {
 			func(r *rig) *fakeDog { return r.hard },
 			func(r *rig) []watchdog.Device { return []watchdog.Device{r.soft, r.hard} },
-			[]string{"softdog", "hard"}, true,
+			[]string{"softdog", "hard"},
+			true,
 		},
 		"single: reset at once": {
 			func(r *rig) *fakeDog { return r.hard },
 			func(r *rig) []watchdog.Device { return []watchdog.Device{r.hard} },
-			[]string{"hard"}, true,
+			[]string{"hard"},
+			true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -62,8 +62,10 @@ func newWorker(g *Guard, index int, port DiskPort) (*worker, error) {
 		kick: make(chan struct{}, 1), looked: make(chan struct{}),
 		status: guardwire.Disk{Path: port.Path, UUID: port.UUID, Last: ident.LongAgo},
 		mail:   mailbox{sector: make([]byte, l.SectorSize)},
-		on: medium{codec: codec, table: make([]byte, l.TableSize()),
-			sector: make([]byte, l.SectorSize), payload: make([]byte, quorumdisk.MaxPayload)},
+		on: medium{
+			codec: codec, table: make([]byte, l.TableSize()),
+			sector: make([]byte, l.SectorSize), payload: make([]byte, quorumdisk.MaxPayload),
+		},
 	}, nil
 }
 

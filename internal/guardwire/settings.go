@@ -199,24 +199,32 @@ func (s *Settings) Marshal() ([]byte, error) {
 
 // order is the order of the keys in the file.
 func order() []string {
-	return []string{"node", "name", "cluster", "nmax", "sector", "disk", "key", "watchdog", "accept_softdog",
-		"run", "holder", "emulator", "pause_bound", "drain", "records"}
+	return []string{
+		"node", "name", "cluster", "nmax", "sector", "disk", "key", "watchdog", "accept_softdog",
+		"run", "holder", "emulator", "pause_bound", "drain", "records",
+	}
 }
 
 // keys is the whole vocabulary.
 func keys() map[string]key {
 	return map[string]key{
-		"node": {set: func(s *Settings, v string) error {
-			return number(v, 1, ident.MaxNodes, func(n int) { s.Node = ident.NodeID(n) })
+		"node": {
+			set: func(s *Settings, v string) error {
+				return number(v, 1, ident.MaxNodes, func(n int) { s.Node = ident.NodeID(n) })
+			},
+			get: func(s *Settings) []string { return one(strconv.Itoa(int(s.Node))) },
 		},
-			get: func(s *Settings) []string { return one(strconv.Itoa(int(s.Node))) }},
 		"name": text(func(s *Settings) *string { return &s.Name }, false),
-		"cluster": {set: func(s *Settings, v string) (err error) { s.Cluster, err = ident.ParseUUID(v); return err },
-			get: func(s *Settings) []string { return one(s.Cluster.String()) }},
-		"nmax": {set: func(s *Settings, v string) error {
-			return number(v, 1, ident.MaxNodes, func(n int) { s.Layout.NMax = n })
+		"cluster": {
+			set: func(s *Settings, v string) (err error) { s.Cluster, err = ident.ParseUUID(v); return err },
+			get: func(s *Settings) []string { return one(s.Cluster.String()) },
 		},
-			get: func(s *Settings) []string { return one(strconv.Itoa(s.Layout.NMax)) }},
+		"nmax": {
+			set: func(s *Settings, v string) error {
+				return number(v, 1, ident.MaxNodes, func(n int) { s.Layout.NMax = n })
+			},
+			get: func(s *Settings) []string { return one(strconv.Itoa(s.Layout.NMax)) },
+		},
 		"sector":   {set: setSector, get: func(s *Settings) []string { return one(strconv.Itoa(s.Layout.Sector)) }},
 		"disk":     {set: addDisk, get: disks, repeatable: true},
 		"key":      text(func(s *Settings) *string { return &s.Key }, false),

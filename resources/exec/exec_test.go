@@ -42,7 +42,8 @@ func ask(t *testing.T, verb resources.Verb, spec string, left ...int) (resources
 
 func TestAgent(t *testing.T) {
 	agenttest.Run(t, exec.Agent{}, map[string]any{
-		"dir": t.TempDir(), "start": "touch up", "stop": "rm up", "check": "test -e up || exit 7"})
+		"dir": t.TempDir(), "start": "touch up", "stop": "rm up", "check": "test -e up || exit 7",
+	})
 }
 
 func TestExitCodesOfACheck(t *testing.T) {

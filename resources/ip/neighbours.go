@@ -216,7 +216,8 @@ func askNDP(ctx context.Context, ifi *net.Interface, sender ndp.Addr, target net
 		return nil, err
 	}
 	ask := &ndp.NeighborSolicitation{TargetAddress: target, Options: []ndp.Option{
-		&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: ifi.HardwareAddr}}}
+		&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: ifi.HardwareAddr},
+	}}
 	for range q.times {
 		if err := conn.WriteTo(ask, nil, group); err != nil {
 			return nil, err
@@ -261,7 +262,8 @@ func announcer(ifi *net.Interface, addr netip.Addr) (send func() error, done fun
 	}
 	// RFC 4861, 7.2.6: to all nodes, overriding what they have in mind.
 	na := &ndp.NeighborAdvertisement{Override: true, TargetAddress: addr, Options: []ndp.Option{
-		&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: ifi.HardwareAddr}}}
+		&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: ifi.HardwareAddr},
+	}}
 	return func() error { return conn.WriteTo(na, nil, netip.IPv6LinkLocalAllNodes()) }, conn.Close, nil
 }
 

@@ -64,7 +64,8 @@ func newStack(t *testing.T, fsType string) *stack {
 	s.svc = resources.Service{Name: "orders", Stack: []resources.Member{
 		spec(t, "fs", "filesystem", map[string]any{"device": path, "at": s.at, "type": fsType, "grace": "20ms"}),
 		spec(t, "app", "exec", map[string]any{
-			"run": "trap '' TERM; exec 3>log; while :; do echo tick >&3; sleep 0.05; done", "dir": s.at, "settle": "20ms", "grace": "20ms"}),
+			"run": "trap '' TERM; exec 3>log; while :; do echo tick >&3; sleep 0.05; done", "dir": s.at, "settle": "20ms", "grace": "20ms",
+		}),
 	}}
 	s.svc.Stack[0].Storage = true
 	t.Cleanup(func() {
@@ -124,7 +125,8 @@ func TestAStackOfRealThings(t *testing.T) {
 func TestAServiceThatHidesItsMount(t *testing.T) {
 	s := newStack(t, "ext4")
 	s.svc.Stack[1] = spec(t, "app", "exec", map[string]any{
-		"start": "unshare --mount --propagation private setsid sleep 1000 >/dev/null 2>&1 &", "dir": s.at})
+		"start": "unshare --mount --propagation private setsid sleep 1000 >/dev/null 2>&1 &", "dir": s.at,
+	})
 	s.start(t)
 	s.stop(t, resources.StopOptions{})
 }

@@ -170,20 +170,34 @@ func TestOpenLinuxRefuses(t *testing.T) {
 		{"below the minimum", 5 * time.Second, map[string]string{"min_timeout": "6"}, nil, "minimum of 6s", 0, ""},
 		{"above the maximum", 5 * time.Second, map[string]string{"max_timeout": "4"}, nil, "maximum of 4s", 0, ""},
 		{"stops on close, sysfs knows", 5 * time.Second, map[string]string{"options": "0x8080"}, nil, "nowayout=1", 0, ""},
-		{"stops on close, the driver says", 5 * time.Second, nil,
-			func(d *driver) { d.options = unix.WDIOF_SETTIMEOUT }, "nowayout=1", 1, "V"},
-		{"only an alarm", 5 * time.Second, nil,
-			func(d *driver) { d.options |= unix.WDIOF_ALARMONLY }, "alarm", 1, "V"},
-		{"timeout refused", 5 * time.Second, nil,
-			func(d *driver) { d.setErr = unix.EINVAL }, "set the timeout to 5s", 1, "V"},
-		{"timeout unreadable", 5 * time.Second, nil,
-			func(d *driver) { d.readErr = unix.ENOTTY }, "read the timeout back", 1, "V"},
-		{"timeout of nothing", 5 * time.Second, nil, func(d *driver) { d.round = 1; d.seconds = 0; d.options = unix.WDIOF_MAGICCLOSE },
-			"read the timeout back", 1, "V"},
-		{"no answer", 5 * time.Second, nil,
-			func(d *driver) { d.supportErr = unix.EIO }, "what the driver can do", 1, "V"},
-		{"not there", 5 * time.Second, nil,
-			func(d *driver) { d.openErr = unix.ENOENT }, "no such file", 1, ""},
+		{
+			"stops on close, the driver says", 5 * time.Second, nil,
+			func(d *driver) { d.options = unix.WDIOF_SETTIMEOUT }, "nowayout=1", 1, "V",
+		},
+		{
+			"only an alarm", 5 * time.Second, nil,
+			func(d *driver) { d.options |= unix.WDIOF_ALARMONLY }, "alarm", 1, "V",
+		},
+		{
+			"timeout refused", 5 * time.Second, nil,
+			func(d *driver) { d.setErr = unix.EINVAL }, "set the timeout to 5s", 1, "V",
+		},
+		{
+			"timeout unreadable", 5 * time.Second, nil,
+			func(d *driver) { d.readErr = unix.ENOTTY }, "read the timeout back", 1, "V",
+		},
+		{
+			"timeout of nothing", 5 * time.Second, nil, func(d *driver) { d.round = 1; d.seconds = 0; d.options = unix.WDIOF_MAGICCLOSE },
+			"read the timeout back", 1, "V",
+		},
+		{
+			"no answer", 5 * time.Second, nil,
+			func(d *driver) { d.supportErr = unix.EIO }, "what the driver can do", 1, "V",
+		},
+		{
+			"not there", 5 * time.Second, nil,
+			func(d *driver) { d.openErr = unix.ENOENT }, "no such file", 1, "",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			k := newDriver(t)

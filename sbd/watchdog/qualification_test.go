@@ -19,7 +19,9 @@ func testSetting() Setting {
 
 func testRuns() []Run {
 	return []Run{
-		{RunStarve, 2030 * time.Millisecond}, {RunStarve, 2041 * time.Millisecond}, {RunStarve, 2010 * time.Millisecond},
+		{RunStarve, 2030 * time.Millisecond},
+		{RunStarve, 2041 * time.Millisecond},
+		{RunStarve, 2010 * time.Millisecond},
 		{RunGuardDeath, 2003 * time.Millisecond},
 	}
 }

@@ -47,8 +47,12 @@ func TestParseOptions(t *testing.T) {
 
 func TestTopAndBelow(t *testing.T) {
 	mounts := []mount.Mount{
-		{ID: 1, Parent: 1, Point: "/"}, {ID: 2, Parent: 1, Point: "/srv"}, {ID: 3, Parent: 2, Point: "/srv/a"},
-		{ID: 4, Parent: 1, Point: "/other"}, {ID: 5, Parent: 3, Point: "/srv/a/b"}, {ID: 6, Parent: 2, Point: "/srv"},
+		{ID: 1, Parent: 1, Point: "/"},
+		{ID: 2, Parent: 1, Point: "/srv"},
+		{ID: 3, Parent: 2, Point: "/srv/a"},
+		{ID: 4, Parent: 1, Point: "/other"},
+		{ID: 5, Parent: 3, Point: "/srv/a/b"},
+		{ID: 6, Parent: 2, Point: "/srv"},
 	}
 	if top, found := mount.At(mounts, "/srv/"); !found || top.ID != 6 {
 		t.Errorf("at /srv: %v, %v; want the one on top, 6", top, found)

@@ -112,8 +112,10 @@ func (p planner) alter(v *cluster.View, old, next *cluster.Service) []api.PlanAc
 	if reflect.DeepEqual(old.Stack, next.Stack) {
 		return nil
 	}
-	return []api.PlanAction{{Service: next.Name, Action: "restart", From: node, To: node, Interruption: api.Maybe(2 * assumedStart),
-		Text: "its stack has changed: restart it on " + node + " (some seconds; as long as its stop and start take)"}}
+	return []api.PlanAction{{
+		Service: next.Name, Action: "restart", From: node, To: node, Interruption: api.Maybe(2 * assumedStart),
+		Text: "its stack has changed: restart it on " + node + " (some seconds; as long as its stop and start take)",
+	}}
 }
 
 // runsOn is the node that runs, or is about to run, a service.

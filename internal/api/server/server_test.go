@@ -112,7 +112,8 @@ func sampleFacts() Facts {
 		{Name: "orders", Prefer: []string{"alpha"}, Stack: []cluster.Member{{ID: "exec", Kind: "exec", Spec: []byte(`{}`)}}},
 	}}
 	state := &cluster.State{Ver: 12, ConfigRev: 7, Config: []byte("newest"), Conf: conf, View: 3, Nodes: []cluster.NodeState{
-		{ID: 1, Name: "alpha", Phase: cluster.MemberPhase}, {ID: 2, Name: "beta", Phase: cluster.MemberPhase}}}
+		{ID: 1, Name: "alpha", Phase: cluster.MemberPhase}, {ID: 2, Name: "beta", Phase: cluster.MemberPhase},
+	}}
 	view := cluster.View{
 		Now: 5_000_000_000, Self: 1, Stage: "member", State: state, Coordinator: 1, Inc: ident.Incarnation{N: 4},
 		Lease: cluster.LeaseView{Held: true, Until: 7_500_000_000},
@@ -121,7 +122,8 @@ func sampleFacts() Facts {
 			{ID: 2, Name: "beta", Phase: cluster.MemberPhase, DiskAge: 200 * time.Millisecond, NetAge: -1},
 		},
 		Services: []cluster.ServiceView{{Name: "orders", Owner: 1, Term: 5, State: cluster.Up, Why: "preferred", Nodes: []cluster.Candidate{
-			{Node: 2, Name: "beta", Able: true}, {Node: 1, Name: "alpha", Able: true}}}},
+			{Node: 2, Name: "beta", Able: true}, {Node: 1, Name: "alpha", Able: true},
+		}}},
 		Disks: []cluster.DiskView{{Index: 0, Age: time.Second}},
 	}
 	return Facts{View: view, Name: "alpha", Guard: guardConnected, DiskPaths: []string{"/dev/sdq"}}

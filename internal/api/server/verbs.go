@@ -49,8 +49,10 @@ func (s *Server) service(ctx context.Context, f *Facts, r *http.Request) (any, e
 	case api.ServiceClear:
 		return s.ask(ctx, cluster.ClearService{Service: name}, askWithin)
 	}
-	return nil, api.Errorf(api.CodeNotFound, "a service has no verb %q; there is %s", verb, join([]string{api.ServiceMove, api.ServiceStart, api.ServiceStop,
-		api.ServiceRestart, api.ServiceFreeze, api.ServiceUnfreeze, api.ServiceFailback, api.ServiceClear}))
+	return nil, api.Errorf(api.CodeNotFound, "a service has no verb %q; there is %s", verb, join([]string{
+		api.ServiceMove, api.ServiceStart, api.ServiceStop,
+		api.ServiceRestart, api.ServiceFreeze, api.ServiceUnfreeze, api.ServiceFailback, api.ServiceClear,
+	}))
 }
 
 // failback moves a service to the best node that may run it.

@@ -174,9 +174,11 @@ func (s *Service) serve(ctx context.Context, p *pass) {
 			}
 		}
 	})
-	h := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+	h := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		ErrorLog:    log.New(s.set.Log, "", 0),
-		BaseContext: func(net.Listener) context.Context { return ctx }}
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
 	var wait sync.WaitGroup
 	for _, l := range p.listeners {
 		wait.Go(func() { // task "join service": ends with its listener
@@ -213,8 +215,10 @@ func (p *pass) certify(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now.Add(-clockSkew), NotAfter: now.Add(Valid + clockSkew),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: now.Add(-clockSkew), NotAfter: now.Add(Valid + clockSkew),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		return err

@@ -256,8 +256,10 @@ func (e *Story) LastTakeover() *api.Measured {
 		case grant == nil && ev.Kind == string(cluster.NoteGrant) && ev.Proof != "" && ev.Proof != cluster.ProofReleased.String():
 			grant = &ev
 		case grant != nil && ev.Kind == string(cluster.NoteLastBeat) && ev.Node != grant.Node:
-			m := &api.Measured{Service: grant.Service, From: ev.Node, To: grant.Node, Proof: grant.Proof, Time: grant.Time,
-				Granted: api.Of(time.Duration(grant.At - ev.At))}
+			m := &api.Measured{
+				Service: grant.Service, From: ev.Node, To: grant.Node, Proof: grant.Proof, Time: grant.Time,
+				Granted: api.Of(time.Duration(grant.At - ev.At)),
+			}
 			if at, here := started[key{grant.Service, grant.Term}]; here {
 				m.Started = api.Of(time.Duration(at - ev.At))
 			}

@@ -85,10 +85,13 @@ func TestOutcomes(t *testing.T) {
 
 func TestAdopt(t *testing.T) {
 	conf := &cluster.Config{Services: []cluster.Service{{Name: "a"}, {Name: "b"}, {Name: "c"}}}
-	r := &left{terms: []resources.Held{held("a", 3), held("b", 4), held("gone", 1)}, probe: resources.StateRunning,
+	r := &left{
+		terms: []resources.Held{held("a", 3), held("b", 4), held("gone", 1)}, probe: resources.StateRunning,
 		orphans: []resources.Orphan{
 			{Group: resources.Group{Service: "a", Term: 3, Part: "op-1-check-x"}},
-			{Group: resources.Group{Service: "b", Term: 4, Part: "op-2-stop-x"}, Err: errors.New("stuck in the kernel")}}}
+			{Group: resources.Group{Service: "b", Term: 4, Part: "op-2-stop-x"}, Err: errors.New("stuck in the kernel")},
+		},
+	}
 	got, err := Adopt(context.Background(), r, conf)
 	want := []cluster.Adopted{
 		{Service: "a", Term: 3, Running: true},
