@@ -5,9 +5,10 @@ import "github.com/holdfast-ha/holdfast/cluster/ident"
 // recoverRing takes the own block from one disk. The next generation leaves out
 // those into which writes of the former life may still land (one in flight, and
 // maxUnknown of unknown outcome, all after the newest one seen), and their
-// places stay empty for the quarantine. Orphans of a life before that must be
-// settled by then: the slot lock is free only when the kernel has finished the
-// former process's writes, and a reboot waits for the drain time.
+// places stay empty for the quarantine. Everything else must be settled by then,
+// writes before the newest seen and those of lives before that: the slot lock is
+// free only when the kernel has finished the former process's requests, and a
+// reboot waits for the drain time.
 func (m *Machine[V]) recoverRing(now ident.Instant, d int, all []Header) {
 	k := &m.disks[d]
 	k.gen = 0
