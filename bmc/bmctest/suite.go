@@ -42,6 +42,7 @@ func TestSwitch(t *testing.T, w Way) {
 		{"Garbage", func(t *testing.T, w Way) { testNever(t, w, Garbage, bmc.Options{}) }},
 		{"Refusing", func(t *testing.T, w Way) { testNever(t, w, Refusing, bmc.Options{}) }},
 		{"Hanging", testHanging},
+		{"Cancelled", testCancelled},
 		{"DiesWithMachine", func(t *testing.T, w Way) { testNever(t, w, DiesWithMachine, bmc.Options{Attempt: attempt}) }},
 		{"WrongPassword", testWrongPassword},
 		{"OverBeforeItBegan", testOver},
@@ -189,6 +190,26 @@ func testHanging(t *testing.T, w Way) {
 	if !m.IsOn() {
 		t.Error("a hanging controller switched the machine off")
 	}
+}
+
+// testCancelled: the driver itself ends with the context. The guard around it
+// would hide it if it did not, and the next call would find it inside.
+func testCancelled(t *testing.T, w Way) {
+	m := NewMachine(t, Hanging)
+	s := open(t, w, m, bmc.Options{Attempt: patience})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer time.AfterFunc(attempt, cancel).Stop() // not a deadline, which a driver can know beforehand
+	start := time.Now()
+	_ = s.State(ctx)
+	for time.Since(start) < patience/2 {
+		ctx, cancel := context.WithTimeout(t.Context(), attempt)
+		r := s.State(ctx)
+		cancel()
+		if !strings.Contains(r.Text, "has not come back") {
+			return
+		}
+	}
+	t.Error("long after its context ended, the driver has not come back")
 }
 
 // testStranger: nothing is switched, and nothing believed, unless the machine
