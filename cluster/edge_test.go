@@ -437,3 +437,25 @@ func TestSixtyFourNodes(t *testing.T) {
 		}
 	}
 }
+
+// TestStartThatBeginsAfterItsStop: the thread of a start got no processor until
+// the stop that was to interrupt it had ended. The service is not released
+// before the start has ended too, and was stopped again.
+func TestStartThatBeginsAfterItsStop(t *testing.T) {
+	for seed := range uint64(20) {
+		w := clustertest.New(t, clustertest.Options{Seed: seed, Nodes: 2, Disks: 1, Services: []cluster.Service{orders("alpha", "beta")}})
+		w.Boot()
+		w.Until("all are members", 30*time.Second, func() bool { return members(w) == 2 })
+		for range 6 {
+			w.Node("beta").Ask(cluster.StopService{Service: "orders"})
+			w.Until("it is stopped", 10*time.Second, func() bool { return w.Owner("orders") == nil })
+			w.Run(time.Second)
+			from := w.Now
+			w.Node("beta").Ask(cluster.StartService{Service: "orders"})
+			w.Until("it is being started", 10*time.Second, func() bool { return w.Told(cluster.NoteStarting, "orders", from) != nil })
+			w.Node("alpha").Ask(cluster.MoveService{Service: "orders"})
+			w.Run(w.Jitter(2*time.Second, 4*time.Second))
+		}
+		w.Until("it runs", 20*time.Second, func() bool { return w.Running("orders") })
+	}
+}

@@ -255,28 +255,26 @@ func (n *Node) settleLate() {
 // stop interrupts a start.
 func (n *Node) run(a cluster.Run) {
 	name := a.Service.Name
+	life := n.daemon.life
 	done := func(o cluster.Outcome, text string) {
-		n.deliver(cluster.RunDone{Op: a.Op, Outcome: o, Text: text})
+		if life == n.daemon.life {
+			n.deliver(cluster.RunDone{Op: a.Op, Outcome: o, Text: text})
+		}
 	}
 	switch a.Kind {
 	case cluster.RunStart:
-		p := &process{term: a.Term, op: a.Op}
-		n.running[name] = p // from the first moment on it may write
-		n.w.check()
-		n.later(n.StartTime, func() {
-			switch {
-			case n.running[name] != p || p.op != a.Op:
-				done(cluster.Unknown, "interrupted")
-			case n.StartFails:
-				done(cluster.Failed, "exit status 1")
-			default:
-				p.whole = true
-				done(cluster.OK, "")
-			}
-		})
+		if n.w.rng.IntN(10) == 0 { // its thread gets no processor for a while
+			n.later(n.w.Jitter(0, time.Second), func() { n.start(a, done) })
+			return
+		}
+		n.start(a, done)
 	case cluster.RunStop, cluster.RunKill:
 		if p := n.running[name]; p != nil {
-			p.op, p.whole = a.Op, false
+			p.whole = false
+			if p.interrupt != nil {
+				n.later(time.Millisecond, p.interrupt)
+				p.interrupt = nil
+			}
 		}
 		n.later(n.StopTime, func() {
 			if n.StopFails {
@@ -295,6 +293,29 @@ func (n *Node) run(a cluster.Run) {
 			done(cluster.OK, "")
 		})
 	}
+}
+
+// start begins a start; a stop interrupts it.
+func (n *Node) start(a cluster.Run, done func(cluster.Outcome, string)) {
+	p := &process{term: a.Term}
+	p.interrupt = func() { done(cluster.Unknown, "interrupted") }
+	n.running[a.Service.Name] = p // from the first moment on it may write
+	n.w.check()
+	n.later(n.StartTime, func() {
+		if p.interrupt == nil {
+			return // told already
+		}
+		p.interrupt = nil
+		switch {
+		case n.running[a.Service.Name] != p:
+			done(cluster.Unknown, "stopped meanwhile")
+		case n.StartFails:
+			done(cluster.Failed, "exit status 1")
+		default:
+			p.whole = true
+			done(cluster.OK, "")
+		}
+	})
 }
 
 // Ask gives this node an administrator's request.

@@ -56,7 +56,8 @@ type machine struct {
 type process struct {
 	term  uint64
 	whole bool // its start has ended well
-	op    uint64
+	// interrupt ends the start that is under way; nil if none is
+	interrupt func()
 }
 
 func newNode(w *World, id ident.NodeID) *Node {

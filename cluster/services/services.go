@@ -199,6 +199,7 @@ type local struct {
 	spec     *cluster.Service // as started; a stop uses what was started
 	state    cluster.ServiceState
 	op       uint64 // the Run under way; 0: none
+	started  uint64 // a start that was interrupted, and has not ended yet
 	kind     cluster.RunKind
 	released uint64 // highest term released in this incarnation
 	giveUp   string // the term is to be released because of this
@@ -282,6 +283,9 @@ func (s *Set) specify(l *local) {
 // start that is under way: it interrupts it.
 func (s *Set) manageOne(l *local) {
 	starting := l.op != 0 && l.kind == cluster.RunStart
+	if l.op == 0 && l.started != 0 {
+		return // stopped, but what it interrupted may begin only now: see Done
+	}
 	if l.op != 0 && !starting || l.state == cluster.Broken && (s.env.Now < l.retryAt || l.spec == nil) {
 		return
 	}
@@ -346,6 +350,9 @@ func (s *Set) mayStart(l *local, g *cluster.Grant) bool {
 
 func (s *Set) run(l *local, kind cluster.RunKind, why string) {
 	s.ops++
+	if l.op != 0 {
+		l.started = l.op
+	}
 	l.op, l.kind = s.ops, kind
 	switch kind {
 	case cluster.RunStart:
@@ -364,9 +371,16 @@ func (s *Set) run(l *local, kind cluster.RunKind, why string) {
 func (s *Set) Done(env Env, e cluster.RunDone) {
 	s.env = env
 	for _, l := range s.local {
-		if l.op == e.Op {
+		switch e.Op {
+		case l.op:
 			l.op = 0
 			s.finished(l, e)
+			return
+		case l.started:
+			l.started = 0
+			if l.op == 0 && l.state == cluster.Stopping {
+				s.run(l, l.kind, "again: the start that was interrupted has ended after it")
+			}
 			return
 		}
 	}
@@ -434,6 +448,9 @@ func (s *Set) stopDone(l *local, e cluster.RunDone) {
 		s.emit(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: "stop: " + e.Text})
 		return
 	}
+	if l.started != 0 {
+		return // it is not known whether that start came before this stop: stop again when it has ended
+	}
 	l.state = cluster.Down
 	s.emit(cluster.Note{Kind: cluster.NoteStopped, Service: l.name, Term: l.term, Text: "verified stopped"})
 	if l.again && s.mustStop(l, s.mine(l.name)) == "" && s.env.Standing == Member {
@@ -458,7 +475,7 @@ func (s *Set) release(l *local) {
 // AllDown says that nothing of any service runs, or is being started, here.
 func (s *Set) AllDown() bool {
 	for _, l := range s.local {
-		if l.op != 0 || l.state != cluster.Down {
+		if l.op != 0 || l.started != 0 || l.state != cluster.Down {
 			return false
 		}
 	}
