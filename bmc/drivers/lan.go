@@ -21,7 +21,7 @@ import (
 type lan struct {
 	address string
 	user    string
-	suites  []types.CipherSuiteID // in the order of trying
+	suites  []types.CipherSuiteID // in the order of trying, the one that worked last first
 	options bmc.Options
 }
 
@@ -106,8 +106,12 @@ func (d *lan) in(ctx context.Context, f func(context.Context, *session) error) e
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
 	defer stop()
 	var s *session
-	for _, suite := range d.suites {
+	for i, suite := range d.suites {
 		if s, err = login(ctx, conn, d.user, d.options.Password, suite); err == nil {
+			// Some controllers do not answer to a suite that they do not
+			// know, and each time that costs seconds. Calls come one at a
+			// time, so nobody else looks at the list.
+			d.suites[0], d.suites[i] = d.suites[i], d.suites[0]
 			break
 		}
 		if !errors.Is(err, errSuite) {
