@@ -222,7 +222,7 @@ func (c *Core) fromMember() {
 		return
 	case over > 0 && !c.self.lost:
 		c.self.lost = true
-		c.note(cluster.Note{Kind: cluster.NoteLease, Inc: c.self.inc, Text: fmt.Sprintf("the lease is overdue; if no beat gets through, everything is stopped in %s", c.t.Emergency)})
+		c.note(cluster.Note{Kind: cluster.NoteLease, Inc: c.self.inc, Text: fmt.Sprintf("the lease is overdue; if no beat gets through, everything is stopped in %s", c.t.Emergency.Round(time.Millisecond))})
 	case over <= 0 && c.self.lost:
 		c.self.lost = false
 		c.note(cluster.Note{Kind: cluster.NoteLease, Inc: c.self.inc, Text: "the lease is held again"})

@@ -116,7 +116,7 @@ func letIn(t *testing.T, r *rig, l *life) {
 	defer c.Close()
 	request := api.JoinRequest{Name: "beta", Host: uuid(0xbb).String(), Links: []string{"10.0.0.2:7320"}, Time: time.Now()}
 	for what, change := range map[string]func(*api.JoinRequest){
-		"a clock that is off":    func(q *api.JoinRequest) { q.Time = q.Time.Add(-2 * time.Minute) },
+		"a clock that is off":    func(q *api.JoinRequest) { q.Time = q.Time.Add(-time.Hour) },
 		"a name that is taken":   func(q *api.JoinRequest) { q.Name = "alpha" },
 		"a name that is none":    func(q *api.JoinRequest) { q.Name = "../beta" },
 		"no host":                func(q *api.JoinRequest) { q.Host = "" },
