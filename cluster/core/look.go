@@ -143,7 +143,7 @@ func (c *Core) warnings(v *cluster.View) []string {
 		case cluster.WatchdogSoftAccepted:
 			w = append(w, fmt.Sprintf("%s has only softdog: takeover by lease is weak", n.Name))
 		case cluster.WatchdogUnqualified:
-			w = append(w, fmt.Sprintf("%s: its watchdogs are not qualified, the wait is longer than it could be: holdfast watchdog qualify", n.Name))
+			w = append(w, fmt.Sprintf("%s: its watchdogs are not qualified, the wait is longer than it could be", n.Name))
 		}
 	}
 	return w

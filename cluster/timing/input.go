@@ -132,7 +132,7 @@ func (d Device) check() *Unsafe {
 		return &Unsafe{Rule: fmt.Sprintf("watchdog %s: its driver accepts no timeout (least %s, most %s)", d.Name, sec(least), sec(most))}
 	case d.TMax != 0 && (d.At <= 0 || d.TMax < d.At/2):
 		return &Unsafe{Rule: fmt.Sprintf("watchdog %s: a reset after %s measured with a timeout of %s makes no sense", d.Name, sec(d.TMax), sec(d.At)), Hints: []string{
-			"measure it again: `holdfast watchdog qualify`",
+			"the record is wrong: remove it, and the device counts as unmeasured",
 		}}
 	}
 	return nil

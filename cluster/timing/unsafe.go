@@ -61,7 +61,7 @@ func savings(in Input, now time.Duration) []Saving {
 		}
 	}
 	try("with a second watchdog (softdog will do beside a hardware one), measured", withPartner(in))
-	try("with every watchdog measured by `holdfast watchdog qualify`", withDevices(in, func(d *Device) {
+	try("with every watchdog measured on this machine", withDevices(in, func(d *Device) {
 		d.Class, d.TMax, d.At = Qualified, 0, 0
 	}))
 	try("without fixed watchdog timeouts", withDevices(in, func(d *Device) { d.Timeout = 0 }))
@@ -70,7 +70,7 @@ func savings(in Input, now time.Duration) []Saving {
 	try("with a second holder of the watchdog descriptors (the service manager's descriptor store)", held)
 	drained := in
 	drained.Tz = min(in.Tz, DefaultTz/4)
-	try("with a T_z of 0.25 s, if `holdfast doctor` measures that on this array", drained)
+	try("with a T_z of 0.25 s, if that is measured on this array", drained)
 	steady := in
 	steady.PauseBound = 0
 	try("without a pause bound (a machine that no hypervisor stops)", steady)

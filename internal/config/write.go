@@ -14,7 +14,7 @@ func WriteNode(n Node) []byte {
 	w.line("name: %s", quote(n.Name))
 	w.line("id: %d                 # its slot on the quorum disks", n.ID)
 	w.line("cluster: {name: %s, id: %q}", quote(n.Cluster.Name), n.Cluster.ID)
-	w.line("key: %s   # readable by root only; change it with `holdfast key rotate`", quote(n.Key))
+	w.line("key: %s   # readable by root only", quote(n.Key))
 	w.line("")
 	w.line("# Quorum is a majority of these, never of the nodes.")
 	w.line("quorum_disks:")

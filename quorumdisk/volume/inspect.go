@@ -116,7 +116,7 @@ func (v *Volume) verifyBodies(all *Headers, timeout time.Duration) ([]Finding, e
 		newest := block == *h
 		f := Finding{Serious: newest, Where: "register bodies", Remedy: "an older generation: the node writes this place anew in time"}
 		if newest {
-			f.Remedy = "the other quorum disks have it; if this is the only one: holdfast disk recover"
+			f.Remedy = "the other quorum disks have it; if this is the only one, keep a copy (dd) before anything is written to it"
 		}
 		body, err := v.ReadBody(*h, timeout)
 		switch {

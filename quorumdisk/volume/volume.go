@@ -23,8 +23,8 @@ import (
 // format quorumdisk.ErrFormat, another disk of the cluster
 // quorumdisk.ErrWrongDisk, an unsuitable handle quorumdisk.ErrSectorSize.
 var (
-	ErrUnformatted = errors.New("not a Holdfast quorum disk: neither superblock is there; to make it one: holdfast disk create")
-	ErrDamaged     = errors.New("no superblock is whole: if another quorum disk is, holdfast disk replace; if not, holdfast disk recover")
+	ErrUnformatted = errors.New("not a Holdfast quorum disk: neither superblock is there; to make a cluster on it: holdfast init")
+	ErrDamaged     = errors.New("no superblock is whole: write nothing to it and keep a copy (dd); the state may still stand there, and on the other quorum disks")
 	ErrIdentity    = errors.New("not the device that was formatted, but perhaps a clone or snapshot of it; if it shall take that one's place: holdfast disk adopt-clone")
 	ErrTooSmall    = errors.New("the device is too small")
 	ErrFormatted   = errors.New("already a Holdfast quorum disk: holdfast disk wipe first")

@@ -171,7 +171,7 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		}
 	}
-	try("unformatted", storagetest.NewMemory(70*mib, 512), testKeys(), expect(), volume.ErrUnformatted, "holdfast disk create")
+	try("unformatted", storagetest.NewMemory(70*mib, 512), testKeys(), expect(), volume.ErrUnformatted, "holdfast init")
 	try("tiny", storagetest.NewMemory(mib, 512), testKeys(), expect(), volume.ErrUnformatted)
 	try("foreign cluster", m, testKeys(), volume.Expect{Cluster: uuid(0x11)}, q.ErrCluster, uuid(0x11).String(), uuid(0xc0).String())
 	try("another disk", m, testKeys(), volume.Expect{Disk: uuid(0x11)}, q.ErrWrongDisk, uuid(0x11).String(), uuid(0xd0).String())
@@ -185,7 +185,7 @@ func TestOpenRefuses(t *testing.T) {
 	for _, off := range []int64{q.SuperOffset, end} {
 		m.Poke(off+200, []byte{1})
 	}
-	try("both damaged", m, testKeys(), expect(), volume.ErrDamaged, "holdfast disk replace")
+	try("both damaged", m, testKeys(), expect(), volume.ErrDamaged, "keep a copy")
 	m.Restore(newer)
 	for _, off := range []int64{q.SuperOffset, end} {
 		m.Poke(off+8, []byte{9})
