@@ -104,7 +104,7 @@ func newCgroups(t *testing.T) *resources.Cgroups {
 	}
 	mount, err := resources.FindCgroup2()
 	if err != nil {
-		t.Skipf("no cgroups: %v", err)
+		t.Skipf("no cgroups (%v): mount -t cgroup2 none /sys/fs/cgroup, or run where version 2 is mounted and writable", err)
 	}
 	root := filepath.Join(mount, "holdfast-test-"+strconv.Itoa(os.Getpid())+"-"+strconv.FormatInt(time.Now().UnixNano(), 36))
 	groups, err := resources.NewCgroups(root)

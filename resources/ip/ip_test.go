@@ -56,7 +56,7 @@ func newWire(t *testing.T) *wire {
 		w.far.Close()
 	})
 	if w.far, err = netns.New(); err != nil {
-		t.Skipf("this kernel gives no network namespace: %v", err)
+		t.Skipf("no network namespace (%v): run as root on a kernel with CONFIG_NET_NS; in a container: --privileged", err)
 	}
 	w.near, err = netns.New()
 	w.must(err)

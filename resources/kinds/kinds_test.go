@@ -40,7 +40,7 @@ func newStack(t *testing.T, fsType string) *stack {
 	path := mounttest.Device(t, fsType)
 	cgroup2, err := resources.FindCgroup2()
 	if err != nil {
-		t.Skipf("no cgroups: %v", err)
+		t.Skipf("no cgroups (%v): mount -t cgroup2 none /sys/fs/cgroup, or run where version 2 is mounted and writable", err)
 	}
 	root := filepath.Join(cgroup2, fmt.Sprintf("holdfast-test-%d-%s", os.Getpid(), filepath.Base(path)))
 	groups, err := resources.NewCgroups(root)
