@@ -38,8 +38,11 @@ type target struct {
 // targets are the given disks, or those of node.yaml.
 func (a *app) targets(paths []string, key string) ([]target, error) {
 	n, err := a.node()
-	if err != nil && (key == "" || len(paths) == 0) {
+	switch {
+	case err != nil && len(paths) == 0:
 		return nil, err
+	case err != nil && key == "":
+		return nil, fmt.Errorf("%s cannot be read without the key of its cluster: name it with --key FILE; %w", paths[0], err)
 	}
 	var list []target
 	if key == "" {

@@ -65,7 +65,7 @@ func TestDiskWithoutNode(t *testing.T) {
 	holdfast("", "--config", "/nonexistent/node.yaml", "disk", "dump", disk).says(t, 1, "sectors of", "without the cluster's key", "belongs to no cluster yet")
 	key := filepath.Join(s.etc("alpha"), "cluster.key")
 	holdfast("", "--config", "/nonexistent/node.yaml", "disk", "verify", "--key", key, disk).says(t, 0, "everything on it checks")
-	holdfast("", "--config", "/nonexistent/node.yaml", "disk", "show", disk).says(t, 1, "belongs to no cluster yet")
+	holdfast("", "--config", "/nonexistent/node.yaml", "disk", "show", disk).says(t, 1, disk, "--key FILE", "belongs to no cluster yet")
 	plain := s.disk("plain", 70)
 	s.unchanged(plain)
 	for _, verb := range []string{"show", "dump", "verify", "repair"} {
