@@ -1,7 +1,6 @@
 package ctl
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -15,11 +14,12 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
+	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 )
 
 func (a *app) planCommand() *cobra.Command {
 	var file string
-	c := a.printsJSON(command("plan -f FILE", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
+	c := a.PrintsJSON(shell.Command("plan -f FILE", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
 		_, _, err := a.plan(c, api.ApplyRequest{File: file})
 		return err
 	}))
@@ -34,7 +34,7 @@ func fileFlag(c *cobra.Command, file *string) {
 func (a *app) applyCommand() *cobra.Command {
 	var r api.ApplyRequest
 	var dryRun, yes bool
-	c := a.printsJSON(command("apply -f FILE", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
+	c := a.PrintsJSON(shell.Command("apply -f FILE", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
 		client, plan, err := a.plan(c, r)
 		if err != nil || dryRun {
 			return err
@@ -43,10 +43,10 @@ func (a *app) applyCommand() *cobra.Command {
 			return nil
 		}
 		if !yes {
-			if r.File == "-" || a.json {
-				return usageError{errors.New("apply: --yes is needed when the configuration comes from standard input, and with --json: nobody can be asked")}
+			if r.File == "-" || a.JSON {
+				return shell.Usage(errors.New("apply: --yes is needed when the configuration comes from standard input, and with --json: nobody can be asked"))
 			}
-			if err := a.confirm("apply this", "yes"); err != nil {
+			if err := a.Confirm("apply this", "yes"); err != nil {
 				return err
 			}
 		}
@@ -76,7 +76,7 @@ type planned struct {
 func (a *app) plan(c *cobra.Command, r api.ApplyRequest) (*api.Client, planned, error) {
 	var p planned
 	if r.File == "" {
-		return nil, p, usageError{errors.New("give the configuration: -f FILE; holdfast config export prints the present one")}
+		return nil, p, shell.Usage(errors.New("give the configuration: -f FILE; holdfast config export prints the present one"))
 	}
 	text, err := a.readFile(r.File)
 	if err != nil {
@@ -93,9 +93,9 @@ func (a *app) plan(c *cobra.Command, r api.ApplyRequest) (*api.Client, planned, 
 	if p.Plan, err = client.Plan(c.Context(), r); err != nil {
 		return nil, p, err
 	}
-	if a.json && c.Name() == "plan" {
-		err = a.printJSON(p.Plan)
-	} else if !a.json {
+	if a.JSON && c.Name() == "plan" {
+		err = a.PrintJSON(p.Plan)
+	} else if !a.JSON {
 		a.showPlan(p.Plan)
 	}
 	if err == nil && len(p.Problems) > 0 {
@@ -109,28 +109,28 @@ func (a *app) plan(c *cobra.Command, r api.ApplyRequest) (*api.Client, planned, 
 
 func (a *app) readFile(name string) ([]byte, error) {
 	if name == "-" {
-		return io.ReadAll(a.in)
+		return io.ReadAll(a.In)
 	}
 	return os.ReadFile(name)
 }
 
 func (a *app) showPlan(p *api.Plan) {
 	if len(p.Changes) == 0 && len(p.Problems) == 0 {
-		a.say("no changes: this is configuration %d", p.Config)
+		a.Say("no changes: this is configuration %d", p.Config)
 		return
 	}
-	a.say("compared with configuration %d", p.Config)
+	a.Say("compared with configuration %d", p.Config)
 	for _, change := range p.Changes {
 		sign := map[string]string{"add": "+", "remove": "-"}[change.Kind]
 		if sign == "" {
 			sign = "~"
 		}
-		a.say("  %s %s", sign, screen.Wrap(change.What+": "+change.Text, screen.Width-4, "      "))
+		a.Say("  %s %s", sign, screen.Wrap(change.What+": "+change.Text, screen.Width-4, "      "))
 	}
 	if len(p.Actions) == 0 {
-		a.say("nothing starts, stops or moves")
+		a.Say("nothing starts, stops or moves")
 	} else {
-		a.say("in this order")
+		a.Say("in this order")
 	}
 	for i, act := range p.Actions {
 		text := act.Action + " " + act.Service
@@ -146,17 +146,17 @@ func (a *app) showPlan(p *api.Plan) {
 		if act.Interruption != nil {
 			text += " (interrupted for about " + screen.Seconds(act.Interruption.Duration()) + ")"
 		}
-		a.say("  %d. %s", i+1, screen.Wrap(text, screen.Width-5, "     "))
+		a.Say("  %d. %s", i+1, screen.Wrap(text, screen.Width-5, "     "))
 	}
 	for _, problem := range p.Problems {
-		a.say("  REFUSED: %s", screen.Wrap(problem, screen.Width-11, "     "))
+		a.Say("  REFUSED: %s", screen.Wrap(problem, screen.Width-11, "     "))
 	}
 }
 
 // showResult says that something was committed.
 func (a *app) showResult(r *api.Result, word string) error {
-	if a.json {
-		return a.printJSON(r)
+	if a.JSON {
+		return a.PrintJSON(r)
 	}
 	text := r.Text
 	if text == "" {
@@ -165,32 +165,13 @@ func (a *app) showResult(r *api.Result, word string) error {
 	if r.State > 0 {
 		text += fmt.Sprintf(" (state %d)", r.State)
 	}
-	a.say("%s", text)
+	a.Say("%s", text)
 	return nil
-}
-
-// confirm asks to type an answer; anything else is a refusal.
-func (a *app) confirm(what, answer string) error {
-	fmt.Fprintf(a.out, "%s? Type %s: ", what, answer)
-	if typed := a.readLine(); typed != answer {
-		return fmt.Errorf("%q was typed, not %q: nothing was changed", typed, answer)
-	}
-	return nil
-}
-
-// readLine reads one line of standard input, byte by byte, so that the next
-// question gets the next line.
-func (a *app) readLine() string {
-	if _, buffered := a.in.(*bufio.Reader); !buffered {
-		a.in = bufio.NewReader(a.in)
-	}
-	line, _ := a.in.(*bufio.Reader).ReadString('\n') // an end of the input is an empty answer
-	return strings.TrimSpace(line)
 }
 
 func (a *app) configCommand() *cobra.Command {
 	var version uint64
-	export := a.printsJSON(command("export", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
+	export := a.PrintsJSON(shell.Command("export", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
 		client, err := a.dial()
 		if err != nil {
 			return err
@@ -200,14 +181,14 @@ func (a *app) configCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.json {
-			return a.printJSON(conf)
+		if a.JSON {
+			return a.PrintJSON(conf)
 		}
-		_, err = io.WriteString(a.out, conf.Text)
+		_, err = io.WriteString(a.Out, conf.Text)
 		return err
 	}))
 	export.Flags().Uint64Var(&version, "version", 0, "an older `version`, as holdfast history lists them (default: the present one)")
-	check := command("check FILE", cobra.ExactArgs(1), func(_ *cobra.Command, args []string) error {
+	check := shell.Command("check FILE", cobra.ExactArgs(1), func(_ *cobra.Command, args []string) error {
 		text, err := a.readFile(args[0])
 		if err != nil {
 			return err
@@ -216,14 +197,14 @@ func (a *app) configCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		a.say("%s: well formed, %s; what it would do: holdfast plan -f %s", args[0], screen.Plural(len(conf.Services), "service"), args[0])
+		a.Say("%s: well formed, %s; what it would do: holdfast plan -f %s", args[0], screen.Plural(len(conf.Services), "service"), args[0])
 		return nil
 	})
-	return group("config", export, check)
+	return shell.Group("config", export, check)
 }
 
 func (a *app) historyCommand() *cobra.Command {
-	return a.printsJSON(command("history", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
+	return a.PrintsJSON(shell.Command("history", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
 		client, err := a.dial()
 		if err != nil {
 			return err
@@ -233,16 +214,16 @@ func (a *app) historyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.json {
-			return a.printJSON(list)
+		if a.JSON {
+			return a.PrintJSON(list)
 		}
-		t := screen.NewTable(a.out)
+		t := screen.NewTable(a.Out)
 		t.Row("VERSION", "LEARNED", "STATE", "SIZE")
 		for _, v := range list {
 			t.Row(strconv.FormatUint(v.Config, 10), v.Time.Format(time.DateTime), strconv.FormatUint(v.State, 10), screen.Size(int64(v.Bytes)))
 		}
 		t.Done()
-		a.say("to go back to one: holdfast rollback VERSION")
+		a.Say("to go back to one: holdfast rollback VERSION")
 		return nil
 	}))
 }
@@ -250,10 +231,10 @@ func (a *app) historyCommand() *cobra.Command {
 // rollbackCommand applies an older version again, as a new one.
 func (a *app) rollbackCommand() *cobra.Command {
 	var yes bool
-	c := command("rollback VERSION", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
+	c := shell.Command("rollback VERSION", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
 		version, err := strconv.ParseUint(args[0], 10, 64)
 		if err != nil || version == 0 {
-			return usageError{fmt.Errorf("rollback %s: want a version that holdfast history lists", args[0])}
+			return shell.Usage(fmt.Errorf("rollback %s: want a version that holdfast history lists", args[0]))
 		}
 		client, err := a.dial()
 		if err != nil {
@@ -276,7 +257,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 		case len(plan.Changes) == 0:
 			return nil
 		case !yes:
-			if err := a.confirm("go back to this", "yes"); err != nil {
+			if err := a.Confirm("go back to this", "yes"); err != nil {
 				return err
 			}
 		}

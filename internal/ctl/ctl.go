@@ -14,14 +14,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
-	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/ctl/diskcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/sbdcmd"
+	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 )
 
 // Exit codes. status uses the first four as monitoring plugins do.
@@ -38,27 +38,18 @@ const (
 // errWaited says that --wait ran out.
 var errWaited = errors.New("not there yet")
 
-// usageError is a command line that no command understands.
-type usageError struct{ error }
-
-// health is the exit code of a status that was printed already.
-type health int
-
-// Error is for nobody: Main prints nothing for a health.
-func (h health) Error() string { return fmt.Sprintf("health %d", int(h)) }
-
 // Main runs one command line, without the program's name, and returns its exit
 // code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{in: stdin, out: stdout, err: stderr}
+	a := &app{Shell: shell.Shell{In: stdin, Out: stdout, Err: stderr}}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(context.Background())
-	var h health
-	if err != nil && !errors.As(err, &h) {
+	var done shell.Code
+	if err != nil && !errors.As(err, &done) {
 		fmt.Fprintln(stderr, "holdfast: "+strings.TrimSpace(err.Error()))
 	}
 	return exitCode(err)
@@ -66,14 +57,14 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 // exitCode is the only place where an error becomes a number.
 func exitCode(err error) int {
-	var h health
-	var u usageError
+	var done shell.Code
+	var u shell.UsageError
 	var none unknownError
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &h):
-		return int(h)
+	case errors.As(err, &done):
+		return int(done)
 	case errors.As(err, &u), strings.HasPrefix(err.Error(), "unknown command"):
 		return exitUsage
 	case errors.Is(err, errWaited):
@@ -86,11 +77,8 @@ func exitCode(err error) int {
 
 // app is what every command has: where to read and write, and the global flags.
 type app struct {
-	in       io.Reader
-	out, err io.Writer
-	config   string // path of node.yaml
-	socket   string // of the daemon; empty: what node.yaml says
-	json     bool
+	shell.Shell
+	socket string // of the daemon; empty: what node.yaml says
 }
 
 func (a *app) root() *cobra.Command {
@@ -100,68 +88,19 @@ func (a *app) root() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
+		return shell.Usage(fmt.Errorf("%w; see: %s --help", err, c.CommandPath()))
 	})
 	fs := root.PersistentFlags()
-	fs.StringVar(&a.config, "config", "/etc/holdfast/node.yaml", "this node's `file`")
+	fs.StringVar(&a.Config, "config", "/etc/holdfast/node.yaml", "this node's `file`")
 	fs.StringVar(&a.socket, "socket", "", "the daemon's `socket` (default: in the run directory of node.yaml)")
 	root.AddCommand(
 		a.initCommand(), a.joinCommand(), a.tokenCommand(),
 		a.statusCommand(), a.explainCommand(), a.eventsCommand(), a.timingCommand(),
 		a.planCommand(), a.applyCommand(), a.configCommand(), a.historyCommand(), a.rollbackCommand(),
-		a.serviceCommand(), a.nodeCommand(), a.diskCommand(), a.watchdogCommand(),
-		sbdcmd.Command(func(code int) error { return health(code) }),
+		a.serviceCommand(), a.nodeCommand(), diskcmd.Command(&a.Shell), a.watchdogCommand(),
+		sbdcmd.Command(func(code int) error { return shell.Code(code) }),
 		a.versionCommand(), a.completionCommand(), a.manCommand(),
 	)
 	describe(root)
 	return root
-}
-
-// command makes a command whose texts stand in help.txt; args says how many
-// arguments it takes.
-func command(use string, args cobra.PositionalArgs, run func(c *cobra.Command, args []string) error) *cobra.Command {
-	c := &cobra.Command{Use: use, RunE: run, DisableFlagsInUseLine: false}
-	c.Args = func(c *cobra.Command, given []string) error {
-		if err := args(c, given); err != nil {
-			return usageError{fmt.Errorf("%s: %w; usage: %s", c.CommandPath(), err, c.UseLine())}
-		}
-		return nil
-	}
-	return c
-}
-
-// group makes a command that only has others below it.
-func group(use string, below ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Args: cobra.ArbitraryArgs}
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return c.Help()
-		}
-		text := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
-		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-			text += "; did you mean " + strings.Join(near, " or ") + "?"
-		}
-		return usageError{errors.New(text + " See: " + c.CommandPath() + " --help")}
-	}
-	c.SuggestionsMinimumDistance = 2
-	c.AddCommand(below...)
-	return c
-}
-
-// printsJSON adds --json to a command that prints data.
-func (a *app) printsJSON(c *cobra.Command) *cobra.Command {
-	c.Flags().BoolVar(&a.json, "json", false, "print JSON, whose names do not change within a version")
-	return c
-}
-
-// node reads node.yaml.
-func (a *app) node() (*config.Node, error) {
-	text, err := os.ReadFile(a.config)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("this node belongs to no cluster yet, for there is no %s: holdfast init makes a cluster, holdfast join TOKEN joins one (--config names another file)", a.config)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return config.ParseNode(a.config, text)
 }

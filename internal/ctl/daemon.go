@@ -10,7 +10,7 @@ import (
 func (a *app) dial() (*api.Client, error) {
 	path := a.socket
 	if path == "" {
-		n, err := a.node()
+		n, err := a.Node()
 		if err != nil {
 			return nil, err
 		}

@@ -10,12 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 )
 
 func (a *app) eventsCommand() *cobra.Command {
 	var q api.EventQuery
 	var since time.Duration
-	c := a.printsJSON(command("events", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
+	c := a.PrintsJSON(shell.Command("events", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
 		client, err := a.dial()
 		if err != nil {
 			return err
@@ -24,12 +25,12 @@ func (a *app) eventsCommand() *cobra.Command {
 		if since > 0 {
 			q.Since = time.Now().Add(-since)
 		}
-		lines := json.NewEncoder(a.out)
+		lines := json.NewEncoder(a.Out)
 		return client.Events(c.Context(), q, func(e api.Event) error {
-			if a.json {
+			if a.JSON {
 				return lines.Encode(e)
 			}
-			_, err := fmt.Fprintf(a.out, "%6d  %s  %-10s %s\n", e.ID, e.Time.Format("2006-01-02 15:04:05.000"), e.Kind, eventText(&e))
+			_, err := fmt.Fprintf(a.Out, "%6d  %s  %-10s %s\n", e.ID, e.Time.Format("2006-01-02 15:04:05.000"), e.Kind, eventText(&e))
 			return err
 		})
 	}))

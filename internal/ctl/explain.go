@@ -10,10 +10,11 @@ import (
 
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
+	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 )
 
 func (a *app) explainCommand() *cobra.Command {
-	return a.printsJSON(command("explain SERVICE | explain node NODE | explain event ID", cobra.RangeArgs(1, 2), func(c *cobra.Command, args []string) error {
+	return a.PrintsJSON(shell.Command("explain SERVICE | explain node NODE | explain event ID", cobra.RangeArgs(1, 2), func(c *cobra.Command, args []string) error {
 		client, err := a.dial()
 		if err != nil {
 			return err
@@ -23,8 +24,8 @@ func (a *app) explainCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.json {
-			return a.printJSON(x)
+		if a.JSON {
+			return a.PrintJSON(x)
 		}
 		a.showExplanation(x)
 		return nil
@@ -48,17 +49,17 @@ func askWhy(c *cobra.Command, client *api.Client, args []string) (*api.Explanati
 	case args[0] == "event":
 		id, err := strconv.ParseUint(args[1], 10, 64)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("explain event %s: want the number that holdfast events shows", args[1])}
+			return nil, shell.Usage(fmt.Errorf("explain event %s: want the number that holdfast events shows", args[1]))
 		}
 		return client.ExplainEvent(ctx, id)
 	}
-	return nil, usageError{fmt.Errorf("explain %s: want explain SERVICE, explain node NODE or explain event ID", args[0])}
+	return nil, shell.Usage(fmt.Errorf("explain %s: want explain SERVICE, explain node NODE or explain event ID", args[0]))
 }
 
 func (a *app) showExplanation(x *api.Explanation) {
-	a.say("%s", x.Subject)
+	a.Say("%s", x.Subject)
 	for _, text := range x.Text {
-		a.say("  %s", screen.Wrap(text, screen.Width-2, "  "))
+		a.Say("  %s", screen.Wrap(text, screen.Width-2, "  "))
 	}
 	if p := x.Proof; p != nil {
 		text := p.Kind + " of " + p.Node
@@ -68,24 +69,24 @@ func (a *app) showExplanation(x *api.Explanation) {
 		if p.Text != "" {
 			text += ": " + p.Text
 		}
-		a.say("\nproof\n  %s", screen.Wrap(text, screen.Width-2, "  "))
+		a.Say("\nproof\n  %s", screen.Wrap(text, screen.Width-2, "  "))
 	}
 	if len(x.Candidates) > 0 {
-		a.say("\nnodes, in the order in which they would be chosen")
+		a.Say("\nnodes, in the order in which they would be chosen")
 		for _, n := range x.Candidates {
 			word := "may run it"
 			if !n.Able {
 				word = "rejected"
 			}
-			a.say("  %s", screen.Wrap(fmt.Sprintf("%s: %s: %s", n.Node, word, n.Reason), screen.Width-2, "    "))
+			a.Say("  %s", screen.Wrap(fmt.Sprintf("%s: %s: %s", n.Node, word, n.Reason), screen.Width-2, "    "))
 			if n.Remedy != "" {
-				a.say("    to change that: %s", screen.Wrap(n.Remedy, screen.Width-20, "      "))
+				a.Say("    to change that: %s", screen.Wrap(n.Remedy, screen.Width-20, "      "))
 			}
 		}
 	}
 	if len(x.Events) > 0 {
-		a.say("\nwhat led there")
-		t := screen.NewTable(a.out)
+		a.Say("\nwhat led there")
+		t := screen.NewTable(a.Out)
 		for _, e := range x.Events {
 			t.Row("  "+strconv.FormatUint(e.ID, 10), e.Time.Format(time.DateTime), e.Kind, eventText(&e))
 		}

@@ -11,15 +11,16 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/ctl/enrol"
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
+	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 )
 
 func (a *app) initCommand() *cobra.Command {
 	var o enrol.Options
 	var n enrol.NewCluster
-	c := command("init --disk PATH [--disk PATH --disk PATH]", cobra.NoArgs, func(*cobra.Command, []string) error {
+	c := shell.Command("init --disk PATH [--disk PATH --disk PATH]", cobra.NoArgs, func(*cobra.Command, []string) error {
 		if len(o.Disks) == 0 {
-			return usageError{errors.New("give the quorum disk: holdfast init --disk /dev/disk/by-id/NAME")}
+			return shell.Usage(errors.New("give the quorum disk: holdfast init --disk /dev/disk/by-id/NAME"))
 		}
 		e, err := enrol.Found(o, n)
 		if err != nil {
@@ -40,31 +41,31 @@ func (a *app) initCommand() *cobra.Command {
 
 func (a *app) reportInit(e *enrol.Enrolled) {
 	n := e.Node
-	a.say("cluster %s (%v): made on %s, with this node as %s", n.Cluster.Name, n.Cluster.ID, screen.Plural(len(e.Disks), "quorum disk"), n.Name)
-	a.say("\nchecked")
+	a.Say("cluster %s (%v): made on %s, with this node as %s", n.Cluster.Name, n.Cluster.ID, screen.Plural(len(e.Disks), "quorum disk"), n.Name)
+	a.Say("\nchecked")
 	for i, info := range e.Disks {
-		a.say("  disk       %s: nobody used it; %s, sectors of %d bytes, %v", n.Disks[i].Path, screen.Size(info.Size), info.SectorSize, info.Identity)
+		a.Say("  disk       %s: nobody used it; %s, sectors of %d bytes, %v", n.Disks[i].Path, screen.Size(info.Size), info.SectorSize, info.Identity)
 	}
-	a.say("  clock      good to a millisecond; %s", hostWord(e.Host))
+	a.Say("  clock      good to a millisecond; %s", hostWord(e.Host))
 	for _, l := range n.Links {
-		a.say("  link       %v", l)
+		a.Say("  link       %v", l)
 	}
 	a.reportDerived(e)
-	a.say("\ngo on")
-	a.say("  1. start the daemons on this node:  systemctl enable --now holdfast-guard holdfastd")
-	a.say("  2. make a one-time token:           holdfast token%s", a.configFlag())
-	a.say("  3. on every other node:             holdfast join TOKEN")
-	a.say("  4. describe the services:           holdfast config export > cluster.yaml,")
-	a.say("                                      edit it, then holdfast apply -f cluster.yaml")
-	a.say("\nkeep %s secret: whoever has it and the disks is a node", n.Key)
+	a.Say("\ngo on")
+	a.Say("  1. start the daemons on this node:  systemctl enable --now holdfast-guard holdfastd")
+	a.Say("  2. make a one-time token:           holdfast token%s", a.configFlag())
+	a.Say("  3. on every other node:             holdfast join TOKEN")
+	a.Say("  4. describe the services:           holdfast config export > cluster.yaml,")
+	a.Say("                                      edit it, then holdfast apply -f cluster.yaml")
+	a.Say("\nkeep %s secret: whoever has it and the disks is a node", n.Key)
 }
 
 // configFlag repeats --config in a suggested command where it is needed.
 func (a *app) configFlag() string {
-	if a.config == "/etc/holdfast/node.yaml" {
+	if a.Config == "/etc/holdfast/node.yaml" {
 		return ""
 	}
-	return " --config " + a.config
+	return " --config " + a.Config
 }
 
 func hostWord(id clock.Identity) string {
@@ -77,16 +78,16 @@ func hostWord(id clock.Identity) string {
 // reportDerived says what timing made of the hardware and what would improve it.
 func (a *app) reportDerived(e *enrol.Enrolled) {
 	t, n := e.Table, e.Node
-	a.say("\nderived from failover_within %s", screen.Seconds(t.B))
+	a.Say("\nderived from failover_within %s", screen.Seconds(t.B))
 	for i, w := range n.Watchdogs {
-		a.say("  watchdog   %s: timeout %s", w.Device, screen.Seconds(t.Timeouts[i]))
+		a.Say("  watchdog   %s: timeout %s", w.Device, screen.Seconds(t.Timeouts[i]))
 	}
-	a.say("  lease      a node goes on for %s after its last good beat, one every %s", screen.Seconds(t.F), screen.Seconds(t.H))
-	a.say("  proof      %s of silence prove a death; fencing begins after %s", screen.Seconds(t.W), screen.Seconds(t.Tsus))
-	a.say("\nexpected from a fault to the permission to start elsewhere")
+	a.Say("  lease      a node goes on for %s after its last good beat, one every %s", screen.Seconds(t.F), screen.Seconds(t.H))
+	a.Say("  proof      %s of silence prove a death; fencing begins after %s", screen.Seconds(t.W), screen.Seconds(t.Tsus))
+	a.Say("\nexpected from a fault to the permission to start elsewhere")
 	for _, x := range t.Expect(timing.Costs{}) {
 		if x.Known {
-			a.say("  %-22s %7s, at worst %s", x.Proof, screen.Seconds(x.Typ), screen.Seconds(x.Worst))
+			a.Say("  %-22s %7s, at worst %s", x.Proof, screen.Seconds(x.Typ), screen.Seconds(x.Worst))
 		}
 	}
 	var better []string
@@ -103,9 +104,9 @@ func (a *app) reportDerived(e *enrol.Enrolled) {
 		}
 	}
 	if len(better) > 0 {
-		a.say("\nwould be better")
+		a.Say("\nwould be better")
 		for _, b := range better {
-			a.say("  - %s", screen.Wrap(b, screen.Width-4, "    "))
+			a.Say("  - %s", screen.Wrap(b, screen.Width-4, "    "))
 		}
 	}
 }

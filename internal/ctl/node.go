@@ -7,10 +7,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 )
 
 func (a *app) nodeCommand() *cobra.Command {
-	return group("node",
+	return shell.Group("node",
 		a.nodeVerb(api.NodeStandby, "is on standby: its services move away"),
 		a.nodeVerb(api.NodeOnline, "may run services again"),
 		a.nodeFence(), a.nodeConfirmOff(),
@@ -20,7 +21,7 @@ func (a *app) nodeCommand() *cobra.Command {
 }
 
 func (a *app) nodeVerb(verb, word string) *cobra.Command {
-	return a.printsJSON(command(verb+" NODE", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
+	return a.PrintsJSON(shell.Command(verb+" NODE", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
 		return a.askNode(c, args[0], verb, word, api.NodeRequest{})
 	}))
 }
@@ -41,9 +42,9 @@ func (a *app) askNode(c *cobra.Command, node, verb, word string, r api.NodeReque
 func (a *app) nodeFence() *cobra.Command {
 	var why string
 	var yes bool
-	c := a.printsJSON(command("fence NODE", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
+	c := a.PrintsJSON(shell.Command("fence NODE", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
 		if !yes {
-			if err := a.confirm("fencing resets "+args[0]+", and its services start elsewhere. Fence it", args[0]); err != nil {
+			if err := a.Confirm("fencing resets "+args[0]+", and its services start elsewhere. Fence it", args[0]); err != nil {
 				return err
 			}
 		}
@@ -59,13 +60,13 @@ func (a *app) nodeFence() *cobra.Command {
 func (a *app) nodeConfirmOff() *cobra.Command {
 	var r api.NodeRequest
 	var yes bool
-	c := a.printsJSON(command("confirm-off NODE", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
+	c := a.PrintsJSON(shell.Command("confirm-off NODE", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
 		if yes && (r.How == "" || r.Operator == "") {
-			return usageError{errors.New("confirm-off --yes needs --operator NAME and --how TEXT: who verified that the node is off, and how")}
+			return shell.Usage(errors.New("confirm-off --yes needs --operator NAME and --how TEXT: who verified that the node is off, and how"))
 		}
 		if !yes {
-			fmt.Fprintf(a.out, "If %s runs after all, its services run twice and their data is lost.\n", args[0])
-			if err := a.confirm("Is "+args[0]+" without power, and does it stay so", args[0]); err != nil {
+			fmt.Fprintf(a.Out, "If %s runs after all, its services run twice and their data is lost.\n", args[0])
+			if err := a.Confirm("Is "+args[0]+" without power, and does it stay so", args[0]); err != nil {
 				return err
 			}
 			for _, q := range []struct {
@@ -73,8 +74,8 @@ func (a *app) nodeConfirmOff() *cobra.Command {
 				answer   *string
 			}{{"How was that verified", &r.How}, {"Your name", &r.Operator}} {
 				if *q.answer == "" {
-					fmt.Fprintf(a.out, "%s: ", q.question)
-					*q.answer = a.readLine()
+					fmt.Fprintf(a.Out, "%s: ", q.question)
+					*q.answer = a.ReadLine()
 				}
 				if *q.answer == "" {
 					return fmt.Errorf("%s: no answer; nothing was changed", q.question)
@@ -90,7 +91,7 @@ func (a *app) nodeConfirmOff() *cobra.Command {
 }
 
 func (a *app) nodeLeave() *cobra.Command {
-	return a.printsJSON(command("leave [NODE]", cobra.MaximumNArgs(1), func(c *cobra.Command, args []string) error {
+	return a.PrintsJSON(shell.Command("leave [NODE]", cobra.MaximumNArgs(1), func(c *cobra.Command, args []string) error {
 		client, err := a.dial()
 		if err != nil {
 			return err

@@ -30,8 +30,8 @@ func (a *app) bindNode(c *cobra.Command, o *enrol.Options) {
 	c.PreRun = func(c *cobra.Command, _ []string) {
 		o.Pause.Set = c.Flags().Changed("pause-bound")
 		if etc != "" {
-			a.config = filepath.Join(etc, "node.yaml")
+			a.Config = filepath.Join(etc, "node.yaml")
 		}
-		o.Config = a.config
+		o.Config = a.Config
 	}
 }

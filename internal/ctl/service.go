@@ -10,13 +10,14 @@ import (
 
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
+	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 )
 
 // waitStep is how often --wait looks.
 const waitStep = 200 * time.Millisecond
 
 func (a *app) serviceCommand() *cobra.Command {
-	return group("service",
+	return shell.Group("service",
 		a.serviceVerb(api.ServiceMove, "moves", movedTo),
 		a.serviceVerb(api.ServiceStart, "starts", func(s *api.Service, _ string) bool { return s.State == "running" }),
 		a.serviceVerb(api.ServiceStop, "stops", func(s *api.Service, _ string) bool { return s.State == "stopped" }),
@@ -56,7 +57,7 @@ func ownerOf(ctx context.Context, client *api.Client, name string) (string, erro
 func (a *app) serviceVerb(verb, word string, reached func(s *api.Service, to string) bool) *cobra.Command {
 	var to string
 	var wait time.Duration
-	c := a.printsJSON(command(verb+" SERVICE", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
+	c := a.PrintsJSON(shell.Command(verb+" SERVICE", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
 		client, err := a.dial()
 		if err != nil {
 			return err

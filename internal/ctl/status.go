@@ -12,13 +12,14 @@ import (
 
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
+	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 )
 
 func (a *app) statusCommand() *cobra.Command {
 	var watch time.Duration
-	c := a.printsJSON(command("status", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
+	c := a.PrintsJSON(shell.Command("status", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
 		if watch < 0 || watch > 0 && watch < 100*time.Millisecond {
-			return usageError{fmt.Errorf("--watch=%s: want 100ms or more", watch)}
+			return shell.Usage(fmt.Errorf("--watch=%s: want 100ms or more", watch))
 		}
 		for {
 			s, err := a.statusOnce(c.Context(), watch > 0)
@@ -29,7 +30,7 @@ func (a *app) statusCommand() *cobra.Command {
 				return healthOf(s)
 			}
 			if s.Version == 0 { // nobody answered: it may come back
-				fmt.Fprintln(a.err, "holdfast: the daemon does not answer; trying again")
+				fmt.Fprintln(a.Err, "holdfast: the daemon does not answer; trying again")
 			}
 			select {
 			case <-c.Context().Done():
@@ -64,15 +65,15 @@ func (a *app) statusOnce(ctx context.Context, watched bool) (*api.Status, error)
 		return &api.Status{}, nil
 	case err != nil:
 		return nil, err
-	case a.json:
-		return s, a.printJSON(s)
+	case a.JSON:
+		return s, a.PrintJSON(s)
 	}
 	var b bytes.Buffer
-	if watched && isTerminal(a.out) {
+	if watched && isTerminal(a.Out) {
 		b.WriteString("\033[H\033[2J") // home, and clear the screen
 	}
 	screen.Status(&b, s, since)
-	_, err = b.WriteTo(a.out)
+	_, err = b.WriteTo(a.Out)
 	return s, err
 }
 
@@ -82,11 +83,11 @@ func healthOf(s *api.Status) error {
 	case api.Healthy:
 		return nil
 	case api.Warning:
-		return health(exitWarning)
+		return shell.Code(exitWarning)
 	case api.Critical:
-		return health(exitCritical)
+		return shell.Code(exitCritical)
 	}
-	return health(exitUnknown)
+	return shell.Code(exitUnknown)
 }
 
 func isTerminal(w io.Writer) bool {

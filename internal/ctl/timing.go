@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/ctl/enrol"
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
+	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
 	"github.com/holdfast-ha/holdfast/storage"
@@ -24,16 +25,16 @@ import (
 func (a *app) timingCommand() *cobra.Command {
 	var within time.Duration
 	var format string
-	c := a.printsJSON(command("timing", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
+	c := a.PrintsJSON(shell.Command("timing", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
 		if format != "table" && format != "explain" {
-			return usageError{fmt.Errorf("--format=%s: want table or explain", format)}
+			return shell.Usage(fmt.Errorf("--format=%s: want table or explain", format))
 		}
 		t, source, err := a.timing(c.Context(), within)
 		switch {
 		case err != nil:
 			return err
-		case a.json:
-			return a.printJSON(t)
+		case a.JSON:
+			return a.PrintJSON(t)
 		}
 		a.showTiming(t, source, format == "explain")
 		return nil
@@ -57,7 +58,7 @@ func (a *app) timing(ctx context.Context, within time.Duration) (*api.Timing, st
 			return nil, "", err
 		}
 	}
-	n, err := a.node()
+	n, err := a.Node()
 	if err != nil {
 		return nil, "", err
 	}
@@ -137,17 +138,17 @@ func wireTiming(t timing.Table) *api.Timing {
 }
 
 func (a *app) showTiming(t *api.Timing, source string, explain bool) {
-	a.say("timeouts for failover_within %s,\n%s", screen.Seconds(t.Within.Duration()), source)
+	a.Say("timeouts for failover_within %s,\n%s", screen.Seconds(t.Within.Duration()), source)
 	if t.Problem != "" {
-		a.say("NOT SAFE: %s", screen.Wrap(t.Problem, screen.Width-10, "  "))
+		a.Say("NOT SAFE: %s", screen.Wrap(t.Problem, screen.Width-10, "  "))
 	}
-	a.say("")
+	a.Say("")
 	if explain {
 		for _, r := range t.Rows {
-			a.say("%-16s %9s  %s", r.Name, exact(r.Value), screen.Wrap(r.Why, screen.Width-28, strings.Repeat(" ", 28)))
+			a.Say("%-16s %9s  %s", r.Name, exact(r.Value), screen.Wrap(r.Why, screen.Width-28, strings.Repeat(" ", 28)))
 		}
 	} else {
-		rows := screen.NewTable(a.out)
+		rows := screen.NewTable(a.Out)
 		half := (len(t.Rows) + 1) / 2
 		for i := range half {
 			cells := []string{t.Rows[i].Name, exact(t.Rows[i].Value)}
@@ -158,16 +159,16 @@ func (a *app) showTiming(t *api.Timing, source string, explain bool) {
 		}
 		rows.Done()
 	}
-	a.say("\nfrom a fault to the permission to start elsewhere, by what proves the death")
+	a.Say("\nfrom a fault to the permission to start elsewhere, by what proves the death")
 	for _, e := range t.Expected {
 		times := "cannot be predicted"
 		if e.Known {
 			times = fmt.Sprintf("%s, at worst %s", screen.Seconds(e.Typical.Duration()), screen.Seconds(e.Worst.Duration()))
 		}
-		a.say("%-21s %-23s %s", e.Proof, times, screen.Wrap(e.Why, screen.Width-46, strings.Repeat(" ", 46)))
+		a.Say("%-21s %-23s %s", e.Proof, times, screen.Wrap(e.Why, screen.Width-46, strings.Repeat(" ", 46)))
 	}
 	if !explain {
-		a.say("\nwhy each value is no other: holdfast timing -f explain")
+		a.Say("\nwhy each value is no other: holdfast timing -f explain")
 	}
 }
 

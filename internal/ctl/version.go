@@ -9,40 +9,41 @@ import (
 
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/build"
+	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 )
 
 func (a *app) versionCommand() *cobra.Command {
-	return a.printsJSON(command("version", cobra.NoArgs, func(*cobra.Command, []string) error {
-		if a.json {
-			return a.printJSON(map[string]any{
+	return a.PrintsJSON(shell.Command("version", cobra.NoArgs, func(*cobra.Command, []string) error {
+		if a.JSON {
+			return a.PrintJSON(map[string]any{
 				"version": build.Version(), "commit": build.Commit(),
 				"api_version": api.Version, "disk_format": quorumdisk.Newest, "join_version": api.JoinVersion,
 			})
 		}
-		a.say("holdfast %s", build.String())
-		a.say("local API %d, quorum disk format %d, join protocol %d", api.Version, quorumdisk.Newest, api.JoinVersion)
+		a.Say("holdfast %s", build.String())
+		a.Say("local API %d, quorum disk format %d, join protocol %d", api.Version, quorumdisk.Newest, api.JoinVersion)
 		return nil
 	}))
 }
 
 func (a *app) completionCommand() *cobra.Command {
 	shells := []string{"bash", "zsh", "fish"}
-	c := command("completion bash|zsh|fish", cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs), func(c *cobra.Command, args []string) error {
+	c := shell.Command("completion bash|zsh|fish", cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs), func(c *cobra.Command, args []string) error {
 		switch args[0] {
 		case "bash":
-			return c.Root().GenBashCompletionV2(a.out, true)
+			return c.Root().GenBashCompletionV2(a.Out, true)
 		case "zsh":
-			return c.Root().GenZshCompletion(a.out)
+			return c.Root().GenZshCompletion(a.Out)
 		}
-		return c.Root().GenFishCompletion(a.out, true)
+		return c.Root().GenFishCompletion(a.Out, true)
 	})
 	c.ValidArgs = shells
 	return c
 }
 
 func (a *app) manCommand() *cobra.Command {
-	return command("man DIRECTORY", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
+	return shell.Command("man DIRECTORY", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
 		if err := os.MkdirAll(args[0], 0o755); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
+	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 )
 
@@ -25,7 +26,7 @@ type listedDog struct {
 }
 
 func (a *app) watchdogCommand() *cobra.Command {
-	list := a.printsJSON(command("list", cobra.NoArgs, func(*cobra.Command, []string) error {
+	list := a.PrintsJSON(shell.Command("list", cobra.NoArgs, func(*cobra.Command, []string) error {
 		found, err := watchdog.List()
 		if err != nil {
 			return err
@@ -41,21 +42,21 @@ func (a *app) watchdogCommand() *cobra.Command {
 			}
 			dogs = append(dogs, d)
 		}
-		if a.json {
-			return a.printJSON(dogs)
+		if a.JSON {
+			return a.PrintJSON(dogs)
 		}
 		a.showDogs(dogs)
 		return nil
 	}))
-	return group("watchdog", list)
+	return shell.Group("watchdog", list)
 }
 
 func (a *app) showDogs(dogs []listedDog) {
 	if len(dogs) == 0 {
-		a.say("this machine has no watchdog device: load a driver, softdog at least (modprobe softdog)")
+		a.Say("this machine has no watchdog device: load a driver, softdog at least (modprobe softdog)")
 		return
 	}
-	t := screen.NewTable(a.out)
+	t := screen.NewTable(a.Out)
 	t.Row("DEVICE", "DRIVER", "IDENTITY", "STATE", "TIMEOUT", "ACCEPTS", "FED BY")
 	for _, d := range dogs {
 		accepts := "unknown"

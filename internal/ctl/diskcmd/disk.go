@@ -1,4 +1,7 @@
-package ctl
+// Package diskcmd holds the commands holdfast disk ...: what an administrator
+// does with quorum disks by hand, without a daemon. They look by default; those
+// that write say before what they will write, and ask.
+package diskcmd
 
 import (
 	"errors"
@@ -13,13 +16,21 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/ctl/enrol"
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
+	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
 	"github.com/holdfast-ha/holdfast/storage"
 )
 
-func (a *app) diskCommand() *cobra.Command {
-	return group("disk", a.diskShow(), a.diskDump(), a.diskVerify(), a.diskRepair(), a.diskAdopt(), a.diskWipe())
+// app is what every command here has.
+type app struct{ *shell.Shell }
+
+// Command is holdfast disk, with more below it that other packages make.
+func Command(s *shell.Shell, more ...*cobra.Command) *cobra.Command {
+	a := &app{s}
+	c := shell.Group("disk", a.diskShow(), a.diskDump(), a.diskVerify(), a.diskRepair(), a.diskAdopt(), a.diskWipe())
+	c.AddCommand(more...)
+	return c
 }
 
 // keyFlag lets a disk be looked at where there is no node.yaml.
@@ -37,7 +48,7 @@ type target struct {
 
 // targets are the given disks, or those of node.yaml.
 func (a *app) targets(paths []string, key string) ([]target, error) {
-	n, err := a.node()
+	n, err := a.Node()
 	switch {
 	case err != nil && len(paths) == 0:
 		return nil, err
@@ -84,7 +95,7 @@ type shown struct {
 func (a *app) diskShow() *cobra.Command {
 	var key string
 	var watch time.Duration
-	c := a.printsJSON(command("show [PATH...]", cobra.ArbitraryArgs, func(_ *cobra.Command, args []string) error {
+	c := a.PrintsJSON(shell.Command("show [PATH...]", cobra.ArbitraryArgs, func(_ *cobra.Command, args []string) error {
 		list, err := a.targets(args, key)
 		if err != nil {
 			return err
@@ -99,8 +110,8 @@ func (a *app) diskShow() *cobra.Command {
 				return err
 			}))
 		}
-		if a.json {
-			return errors.Join(a.printJSON(all), failed)
+		if a.JSON {
+			return errors.Join(a.PrintJSON(all), failed)
 		}
 		for _, s := range all {
 			if s.Report != nil {
@@ -137,34 +148,34 @@ func lookTwice(v *volume.Volume, between time.Duration) (shown, error) {
 
 func (a *app) showDisk(s shown) {
 	u := s.Super
-	a.say("%s", s.Path)
-	a.say("  cluster    %s", u.Cluster)
-	a.say("  disk       %s, number %d of the set, generation %d of the set", u.Disk, u.Index, u.DiskGen)
-	a.say("  device     %s", s.Device)
+	a.Say("%s", s.Path)
+	a.Say("  cluster    %s", u.Cluster)
+	a.Say("  disk       %s, number %d of the set, generation %d of the set", u.Disk, u.Index, u.DiskGen)
+	a.Say("  device     %s", s.Device)
 	if s.Device != u.Device {
-		a.say("             NOT the device that was formatted, %s: a clone?", u.Device)
+		a.Say("             NOT the device that was formatted, %s: a clone?", u.Device)
 	}
-	a.say("  format     %d, sectors of %d bytes, room for %d nodes, %s, made %s", u.Format, u.SectorSize, u.Nodes, screen.Size(u.Size), u.Created)
-	a.say("  read       %s for superblock and beats", screen.Seconds(time.Duration(s.Read*float64(time.Second))))
+	a.Say("  format     %d, sectors of %d bytes, room for %d nodes, %s, made %s", u.Format, u.SectorSize, u.Nodes, screen.Size(u.Size), u.Created)
+	a.Say("  read       %s for superblock and beats", screen.Seconds(time.Duration(s.Read*float64(time.Second))))
 	if st := s.Newest; st != nil {
-		a.say("  state      %d (configuration %d), accepted: %s", st.Version, st.ConfigRev, pairs(st.Members))
+		a.Say("  state      %d (configuration %d), accepted: %s", st.Version, st.ConfigRev, pairs(st.Members))
 		if len(st.Owners) > 0 {
-			a.say("  services   %s", pairs(st.Owners))
+			a.Say("  services   %s", pairs(st.Owners))
 		}
 	}
 	for _, n := range append(s.Notes, s.StateErr) {
 		if n != "" {
-			a.say("  NOTE       %s", screen.Wrap(n, screen.Width-13, "             "))
+			a.Say("  NOTE       %s", screen.Wrap(n, screen.Width-13, "             "))
 		}
 	}
 	if len(s.Damaged) > 0 {
-		a.say("  DAMAGED    %s of the register; see: holdfast disk verify", screen.Plural(len(s.Damaged), "header"))
+		a.Say("  DAMAGED    %s of the register; see: holdfast disk verify", screen.Plural(len(s.Damaged), "header"))
 	}
 	if len(s.Nodes) == 0 {
-		a.say("  no node has written a beat yet")
+		a.Say("  no node has written a beat yet")
 		return
 	}
-	t := screen.NewTable(a.out)
+	t := screen.NewTable(a.Out)
 	t.Row("  NODE", "BEATS", "GUARD", "PHASE", "INCARNATION", "LEASE", "WATCHDOG", "COMMITTED", "ACCEPTED")
 	for _, n := range s.Nodes {
 		beats := "?"
@@ -177,7 +188,7 @@ func (a *app) showDisk(s shown) {
 	t.Done()
 	for _, n := range s.Nodes {
 		for _, text := range n.Complaints {
-			a.say("  node %d: %s", n.Node, screen.Wrap(text, screen.Width-10, "    "))
+			a.Say("  node %d: %s", n.Node, screen.Wrap(text, screen.Width-10, "    "))
 		}
 	}
 }
@@ -194,13 +205,13 @@ func pairs(m map[string]string) string {
 
 func (a *app) diskDump() *cobra.Command {
 	var key string
-	return keyFlag(command("dump PATH", cobra.ExactArgs(1), func(_ *cobra.Command, args []string) error {
+	return keyFlag(shell.Command("dump PATH", cobra.ExactArgs(1), func(_ *cobra.Command, args []string) error {
 		list, err := a.targets(args, key)
 		if err != nil {
 			return errors.Join(err, a.dumpWithoutKey(args[0]))
 		}
 		list[0].want.AnyDevice = true
-		return list[0].on(storage.Options{ReadOnly: true}, func(v *volume.Volume) error { return v.Dump(a.out, enrol.Patience) })
+		return list[0].on(storage.Options{ReadOnly: true}, func(v *volume.Volume) error { return v.Dump(a.Out, enrol.Patience) })
 	}), &key)
 }
 
@@ -212,11 +223,11 @@ func (a *app) dumpWithoutKey(path string) error {
 	}
 	s, notes, err := volume.ReadSuperblock(disk, enrol.Patience)
 	if err == nil {
-		volume.DumpSuperblock(a.out, s, disk.Info().Size)
+		volume.DumpSuperblock(a.Out, s, disk.Info().Size)
 		for _, n := range notes {
-			a.say("note: %s", n)
+			a.Say("note: %s", n)
 		}
-		a.say("without the cluster's key nothing else can be read, nor whether this is genuine")
+		a.Say("without the cluster's key nothing else can be read, nor whether this is genuine")
 	} else {
 		err = fmt.Errorf("%s: %w", path, err)
 	}
@@ -234,7 +245,7 @@ type finding struct {
 
 func (a *app) diskVerify() *cobra.Command {
 	var key string
-	return keyFlag(a.printsJSON(command("verify [PATH...]", cobra.ArbitraryArgs, func(_ *cobra.Command, args []string) error {
+	return keyFlag(a.PrintsJSON(shell.Command("verify [PATH...]", cobra.ArbitraryArgs, func(_ *cobra.Command, args []string) error {
 		list, err := a.targets(args, key)
 		if err != nil {
 			return err
@@ -247,8 +258,8 @@ func (a *app) diskVerify() *cobra.Command {
 				for _, f := range some {
 					found = append(found, finding{t.path, f.Serious, f.Where, f.Err.Error(), f.Remedy})
 				}
-				if err == nil && len(some) == 0 && !a.json {
-					a.say("%s: everything on it checks", t.path)
+				if err == nil && len(some) == 0 && !a.JSON {
+					a.Say("%s: everything on it checks", t.path)
 				}
 				return err
 			}))
@@ -260,12 +271,12 @@ func (a *app) diskVerify() *cobra.Command {
 				serious++
 				word = "BAD"
 			}
-			if !a.json {
-				a.say("%s: %s:\n    %s", f.Path, word, screen.Wrap(f.Where+": "+f.Error+"; "+f.Remedy, screen.Width-4, "    "))
+			if !a.JSON {
+				a.Say("%s: %s:\n    %s", f.Path, word, screen.Wrap(f.Where+": "+f.Error+"; "+f.Remedy, screen.Width-4, "    "))
 			}
 		}
-		if a.json {
-			failed = errors.Join(a.printJSON(found), failed)
+		if a.JSON {
+			failed = errors.Join(a.PrintJSON(found), failed)
 		}
 		if failed == nil && serious > 0 {
 			failed = fmt.Errorf("%s", screen.Plural(serious, "serious finding"))
@@ -276,7 +287,7 @@ func (a *app) diskVerify() *cobra.Command {
 
 func (a *app) diskRepair() *cobra.Command {
 	var key string
-	return keyFlag(command("repair PATH", cobra.ExactArgs(1), func(_ *cobra.Command, args []string) error {
+	return keyFlag(shell.Command("repair PATH", cobra.ExactArgs(1), func(_ *cobra.Command, args []string) error {
 		list, err := a.targets(args, key)
 		if err != nil {
 			return err
@@ -287,10 +298,10 @@ func (a *app) diskRepair() *cobra.Command {
 				return err
 			}
 			if len(notes) == 0 {
-				a.say("%s: nothing was wrong; both superblocks were written again as they were", args[0])
+				a.Say("%s: nothing was wrong; both superblocks were written again as they were", args[0])
 			}
 			for _, n := range notes {
-				a.say("%s: repaired: %s", args[0], n)
+				a.Say("%s: repaired: %s", args[0], n)
 			}
 			return nil
 		})
@@ -300,7 +311,7 @@ func (a *app) diskRepair() *cobra.Command {
 func (a *app) diskAdopt() *cobra.Command {
 	var key string
 	var yes bool
-	c := command("adopt-clone PATH", cobra.ExactArgs(1), func(_ *cobra.Command, args []string) error {
+	c := shell.Command("adopt-clone PATH", cobra.ExactArgs(1), func(_ *cobra.Command, args []string) error {
 		list, err := a.targets(args, key)
 		if err != nil {
 			return err
@@ -311,8 +322,8 @@ func (a *app) diskAdopt() *cobra.Command {
 		}
 		defer func() { _ = disk.Close() }() // every write was answered, or the error says so
 		if !yes {
-			a.say("The device that %s is a copy of must never be seen by the cluster again.", args[0])
-			if err := a.confirm("Is that one gone for good", "yes"); err != nil {
+			a.Say("The device that %s is a copy of must never be seen by the cluster again.", args[0])
+			if err := a.Confirm("Is that one gone for good", "yes"); err != nil {
 				return err
 			}
 		}
@@ -320,7 +331,7 @@ func (a *app) diskAdopt() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
-		a.say("%s: is quorum disk %v of cluster %v now, as device %v", args[0], s.Disk, s.Cluster, s.Identity)
+		a.Say("%s: is quorum disk %v of cluster %v now, as device %v", args[0], s.Disk, s.Cluster, s.Identity)
 		return nil
 	})
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
@@ -329,7 +340,7 @@ func (a *app) diskAdopt() *cobra.Command {
 
 func (a *app) diskWipe() *cobra.Command {
 	var yes string
-	c := command("wipe PATH", cobra.ExactArgs(1), func(_ *cobra.Command, args []string) error {
+	c := shell.Command("wipe PATH", cobra.ExactArgs(1), func(_ *cobra.Command, args []string) error {
 		users, err := storage.InUse(args[0])
 		if err != nil {
 			return err
@@ -346,13 +357,13 @@ func (a *app) diskWipe() *cobra.Command {
 		if errors.Is(err, volume.ErrUnformatted) {
 			return fmt.Errorf("%s is no Holdfast quorum disk: nothing to wipe", args[0])
 		}
-		if n, bad := a.node(); bad == nil && err == nil && n.Cluster.ID == s.Cluster && slices.ContainsFunc(n.Disks, func(d config.QuorumDisk) bool { return d.UUID == s.Disk }) {
-			return fmt.Errorf("%s is a quorum disk of this node's cluster %s: remove it from %s first", args[0], n.Cluster.Name, a.config)
+		if n, bad := a.Node(); bad == nil && err == nil && n.Cluster.ID == s.Cluster && slices.ContainsFunc(n.Disks, func(d config.QuorumDisk) bool { return d.UUID == s.Disk }) {
+			return fmt.Errorf("%s is a quorum disk of this node's cluster %s: remove it from %s first", args[0], n.Cluster.Name, a.Config)
 		}
 		id := disk.Info().Identity.String()
 		if yes == "" {
-			a.say("%s: quorum disk %v of cluster %v", args[0], s.Disk, s.Cluster)
-			if err := a.confirm("Erase what the cluster knows from it", id); err != nil {
+			a.Say("%s: quorum disk %v of cluster %v", args[0], s.Disk, s.Cluster)
+			if err := a.Confirm("Erase what the cluster knows from it", id); err != nil {
 				return err
 			}
 		} else if yes != id {
@@ -361,7 +372,7 @@ func (a *app) diskWipe() *cobra.Command {
 		if err := enrol.Erase(disk); err != nil {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
-		a.say("%s: wiped", args[0])
+		a.Say("%s: wiped", args[0])
 		return nil
 	})
 	c.Flags().StringVar(&yes, "force-wipe", "", "do not ask: the `identity` of the disk, as the question shows it")

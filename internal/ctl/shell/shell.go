@@ -1,0 +1,129 @@
+// Package shell is what every command of the program holdfast stands on: where
+// it reads and writes, the flags that all commands share, and how a command is
+// made, asks and fails. The commands themselves are package ctl's and those
+// below it; they get a Shell and nothing global.
+package shell
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-ha/holdfast/internal/config"
+)
+
+// UsageError is a command line that no command understands.
+type UsageError struct{ Err error }
+
+// Error is the cause's.
+func (u UsageError) Error() string { return u.Err.Error() }
+
+// Unwrap returns the cause.
+func (u UsageError) Unwrap() error { return u.Err }
+
+// Usage says that a command line is wrong.
+func Usage(err error) error { return UsageError{Err: err} }
+
+// Code ends the program with an exit code; what there was to say was said.
+type Code int
+
+// Error is for nobody: nothing is printed for a Code.
+func (c Code) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// Shell is where a command reads and writes, and the flags of all commands.
+type Shell struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Config   string // path of node.yaml
+	JSON     bool   // print one JSON document instead of text
+}
+
+// Say writes one line to standard output.
+func (s *Shell) Say(format string, args ...any) { fmt.Fprintf(s.Out, format+"\n", args...) }
+
+// PrintJSON writes one indented document to standard output.
+func (s *Shell) PrintJSON(v any) error {
+	e := json.NewEncoder(s.Out)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// Confirm asks to type an answer; anything else is a refusal. With --json the
+// question goes to standard error, for standard output is a document.
+func (s *Shell) Confirm(what, answer string) error {
+	to := s.Out
+	if s.JSON {
+		to = s.Err
+	}
+	fmt.Fprintf(to, "%s? Type %s: ", what, answer)
+	if typed := s.ReadLine(); typed != answer {
+		return fmt.Errorf("%q was typed, not %q: nothing was changed", typed, answer)
+	}
+	return nil
+}
+
+// ReadLine reads one line of standard input, buffered, so that the next question
+// gets the next line. An end of the input is an empty answer.
+func (s *Shell) ReadLine() string {
+	if _, buffered := s.In.(*bufio.Reader); !buffered {
+		s.In = bufio.NewReader(s.In)
+	}
+	line, _ := s.In.(*bufio.Reader).ReadString('\n')
+	return strings.TrimSpace(line)
+}
+
+// PrintsJSON adds --json to a command that prints data.
+func (s *Shell) PrintsJSON(c *cobra.Command) *cobra.Command {
+	c.Flags().BoolVar(&s.JSON, "json", false, "print JSON, whose names do not change within a version")
+	return c
+}
+
+// Node reads node.yaml. Its error says what to do where there is none.
+func (s *Shell) Node() (*config.Node, error) {
+	text, err := os.ReadFile(s.Config)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("this node belongs to no cluster yet, for there is no %s: holdfast init makes a cluster, holdfast join TOKEN joins one (--config names another file)", s.Config)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return config.ParseNode(s.Config, text)
+}
+
+// Command makes a command whose texts stand in help.txt; args says how many
+// arguments it takes.
+func Command(use string, args cobra.PositionalArgs, run func(c *cobra.Command, args []string) error) *cobra.Command {
+	c := &cobra.Command{Use: use, RunE: run, DisableFlagsInUseLine: false}
+	c.Args = func(c *cobra.Command, given []string) error {
+		if err := args(c, given); err != nil {
+			return Usage(fmt.Errorf("%s: %w; usage: %s", c.CommandPath(), err, c.UseLine()))
+		}
+		return nil
+	}
+	return c
+}
+
+// Group makes a command that only has others below it.
+func Group(use string, below ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Args: cobra.ArbitraryArgs}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		text := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			text += "; did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return Usage(errors.New(text + " See: " + c.CommandPath() + " --help"))
+	}
+	c.SuggestionsMinimumDistance = 2
+	c.AddCommand(below...)
+	return c
+}
