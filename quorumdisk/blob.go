@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/quorumdisk/wire"
 )
 
 // A status blob is a record and, from offset 512 on, its body, padded with
@@ -61,13 +62,13 @@ func (c *Codec) SealBlob(dst []byte, b *cluster.Blob) ([]byte, error) {
 			return dst, refuse(k, p, ErrValue, "state %d of service %q", s.State, s.Service)
 		}
 	}
-	var w writer
-	w.blob(b)
-	if len(w.b) > maxBlobBody {
+	var w wire.Writer
+	putBlob(&w, b)
+	if len(w.B) > maxBlobBody {
 		return dst, refuse(k, p, ErrTooLarge, "%d bytes for %d released terms and %d services, at most %d",
-			len(w.b), len(b.Released), len(b.Services), maxBlobBody)
+			len(w.B), len(b.Released), len(b.Services), maxBlobBody)
 	}
-	out := make([]byte, c.layout.padded(recordSize+len(w.b)))
+	out := make([]byte, c.layout.padded(recordSize+len(w.B)))
 	front := make([]byte, c.layout.SectorSize)
 	if err := c.begin(front, k, p); err != nil {
 		return dst, err
@@ -75,12 +76,12 @@ func (c *Codec) SealBlob(dst []byte, b *cluster.Blob) ([]byte, error) {
 	binary.LittleEndian.PutUint32(front[offBlobInc:], b.Inc.N)
 	copy(front[offBlobBoot:], b.Inc.Boot[:])
 	binary.LittleEndian.PutUint32(front[offBlobGen:], b.Gen)
-	binary.LittleEndian.PutUint32(front[offBlobLen:], uint32(len(w.b)))
-	sum := sha256.Sum256(w.b)
+	binary.LittleEndian.PutUint32(front[offBlobLen:], uint32(len(w.B)))
+	sum := sha256.Sum256(w.B)
 	copy(front[offBlobSum:], sum[:])
 	c.finish(front, k, p)
 	copy(out, front[:recordSize])
-	copy(out[recordSize:], w.b)
+	copy(out[recordSize:], w.B)
 	return append(dst, out...), nil
 }
 
@@ -133,36 +134,36 @@ func decodeBlob(body []byte, b *cluster.Blob, slot uint8) error {
 	if BlobSlot(b.Gen) != slot {
 		return fmt.Errorf("%w: generation %d in slot %d", ErrValue, b.Gen, slot)
 	}
-	r := reader{b: body}
-	for range r.count(minReleased) {
-		b.Released = append(b.Released, cluster.Released{Service: r.text(), Term: r.u64()})
+	r := wire.NewReader(body)
+	for range r.Count(minReleased) {
+		b.Released = append(b.Released, cluster.Released{Service: r.Text(), Term: r.U64()})
 	}
-	for range r.count(minRunState) {
+	for range r.Count(minRunState) {
 		b.Services = append(b.Services, cluster.RunState{
-			Service: r.text(), Term: r.u64(),
-			State: cluster.ServiceState(r.oneOf("service state", uint8(cluster.Broken))),
-			Text:  r.text(),
+			Service: r.Text(), Term: r.U64(),
+			State: cluster.ServiceState(r.OneOf("service state", uint8(cluster.Broken))),
+			Text:  r.Text(),
 		})
 	}
-	return r.end()
+	return r.End()
 }
 
-func (w *writer) blob(b *cluster.Blob) {
-	w.released(b.Released)
-	w.count(len(b.Services))
+func putBlob(w *wire.Writer, b *cluster.Blob) {
+	putReleased(w, b.Released)
+	w.Count(len(b.Services))
 	for _, s := range b.Services {
-		w.text(s.Service)
-		w.u64(s.Term)
-		w.u8(uint8(s.State))
-		w.text(s.Text)
+		w.Text(s.Service)
+		w.U64(s.Term)
+		w.U8(uint8(s.State))
+		w.Text(s.Text)
 	}
 }
 
-func (w *writer) released(list []cluster.Released) {
-	w.count(len(list))
+func putReleased(w *wire.Writer, list []cluster.Released) {
+	w.Count(len(list))
 	for _, r := range list {
-		w.text(r.Service)
-		w.u64(r.Term)
+		w.Text(r.Service)
+		w.U64(r.Term)
 	}
 }
 
@@ -173,8 +174,8 @@ func Digest(released []cluster.Released) cluster.Digest {
 	sorted := slices.SortedFunc(slices.Values(released), func(a, b cluster.Released) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Term, b.Term))
 	})
-	var w writer
-	w.released(sorted)
-	sum := sha256.Sum256(w.b)
+	var w wire.Writer
+	putReleased(&w, sorted)
+	sum := sha256.Sum256(w.B)
 	return cluster.Digest(sum[:8])
 }

@@ -373,3 +373,16 @@ func TestDigestDoesNotDependOnOrder(t *testing.T) {
 		t.Error("another term, the same digest")
 	}
 }
+
+func TestBlobTooLarge(t *testing.T) {
+	c, b := codec(t, 512), blob()
+	b.Services = append(b.Services, cluster.RunState{Service: "x", Text: strings.Repeat("x", q.BlobSize)})
+	if _, err := c.SealBlob(nil, &b); !errors.Is(err, q.ErrTooLarge) {
+		t.Errorf("%v, want %v", err, q.ErrTooLarge)
+	}
+	b = blob()
+	b.Services[0].State = 99
+	if _, err := c.SealBlob(nil, &b); !errors.Is(err, q.ErrValue) {
+		t.Errorf("%v, want %v", err, q.ErrValue)
+	}
+}

@@ -1,5 +1,6 @@
 // Package quorumdisk is the format of a Holdfast quorum disk: its layout, and
-// the codecs of everything on it. Package volume works on a disk with it.
+// the codecs of the records on it. Package statecodec has the body of a register
+// block, package volume works on a disk with both.
 // docs/formats/quorumdisk.md has the same in pictures.
 //
 // A quorum disk is what all nodes can read when they cannot hear each other. It
@@ -19,7 +20,11 @@
 // records. A Codec belongs to one goroutine at a time.
 package quorumdisk
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/holdfast-ha/holdfast/quorumdisk/wire"
+)
 
 // Format is the version of the on-disk format. Every record carries the format
 // it was written in. A reader refuses a record of a newer format than Newest
@@ -44,11 +49,11 @@ var (
 	ErrFormat   = errors.New("written in a format that this version of holdfast does not know: upgrade holdfast on this node")
 	ErrCluster  = errors.New("belongs to another cluster")
 	ErrPlace    = errors.New("belongs to another place: it was copied or written to the wrong sector")
-	ErrLength   = errors.New("a length inside does not fit")
+	ErrLength   = wire.ErrLength
 	ErrReserved = errors.New("reserved bytes are not zero: damaged, or written by a newer version of holdfast")
 	ErrChecksum = errors.New("the checksum does not match: the sector is damaged or half written")
 	ErrSeal     = errors.New("sealed with another cluster key")
-	ErrValue    = errors.New("a value is out of its range")
+	ErrValue    = wire.ErrValue
 	ErrTooLarge = errors.New("too large for its place on the quorum disk")
 
 	// ErrSectorSize: a buffer or handle of another sector size than the disk's.

@@ -1,19 +1,18 @@
 package quorumdisk
 
-import "github.com/holdfast-ha/holdfast/cluster"
+import (
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/quorumdisk/wire"
+)
 
 // The parts that the fuzz tests reach without compressor and seal.
-var (
-	PlainState = plainState
-	ReadState  = readState
-	ParseKeys  = parseKeys
-)
+var ParseKeys = parseKeys
 
 // BlobBody encodes a blob's body.
 func BlobBody(b *cluster.Blob) []byte {
-	var w writer
-	w.blob(b)
-	return w.b
+	var w wire.Writer
+	putBlob(&w, b)
+	return w.B
 }
 
 // DecodeBlobBody decodes it as generation 0.

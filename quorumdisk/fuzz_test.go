@@ -2,7 +2,6 @@ package quorumdisk_test
 
 import (
 	"bytes"
-	"reflect"
 	"testing"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -64,45 +63,6 @@ func FuzzPayload(f *testing.F) {
 		again, err := q.EncodePayload(nil, &p)
 		if err != nil || !bytes.Equal(again, b) {
 			t.Errorf("%x decoded to %+v, encoded again %x, %v", b, p, again, err)
-		}
-	})
-}
-
-func FuzzState(f *testing.F) {
-	b, err := q.EncodeState(state())
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
-	f.Add([]byte("HFS\x01"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := q.DecodeState(b)
-		if err != nil {
-			return
-		}
-		body, err := q.EncodeState(s)
-		if err != nil {
-			return // it compresses less well than what was found
-		}
-		again, err := q.DecodeState(body)
-		if err != nil || !reflect.DeepEqual(s, again) {
-			t.Errorf("%+v became %+v, %v", s, again, err)
-		}
-	})
-}
-
-// FuzzPlainState looks behind the compressor, which hides the decoder from
-// random changes.
-func FuzzPlainState(f *testing.F) {
-	f.Add(q.PlainState(state()))
-	f.Add(q.PlainState(&cluster.State{}))
-	f.Fuzz(func(t *testing.T, plain []byte) {
-		s, err := q.ReadState(plain)
-		if err != nil {
-			return
-		}
-		if again := q.PlainState(s); !bytes.Equal(again, plain) {
-			t.Errorf("%x decoded to %+v, encoded again %x", plain, s, again)
 		}
 	})
 }

@@ -36,7 +36,7 @@ func Rules() []Rule {
 		{"reach", "the guard must go on when the root file system hangs, and be readable in one sitting: nothing that parses, sends or starts things may come in through another package", checkReach},
 		{"fakes", "a fake that production code can reach will one day run in production: only tests and *test packages import *test packages, and only test/... imports test/...", checkFakes},
 		{"purity", "cluster/... decides and does nothing else: the same events give the same actions in the daemon, in the simulator and in a replayed log; time comes in as an argument", checkPurity},
-		{"state", "package state is shared by everybody and owned by nobody: pass it, or make it a constant; allowed are error sentinels Err... made by errors.New or fmt.Errorf, _ assertions and go:embed texts", checkState},
+		{"state", "package state is shared by everybody and owned by nobody: pass it, or make it a constant; allowed are error sentinels Err... made by errors.New or fmt.Errorf (or another package's under its own name), _ assertions and go:embed texts", checkState},
 		{"init", "what runs before main cannot be ordered, tested or refused: construct it where it is used", checkInit},
 		{"names", "a package named for nothing in particular collects everything: name it for what it knows", checkNames},
 		{"packagedoc", "a newcomer reads the package comment first: say what the package is for and what it is not", checkPackageDoc},

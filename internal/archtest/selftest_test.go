@@ -199,7 +199,7 @@ func stateCases() []ruleCase {
 	in := func(rest string) sources { return sources{"storage/s.go": with("storage", rest)} }
 	return []ruleCase{
 		{"variables", in("var a, b = 1, 2\nvar table = [2]string{}"), "state", []string{"variable a", "variable b", "variable table"}},
-		{"allowed", in("import \"errors\"\n// ErrBusy says so.\nvar ErrBusy = errors.New(\"busy\")\nvar errOdd = fmt.Errorf(\"%w\", ErrBusy)\nvar _ [1]struct{}\n//go:embed a.txt\nvar text string"), "state", nil},
+		{"allowed", in("import (\"errors\"; \"io\")\n// ErrBusy says so.\nvar ErrBusy = errors.New(\"busy\")\n// ErrClosedPipe is theirs.\nvar ErrClosedPipe = io.ErrClosedPipe\nvar errOdd = fmt.Errorf(\"%w\", ErrBusy)\nvar _ [1]struct{}\n//go:embed a.txt\nvar text string"), "state", nil},
 		{"not an error", in("// ErrBusy is not one.\nvar ErrBusy = 1"), "state", []string{"ErrBusy"}},
 		{"embedded and writable", in("//go:embed a.txt\nvar text []byte"), "state", []string{"text"}},
 		{"tables in tests", sources{"storage/s.go": with("storage", ""), "storage/s_test.go": "package storage\nvar table = 1"}, "state", nil},

@@ -41,10 +41,14 @@ func stateOf(t *Tree, p *Package, g *ast.GenDecl) []Violation {
 	return found
 }
 
-// isSentinel says whether the i-th name of spec is an error value: Err... = errors.New(...) or fmt.Errorf(...).
+// isSentinel says whether the i-th name of spec is an error value: Err... = errors.New(...) or fmt.Errorf(...), or another
+// package's such value under the same name, so that its callers need not know that package.
 func isSentinel(spec *ast.ValueSpec, i int) bool {
 	if !regexp.MustCompile(`^[Ee]rr[A-Z]`).MatchString(spec.Names[i].Name) || i >= len(spec.Values) {
 		return false
+	}
+	if sel, ok := spec.Values[i].(*ast.SelectorExpr); ok {
+		return sel.Sel.Name == spec.Names[i].Name
 	}
 	call, ok := spec.Values[i].(*ast.CallExpr)
 	if !ok {

@@ -53,11 +53,19 @@ func coreRows() []row {
 			why: "the network carries identifiers; it decides nothing and reads no disk",
 		},
 		{
-			tree: "quorumdisk", may: []string{"cluster/...", "storage"},
+			tree: "quorumdisk", may: []string{"cluster/...", "storage", "quorumdisk/wire"},
 			why: "codecs over a disk: what is written is the core's, how it is written is storage's",
 		},
 		{
-			tree: "quorumdisk/...", may: []string{"cluster/...", "storage", "quorumdisk"},
+			tree: "quorumdisk/wire", may: []string{"cluster/ident"},
+			why: "how values are written one after the other is below what they mean",
+		},
+		{
+			tree: "quorumdisk/statecodec", may: []string{"cluster", "cluster/ident", "quorumdisk", "quorumdisk/wire"},
+			why: "a body is bytes from values: it knows what fits on the disk and never reads one",
+		},
+		{
+			tree: "quorumdisk/...", may: []string{"cluster/...", "storage", "quorumdisk", "quorumdisk/wire", "quorumdisk/statecodec"},
 			why: "what works on a whole quorum disk stands on its codecs, not beside them",
 		},
 		{
@@ -145,7 +153,7 @@ func processRows() []row {
 		},
 		{
 			tree: "internal/daemon/journal",
-			may:  []string{"cluster/...", "quorumdisk", "internal/api", "internal/config", "internal/daemon/queue"},
+			may:  []string{"cluster/...", "quorumdisk", "quorumdisk/statecodec", "internal/api", "internal/config", "internal/daemon/queue"},
 			why:  "what a node keeps on its own disk is words and states; it reaches no other node",
 		},
 		{

@@ -14,7 +14,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
-	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/statecodec"
 )
 
 // linkSilent is the silence after which status shows a link as down: five network
@@ -123,7 +123,7 @@ func (d *Daemon) Parse(file string, text []byte, s *cluster.State) (*cluster.Con
 	}
 	with := s.Clone()
 	with.Config = text
-	if _, err := quorumdisk.EncodeState(with); err != nil {
+	if _, err := statecodec.Encode(with); err != nil {
 		return nil, fmt.Errorf("%s does not fit the quorum disk: %w", file, err)
 	}
 	return conf, nil

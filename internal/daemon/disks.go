@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/statecodec"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
 	"github.com/holdfast-ha/holdfast/storage"
 )
@@ -180,7 +181,7 @@ func (d *disk) readState(v *volume.Volume, h register.Header, patience time.Dura
 	if err != nil {
 		return nil, err
 	}
-	s, err := quorumdisk.DecodeState(body)
+	s, err := statecodec.Decode(body)
 	if err != nil {
 		d.shared.loud("a state on the quorum disk cannot be read: " + err.Error())
 		return nil, err
@@ -268,7 +269,7 @@ func (c *bodyCache) encode(s *cluster.State) ([]byte, error) {
 	if c.state == s {
 		return c.body, nil
 	}
-	body, err := quorumdisk.EncodeState(s)
+	body, err := statecodec.Encode(s)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/statecodec"
 )
 
 // Headers is what one read of all rings showed.
@@ -229,5 +230,5 @@ func (v *Volume) readState(h register.Header, timeout time.Duration) (*cluster.S
 	if err != nil {
 		return nil, err
 	}
-	return quorumdisk.DecodeState(body)
+	return statecodec.Decode(body)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/statecodec"
 	"github.com/holdfast-ha/holdfast/storage"
 )
 
@@ -224,7 +225,7 @@ func (v *Volume) Bootstrap(s *cluster.State, inc uint32, timeout time.Duration) 
 	if len(h.Valid)+len(h.Bad) > 0 {
 		return ErrNotEmpty
 	}
-	body, err := quorumdisk.EncodeState(s)
+	body, err := statecodec.Encode(s)
 	if err != nil {
 		return err
 	}

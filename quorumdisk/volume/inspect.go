@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/statecodec"
 )
 
 // Snapshot is what one look at a disk showed. Beats carry no time that another
@@ -125,7 +126,7 @@ func (v *Volume) verifyBodies(all *Headers, timeout time.Duration) ([]Finding, e
 		case err != nil:
 			return found, err
 		case newest && h.Ver > 0:
-			_, f.Err = quorumdisk.DecodeState(body)
+			_, f.Err = statecodec.Decode(body)
 		}
 		if f.Err != nil {
 			found = append(found, f)

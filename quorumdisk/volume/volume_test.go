@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	q "github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/statecodec"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
 	"github.com/holdfast-ha/holdfast/storage"
 	"github.com/holdfast-ha/holdfast/storage/storagetest"
@@ -500,7 +501,7 @@ func TestNewestStatePassesOverDamage(t *testing.T) {
 	m, v := full(t, 512)
 	s := firstState()
 	s.Ver = 2
-	body, err := q.EncodeState(s)
+	body, err := statecodec.Encode(s)
 	must(t, err)
 	h, err := v.WriteBlock(block(2), body, wait)
 	must(t, err)

@@ -16,7 +16,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
-	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/statecodec"
 )
 
 const (
@@ -50,7 +50,7 @@ func (c *Cache) Last() *cluster.Config {
 	if err != nil {
 		return nil
 	}
-	s, err := quorumdisk.DecodeState(body)
+	s, err := statecodec.Decode(body)
 	if err != nil {
 		c.log.Warn().Err(err).Msg("the kept state cannot be read: what runs here counts as half started")
 		return nil
@@ -85,7 +85,7 @@ func (c *Cache) Run(ctx context.Context) error {
 }
 
 func (c *Cache) write(s *cluster.State) error {
-	body, err := quorumdisk.EncodeState(s)
+	body, err := statecodec.Encode(s)
 	if err == nil {
 		err = replace(filepath.Join(c.dir, stateFile), body)
 	}

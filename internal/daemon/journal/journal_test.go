@@ -14,7 +14,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/internal/api"
-	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/statecodec"
 )
 
 // openStory opens a story whose writer ends with the returned function.
@@ -203,7 +203,7 @@ func TestCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err := quorumdisk.DecodeState(body); err != nil || s.Ver != 9 {
+	if s, err := statecodec.Decode(body); err != nil || s.Ver != 9 {
 		t.Errorf("the kept state: %+v, %v", s, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, stateFile), body[:len(body)/2], 0o600); err != nil {

@@ -1,0 +1,272 @@
+// Package statecodec writes what the nodes agree on into the body of a register
+// block and reads it back: 3 bytes "HFS", 1 byte format and one zstd frame
+// (RFC 8878) with the values one after the other (package wire). It is compressed
+// because the admin's configuration, which is most of it, is text.
+// docs/formats/quorumdisk.md has the order of the values.
+//
+// It is a package of its own because the guard, which carries the daemon's words
+// to the disk unread, does not need it, and because the state grows with every
+// ability of the cluster while the layout of the disk stands still.
+package statecodec
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/wire"
+)
+
+// Format is the version of the body of a register block. A program that
+// finds a newer one does not take part in changing it.
+type Format uint8
+
+const (
+	// Format1 is the first version.
+	Format1 Format = 1 + iota
+)
+
+const magic = "HFS"
+
+// MaxPlain bounds what a body may be once decompressed, in bytes.
+const MaxPlain = 8 << 20
+
+// Encode returns the body for a state. The same state always gives the
+// same bytes. Conf is left out: it is Config, parsed. It fails with ErrValue if
+// nodes or services are not sorted or an enumeration is out of range, and with
+// ErrTooLarge if the body does not fit.
+func Encode(s *cluster.State) ([]byte, error) {
+	if err := checkState(s); err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	return packState(plainState(s), len(s.Config))
+}
+
+func plainState(s *cluster.State) []byte {
+	var w wire.Writer
+	w.U64(s.Ver)
+	w.UUID(s.Cluster)
+	w.Bytes(s.Config)
+	w.U64(s.ConfigRev)
+	w.U64(s.View)
+	w.Count(len(s.Nodes))
+	for i := range s.Nodes {
+		putNode(&w, &s.Nodes[i])
+	}
+	w.Count(len(s.Services))
+	for i := range s.Services {
+		putGrant(&w, &s.Services[i])
+	}
+	w.Count(len(s.Disks))
+	for _, d := range s.Disks {
+		w.UUID(d)
+	}
+	w.U32(s.DiskGen)
+	return w.B
+}
+
+// packState compresses an encoded state.
+func packState(plain []byte, config int) ([]byte, error) {
+	if len(plain) > MaxPlain {
+		return nil, fmt.Errorf("state: %w: it takes %d KiB, at most %d KiB", quorumdisk.ErrTooLarge, len(plain)>>10, MaxPlain>>10)
+	}
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	defer z.Close() // gives its memory back; nothing is buffered
+	b := z.EncodeAll(plain, append([]byte(magic), byte(Format1)))
+	if len(b) > quorumdisk.BodySize {
+		return nil, fmt.Errorf("state: %w: compressed it takes %d KiB, at most %d KiB; the configuration is %d KiB of what is compressed: make it smaller",
+			quorumdisk.ErrTooLarge, (len(b)+1023)>>10, quorumdisk.BodySize>>10, config>>10)
+	}
+	return b, nil
+}
+
+// Decode is the inverse of Encode; Conf stays nil. It needs at most
+// MaxPlain bytes whatever it is given. It fails with ErrMagic, ErrFormat,
+// ErrTooLarge, ErrLength or ErrValue.
+func Decode(body []byte) (*cluster.State, error) {
+	plain, err := unpackState(body)
+	if err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	return readState(plain)
+}
+
+func readState(plain []byte) (*cluster.State, error) {
+	r := wire.NewReader(plain)
+	s := &cluster.State{Ver: r.U64(), Cluster: r.UUID(), Config: r.Bytes(), ConfigRev: r.U64(), View: r.U64()}
+	for range r.Count(minNode) {
+		s.Nodes = append(s.Nodes, getNode(r))
+	}
+	for range r.Count(minGrant) {
+		s.Services = append(s.Services, getGrant(r))
+	}
+	for range r.Count(16) {
+		s.Disks = append(s.Disks, r.UUID())
+	}
+	s.DiskGen = r.U32()
+	err := r.End()
+	if err == nil {
+		err = checkState(s)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	return s, nil
+}
+
+func unpackState(body []byte) ([]byte, error) {
+	if len(body) > quorumdisk.BodySize {
+		return nil, fmt.Errorf("%w: %d bytes", quorumdisk.ErrTooLarge, len(body))
+	}
+	if len(body) < len(magic)+1 || string(body[:len(magic)]) != magic {
+		return nil, quorumdisk.ErrMagic
+	}
+	if f := Format(body[len(magic)]); f != Format1 {
+		return nil, fmt.Errorf("%w (state format %d, known up to %d)", quorumdisk.ErrFormat, f, Format1)
+	}
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(MaxPlain))
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	plain, err := z.DecodeAll(body[len(magic)+1:], nil)
+	switch {
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
+		return nil, fmt.Errorf("%w: more than %d KiB when decompressed", quorumdisk.ErrTooLarge, MaxPlain>>10)
+	case err != nil:
+		return nil, fmt.Errorf("%w: decompressing: %w", wire.ErrValue, err)
+	}
+	return plain, nil
+}
+
+// checkState refuses what the decoder could not give back, and what lookups by
+// order would get wrong.
+func checkState(s *cluster.State) error {
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		switch {
+		case n.ID == 0 || (i > 0 && n.ID <= s.Nodes[i-1].ID):
+			return fmt.Errorf("%w: nodes are not sorted by number, or one has none (node %d)", wire.ErrValue, n.ID)
+		case n.Phase > cluster.Leaving:
+			return fmt.Errorf("%w: phase %d of node %d", wire.ErrValue, n.Phase, n.ID)
+		case n.Proof.Kind > cluster.ProofOperator:
+			return fmt.Errorf("%w: proof %d of node %d", wire.ErrValue, n.Proof.Kind, n.ID)
+		}
+	}
+	for i := range s.Services {
+		g := &s.Services[i]
+		switch {
+		case g.Service == "" || (i > 0 && g.Service <= s.Services[i-1].Service):
+			return fmt.Errorf("%w: services are not sorted by name, or one has none (%q)", wire.ErrValue, g.Service)
+		case g.Proof.Kind > cluster.ProofOperator:
+			return fmt.Errorf("%w: proof %d of service %q", wire.ErrValue, g.Proof.Kind, g.Service)
+		}
+	}
+	return nil
+}
+
+// The least that an element of a list takes.
+const (
+	minIncarnation = 4 + 16
+	minProof       = 1 + 1 + minIncarnation + 1 + 4 + 8 + 8 + 4
+	minNode        = 1 + 4 + 16 + 4 + 1 + 2*minIncarnation + 4 + 4 + minProof + 1
+	minPending     = 1 + minIncarnation
+	minFail        = 1 + 4 + 4
+	minGrant       = 4 + 1 + minIncarnation + 8 + 4 + 1 + 1 + 1 + 4 + minProof + 4
+)
+
+func putNode(w *wire.Writer, n *cluster.NodeState) {
+	w.U8(uint8(n.ID))
+	w.Text(n.Name)
+	w.UUID(n.Host)
+	w.Count(len(n.Links))
+	for _, l := range n.Links {
+		w.Text(l)
+	}
+	w.U8(uint8(n.Phase))
+	w.Inc(n.Inc)
+	w.Inc(n.Fencing)
+	w.Text(n.Why)
+	w.U32(n.Dead)
+	putProof(w, &n.Proof)
+	w.Bool(n.Standby)
+}
+
+func getNode(r *wire.Reader) cluster.NodeState {
+	n := cluster.NodeState{ID: ident.NodeID(r.U8()), Name: r.Text(), Host: r.UUID()}
+	for range r.Count(4) {
+		n.Links = append(n.Links, r.Text())
+	}
+	n.Phase = cluster.Phase(r.OneOf("phase", uint8(cluster.Leaving)))
+	n.Inc, n.Fencing = r.Inc(), r.Inc()
+	n.Why, n.Dead, n.Proof, n.Standby = r.Text(), r.U32(), getProof(r), r.Bool()
+	return n
+}
+
+func putProof(w *wire.Writer, p *cluster.Proof) {
+	w.U8(uint8(p.Kind))
+	w.U8(uint8(p.Node))
+	w.Inc(p.Inc)
+	w.U8(uint8(p.By))
+	w.U32(p.DiskGen)
+	w.I64(int64(p.Wait))
+	w.I64(int64(p.Silent))
+	w.Text(p.Text)
+}
+
+func getProof(r *wire.Reader) cluster.Proof {
+	return cluster.Proof{
+		Kind:    cluster.ProofKind(r.OneOf("proof", uint8(cluster.ProofOperator))),
+		Node:    ident.NodeID(r.U8()),
+		Inc:     r.Inc(),
+		By:      ident.NodeID(r.U8()),
+		DiskGen: r.U32(),
+		Wait:    time.Duration(r.I64()),
+		Silent:  time.Duration(r.I64()),
+		Text:    r.Text(),
+	}
+}
+
+func putGrant(w *wire.Writer, g *cluster.Grant) {
+	w.Text(g.Service)
+	w.U8(uint8(g.Owner))
+	w.Inc(g.Inc)
+	w.U64(g.Term)
+	w.Count(len(g.Pending))
+	for _, p := range g.Pending {
+		w.U8(uint8(p.Node))
+		w.Inc(p.Inc)
+	}
+	w.U8(uint8(g.Want))
+	w.Bool(g.Stopped)
+	w.Bool(g.Frozen)
+	w.Text(g.Why)
+	putProof(w, &g.Proof)
+	w.Count(len(g.Fails))
+	for _, f := range g.Fails {
+		w.U8(uint8(f.Node))
+		w.U32(f.Count)
+		w.Text(f.Text)
+	}
+}
+
+func getGrant(r *wire.Reader) cluster.Grant {
+	g := cluster.Grant{Service: r.Text(), Owner: ident.NodeID(r.U8()), Inc: r.Inc(), Term: r.U64()}
+	for range r.Count(minPending) {
+		g.Pending = append(g.Pending, cluster.Pending{Node: ident.NodeID(r.U8()), Inc: r.Inc()})
+	}
+	g.Want, g.Stopped, g.Frozen = ident.NodeID(r.U8()), r.Bool(), r.Bool()
+	g.Why, g.Proof = r.Text(), getProof(r)
+	for range r.Count(minFail) {
+		g.Fails = append(g.Fails, cluster.Fail{Node: ident.NodeID(r.U8()), Count: r.U32(), Text: r.Text()})
+	}
+	return g
+}
