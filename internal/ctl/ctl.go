@@ -14,11 +14,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/ctl/contain"
 	"github.com/holdfast-ha/holdfast/internal/ctl/diskcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/sbdcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
@@ -40,14 +43,39 @@ var errWaited = errors.New("not there yet")
 
 // Main runs one command line, without the program's name, and returns its exit
 // code.
+//
+// A command that touches disks works in a child process where it may leave one
+// behind: package contain. Whoever has put another writer in place of our output
+// runs it inside of a program of his own, which cannot be started again.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if stdout != os.Stdout || !touchesDisks(args) {
+		return run(context.Background(), args, stdin, stdout, stderr)
+	}
+	return contain.Run(context.Background(), contain.Program{
+		Name: "holdfast", Args: args, In: stdin, Out: stdout, Err: stderr, Terminal: shell.IsTerminal(stdout),
+		Work: func(ctx context.Context, out, errOut io.Writer) int { return run(ctx, args, stdin, out, errOut) },
+	})
+}
+
+// touchesDisks says whether a command line opens quorum disks in this process.
+// holdfast sbd sees to that itself.
+func touchesDisks(args []string) bool {
+	c, _, err := (&app{}).root().Find(args)
+	if err != nil {
+		return false
+	}
+	words := strings.Fields(c.CommandPath())
+	return len(words) > 1 && slices.Contains([]string{"disk", "init", "join"}, words[1])
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{Shell: shell.Shell{In: stdin, Out: stdout, Err: stderr}}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(context.Background())
+	err := root.ExecuteContext(ctx)
 	var done shell.Code
 	if err != nil && !errors.As(err, &done) {
 		fmt.Fprintln(stderr, "holdfast: "+strings.TrimSpace(err.Error()))

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,7 +67,7 @@ func (a *app) statusOnce(ctx context.Context, watched bool) (*api.Status, error)
 		return s, a.PrintJSON(s)
 	}
 	var b bytes.Buffer
-	if watched && isTerminal(a.Out) {
+	if watched && shell.IsTerminal(a.Out) {
 		b.WriteString("\033[H\033[2J") // home, and clear the screen
 	}
 	screen.Status(&b, s, since)
@@ -88,15 +86,6 @@ func healthOf(s *api.Status) error {
 		return shell.Code(exitCritical)
 	}
 	return shell.Code(exitUnknown)
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // startedSince finds, in this node's event store, when each service was started

@@ -11,8 +11,8 @@
 //
 // A disk that does not answer must not hold the command, for a fence agent waits
 // for it, and a process that has left a request in the kernel cannot end before
-// the disk answers. So the work on disks is done by a child process (see
-// contain.go), every wait in it is bounded, and disks are written side by side.
+// the disk answers. So the work on disks is done by a child process (package
+// contain), every wait in it is bounded, and disks are written side by side.
 package sbdcmd
 
 import (
@@ -27,6 +27,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-ha/holdfast/internal/ctl/contain"
 	"github.com/holdfast-ha/holdfast/quorumdisk/label"
 	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 	"github.com/holdfast-ha/holdfast/storage"
@@ -124,7 +125,13 @@ func Command(exit func(code int) error) *cobra.Command {
 			// Whoever has put another writer in place of our output runs this
 			// inside of a program of his own, which cannot be started again.
 			if s.Out == os.Stdout && touchesDisks(args) {
-				return exit(runContained(c.Context(), args, s))
+				return exit(contain.Run(c.Context(), contain.Program{
+					Name: "sbd", Args: append([]string{"sbd"}, args...), Out: s.Out, Err: s.Err,
+					Work: func(ctx context.Context, out, errOut io.Writer) int {
+						s.Out, s.Err = out, errOut
+						return Run(ctx, args, s)
+					},
+				}))
 			}
 			return exit(Run(c.Context(), args, s))
 		},

@@ -127,3 +127,17 @@ func Group(use string, below ...*cobra.Command) *cobra.Command {
 	c.AddCommand(below...)
 	return c
 }
+
+// IsTerminal says whether a person looks at what is written: a device, or a
+// writer that says so of itself.
+func IsTerminal(w io.Writer) bool {
+	if t, ok := w.(interface{ Terminal() bool }); ok {
+		return t.Terminal()
+	}
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

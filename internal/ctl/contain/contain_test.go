@@ -1,11 +1,10 @@
-package sbdcmd
+package contain
 
 import (
 	"bufio"
 	"bytes"
 	"context"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -77,29 +76,12 @@ func TestFrames(t *testing.T) {
 		kind byte
 		text string
 	}{{frameOut, "a"}, {frameErr, "b"}, {frameOut, long}, {frameErr, ""}, {frameEnd, "\x01"}} {
-		if n, err := (frames{&pipe, f.kind}).Write([]byte(f.text)); n != len(f.text) || err != nil {
+		if n, err := (frames{pipe: &pipe, kind: f.kind}).Write([]byte(f.text)); n != len(f.text) || err != nil {
 			t.Fatal(n, err)
 		}
 	}
 	code, err := copyFrames(bufio.NewReader(&pipe), &out, &errOut)
 	if code != 1 || err != nil || out.String() != "a"+long || errOut.String() != "b" {
 		t.Errorf("code %d, %v, %d and %d bytes", code, err, out.Len(), errOut.Len())
-	}
-}
-
-// TestGuards looks for guards below a directory that stands for /proc.
-func TestGuards(t *testing.T) {
-	proc := t.TempDir()
-	for pid, comm := range map[string]string{"1": "systemd", "12": "holdfast-guard", "13": "holdfastd", "self": "holdfast-guard"} {
-		if err := os.Mkdir(proc+"/"+pid, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(proc+"/"+pid+"/comm", []byte(comm+"\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	found, err := guards(proc)
-	if err != nil || len(found) != 1 || found[0] != "holdfast-guard runs as process 12" {
-		t.Errorf("%q, %v", found, err)
 	}
 }
