@@ -69,7 +69,11 @@ func coreRows() []row {
 			why: "what works on a whole quorum disk stands on its codecs, not beside them",
 		},
 		{
-			tree: "quorumdisk/label", may: []string{"storage", "quorumdisk", "quorumdisk/volume"},
+			tree: "quorumdisk/place", may: []string{"storage"},
+			why: "everybody who opens a quorum disk looks where it stands, the guard too: it knows partition tables and nothing of the cluster",
+		},
+		{
+			tree: "quorumdisk/label", may: []string{"storage", "quorumdisk", "quorumdisk/volume", "quorumdisk/place"},
 			why: "a partition table is made once around a quorum disk; it knows how to recognise one and nothing else of the cluster",
 		},
 		{
@@ -133,7 +137,7 @@ func processRows() []row {
 		{
 			tree: "internal/guard",
 			may: []string{
-				"cluster", "cluster/ident", "cluster/lease", "cluster/quorum", "quorumdisk", "sbd", "sbd/watchdog", "storage",
+				"cluster", "cluster/ident", "cluster/lease", "cluster/quorum", "quorumdisk", "quorumdisk/place", "sbd", "sbd/watchdog", "storage",
 				"internal/clock", "internal/guardwire", "internal/build",
 			},
 			why: "the guard beats, feeds and resets; it is small enough to read in one sitting and has no heartbeat, BMC, resources or YAML",

@@ -26,6 +26,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/resources"
 	"github.com/holdfast-ha/holdfast/resources/kinds"
 	"github.com/holdfast-ha/holdfast/storage"
@@ -37,6 +38,10 @@ const (
 	exitFailure   = 1
 	exitUsage     = 2
 	defaultConfig = "/etc/holdfast/node.yaml"
+
+	// placeTimeout is for one request while a disk is opened, which its own
+	// goroutine waits for.
+	placeTimeout = 5 * time.Second
 )
 
 // Main is the daemon's process. It runs until SIGTERM or SIGINT, which leaves
@@ -140,7 +145,7 @@ func run(node *config.Node, log zerolog.Logger) error {
 		Node: node, Keys: keys, Clock: platform, Links: links, RunLinks: links.Run, Runner: runner, Leftovers: runner,
 		Dial: func() (Guard, error) { return guardwire.Dial(filepath.Join(node.Dirs.Run, guardSocket)) },
 		OpenDisk: func(path string, sector int) (storage.Disk, error) {
-			return storage.Open(path, storage.Options{Sync: true, SectorSize: sector})
+			return place.Handle(path, storage.Options{Sync: true, SectorSize: sector}, placeTimeout)
 		},
 		Core: func(s core.Settings) Core {
 			s.WaitLess = waitLess(node, log)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/rs/zerolog/diode"
@@ -17,8 +18,13 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/storage"
 )
+
+// placeTimeout is for one request while a disk is opened, which a worker of its
+// own waits for: nothing else does.
+const placeTimeout = 5 * time.Second
 
 const (
 	logLines      = 1000 // lines that may wait for a slow log; more are dropped
@@ -126,7 +132,7 @@ func ports(s *guardwire.Settings) []DiskPort {
 	var out []DiskPort
 	for _, d := range s.Disks {
 		out = append(out, DiskPort{Path: d.Path, UUID: d.UUID, Open: func() (storage.Disk, error) {
-			return storage.Open(d.Path, storage.Options{Sync: true, MaxIO: l.TableSize(), SectorSize: l.SectorSize})
+			return place.Handle(d.Path, storage.Options{Sync: true, MaxIO: l.TableSize(), SectorSize: l.SectorSize}, placeTimeout)
 		}})
 	}
 	return out

@@ -15,6 +15,7 @@ import (
 	"github.com/diskfs/go-diskfs/partition/gpt"
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
 	"github.com/holdfast-ha/holdfast/storage"
 )
@@ -36,41 +37,41 @@ type Options struct {
 //
 // Notes says if the kernel shows no device for the partition, and what to do for
 // one; Holdfast needs none.
-func Create(path string, o Options) (Partition, error) {
+func Create(path string, o Options) (place.Partition, error) {
 	p, err := create(path, o)
 	if err != nil {
-		return Partition{}, fmt.Errorf("partition table on %s: %w", path, err)
+		return place.Partition{}, fmt.Errorf("partition table on %s: %w", path, err)
 	}
 	return p, nil
 }
 
-func create(path string, o Options) (Partition, error) {
+func create(path string, o Options) (place.Partition, error) {
 	// The names below /dev/disk are links; the kernel is asked by the device's own.
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return Partition{}, err
+		return place.Partition{}, err
 	}
 	dev, err := describe(real, o.SectorSize)
 	if err == nil {
 		err = mayCreate(real, o.Timeout)
 	}
 	if err != nil {
-		return Partition{}, err
+		return place.Partition{}, err
 	}
 	b, err := file.OpenFromPath(real, false) // exclusively: nobody mounts it meanwhile
 	if err != nil {
-		return Partition{}, err
+		return place.Partition{}, err
 	}
 	note, err := write(b, dev, o.Cluster)
 	if err := errors.Join(err, b.Close()); err != nil {
-		return Partition{}, err
+		return place.Partition{}, err
 	}
-	p, err := Find(real, o.Timeout)
+	p, err := place.Find(real, o.Timeout)
 	switch {
 	case err != nil:
-		return Partition{}, fmt.Errorf("read back: %w", err)
+		return place.Partition{}, fmt.Errorf("read back: %w", err)
 	case p.Offset != Start || p.Recovered || len(p.Notes) > 0:
-		return Partition{}, fmt.Errorf("read back, it is another one (%+v): does somebody else write to the device?", p)
+		return place.Partition{}, fmt.Errorf("read back, it is another one (%+v): does somebody else write to the device?", p)
 	}
 	if note != "" {
 		p.Notes = append(p.Notes, note)
@@ -159,12 +160,12 @@ func mayCreate(path string, timeout time.Duration) error {
 
 // carries refuses a table, one copy of it, and a quorum disk.
 func carries(d storage.Disk, timeout time.Duration) error {
-	switch _, err := readTable(d, timeout); {
+	switch _, err := place.ReadTable(d, timeout); {
 	case err == nil:
 		return fmt.Errorf("%w: it has a GPT", ErrPartitioned)
-	case errors.Is(err, ErrDamaged):
+	case errors.Is(err, place.ErrDamaged):
 		return fmt.Errorf("%w: %w", ErrPartitioned, err)
-	case !errors.Is(err, ErrNone):
+	case !errors.Is(err, place.ErrNone):
 		return err
 	}
 	s, _, err := volume.ReadSuperblock(d, timeout)
@@ -189,7 +190,7 @@ func write(b backend.Storage, d device, cluster string) (note string, err error)
 	end := d.size/Start*Start - Start
 	t := &gpt.Table{
 		LogicalSectorSize: d.sector, PhysicalSectorSize: d.sector, ProtectiveMBR: true,
-		Partitions: []*gpt.Partition{{Index: 1, Start: uint64(Start / block), End: uint64(end/block - 1), Type: Type, Name: partitionName(cluster)}},
+		Partitions: []*gpt.Partition{{Index: 1, Start: uint64(Start / block), End: uint64(end/block - 1), Type: place.Type, Name: partitionName(cluster)}},
 	}
 	if err := t.Write(w, d.size); err != nil {
 		return "", err
@@ -223,43 +224,4 @@ func addPartition(f *os.File, start, length int64) error {
 		return fmt.Errorf("BLKPG: %w", errno)
 	}
 	return nil
-}
-
-// Repair writes both copies of the table again, from the one that is whole. The
-// partition and what is in it are not touched.
-func Repair(path string, timeout time.Duration) error {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return err
-	}
-	d, err := storage.Open(real, storage.Options{ReadOnly: true})
-	if err != nil {
-		return err
-	}
-	t, err := readTable(d, timeout)
-	if err == nil {
-		// The second copy belongs to the end of the device as it is now.
-		err = t.Repair(uint64(d.Info().Size))
-	}
-	if err := errors.Join(err, d.Close()); err != nil {
-		return fmt.Errorf("partition table on %s: %w", path, err)
-	}
-	// Not exclusively: the cluster works on the quorum disk meanwhile.
-	b, err := file.OpenFromPathWithExclusive(real, false, false)
-	if err != nil {
-		return err
-	}
-	w, err := b.Writable()
-	if err == nil {
-		t.ProtectiveMBR = true
-		err = t.Write(w, d.Info().Size)
-	}
-	if err := errors.Join(err, b.Close()); err != nil {
-		return fmt.Errorf("partition table on %s: %w", path, err)
-	}
-	p, err := Find(real, timeout)
-	if err == nil && len(p.Notes) > 0 {
-		err = fmt.Errorf("%s: it was written again, but %s", path, strings.Join(p.Notes, "; "))
-	}
-	return err
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/label"
+	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
 	"github.com/holdfast-ha/holdfast/storage"
 	"github.com/holdfast-ha/holdfast/storage/storagetest"
@@ -50,7 +51,7 @@ func wants(t *testing.T, err, want error, says ...string) {
 	}
 }
 
-func create(t *testing.T, path string, sector int) label.Partition {
+func create(t *testing.T, path string, sector int) place.Partition {
 	t.Helper()
 	p, err := label.Create(path, label.Options{Cluster: "clinic", SectorSize: sector, Timeout: patience})
 	must(t, err)
@@ -95,13 +96,13 @@ func TestFile(t *testing.T) {
 		t.Run(fmt.Sprint(sector), func(t *testing.T) {
 			t.Parallel()
 			path := storagetest.File(t, size)
-			_, err := label.Find(path, patience)
-			wants(t, err, label.ErrNone, path)
+			_, err := place.Find(path, patience)
+			wants(t, err, place.ErrNone, path)
 			got := create(t, path, sector)
 			if got.Offset != mib || got.Size != 68*mib || got.Name != "quorum:clinic" || got.Recovered || len(got.Notes) > 0 {
 				t.Errorf("made: %+v", got)
 			}
-			found, err := label.Find(path, patience)
+			found, err := place.Find(path, patience)
 			if err != nil || found.Offset != got.Offset || found.Size != got.Size || found.Name != got.Name {
 				t.Errorf("found: %+v, %v", found, err)
 			}
@@ -126,7 +127,7 @@ func TestVolume(t *testing.T) {
 			before, after := peek(t, path, 0, int(mib)), peek(t, path, 69*mib, int(size-69*mib))
 			open := func(opts storage.Options) storage.Disk {
 				opts.SectorSize = sector
-				d, p, found, err := label.Open(path, opts, patience)
+				d, p, found, err := place.Open(path, opts, patience)
 				must(t, err)
 				if !found || p.Offset != mib || d.Info().Size != 68*mib {
 					t.Errorf("opened %+v, %v, %+v", p, found, d.Info())
@@ -186,7 +187,7 @@ func TestRecovered(t *testing.T) {
 					lost[i] ^= 0xff
 				}
 				poke(t, path, c.off, lost)
-				p, err := label.Find(path, patience)
+				p, err := place.Find(path, patience)
 				must(t, err)
 				if p.Offset != made.Offset || p.Size != made.Size || p.Recovered != c.recovered || len(p.Notes) != 1 {
 					t.Errorf("found %+v", p)
@@ -194,7 +195,7 @@ func TestRecovered(t *testing.T) {
 				_, err = label.Create(path, label.Options{Timeout: patience})
 				wants(t, err, label.ErrPartitioned)
 				must(t, label.Repair(path, patience))
-				p, err = label.Find(path, patience)
+				p, err = place.Find(path, patience)
 				if err != nil || p.Recovered || len(p.Notes) > 0 || p.Offset != made.Offset || p.Size != made.Size {
 					t.Errorf("repaired: %+v, %v", p, err)
 				}
@@ -212,11 +213,11 @@ func TestDamaged(t *testing.T) {
 	create(t, path, 512)
 	poke(t, path, 512+60, []byte{0xee})
 	poke(t, path, size-512+60, []byte{0xee})
-	_, err := label.Find(path, patience)
-	wants(t, err, label.ErrDamaged, path)
-	_, _, _, err = label.Open(path, storage.Options{}, patience)
-	wants(t, err, label.ErrDamaged)
-	wants(t, label.Repair(path, patience), label.ErrDamaged)
+	_, err := place.Find(path, patience)
+	wants(t, err, place.ErrDamaged, path)
+	_, _, _, err = place.Open(path, storage.Options{}, patience)
+	wants(t, err, place.ErrDamaged)
+	wants(t, label.Repair(path, patience), place.ErrDamaged)
 	_, err = label.Create(path, label.Options{Timeout: patience})
 	wants(t, err, label.ErrPartitioned)
 }
@@ -243,8 +244,13 @@ func TestImplausible(t *testing.T) {
 			path := storagetest.File(t, size)
 			create(t, path, 512)
 			header(t, path, 512, change)
-			_, err := label.Find(path, patience)
-			wants(t, err, label.ErrDamaged)
+			p, err := place.Find(path, patience)
+			if err != nil || !p.Recovered {
+				t.Errorf("the second copy is whole: %+v, %v", p, err)
+			}
+			header(t, path, size/512*512-512, change)
+			_, err = place.Find(path, patience)
+			wants(t, err, place.ErrDamaged)
 		})
 	}
 	// A partition that reaches beyond the device.
@@ -255,8 +261,8 @@ func TestImplausible(t *testing.T) {
 		binary.LittleEndian.PutUint64(entries[40:], end)
 		poke(t, path, 1024, entries)
 		header(t, path, 512, func(b []byte) { binary.LittleEndian.PutUint32(b[88:], crc32.ChecksumIEEE(entries)) })
-		_, err := label.Find(path, patience)
-		wants(t, err, label.ErrDamaged, "its partition 1")
+		_, err := place.Find(path, patience)
+		wants(t, err, place.ErrDamaged, "its partition 1")
 	}
 	// Two of them, and one of another type.
 	copy(entries[128:], entries[:128])
@@ -266,14 +272,14 @@ func TestImplausible(t *testing.T) {
 	copy(entries[128:], entries[:128])
 	poke(t, path, 1024, entries)
 	header(t, path, 512, func(b []byte) { binary.LittleEndian.PutUint32(b[88:], crc32.ChecksumIEEE(entries)) })
-	_, err := label.Find(path, patience)
-	wants(t, err, label.ErrSeveral)
+	_, err := place.Find(path, patience)
+	wants(t, err, place.ErrSeveral)
 	entries[0]++
 	entries[128]++
 	poke(t, path, 1024, entries)
 	header(t, path, 512, func(b []byte) { binary.LittleEndian.PutUint32(b[88:], crc32.ChecksumIEEE(entries)) })
-	_, err = label.Find(path, patience)
-	wants(t, err, label.ErrNone)
+	_, err = place.Find(path, patience)
+	wants(t, err, place.ErrNone)
 }
 
 func TestRefusals(t *testing.T) {
@@ -325,8 +331,8 @@ func TestReadErrors(t *testing.T) {
 	} {
 		h := storagetest.NewMemory(8*mib, 512).Open("a")
 		h.Inject(c.fault)
-		_, err := label.Read(h, patience)
-		if !errors.Is(err, c.want) || errors.Is(err, label.ErrNone) {
+		_, err := place.Read(h, patience)
+		if !errors.Is(err, c.want) || errors.Is(err, place.ErrNone) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -334,7 +340,7 @@ func TestReadErrors(t *testing.T) {
 
 func TestOpenWholeDisk(t *testing.T) {
 	path := storagetest.File(t, 8*mib)
-	d, p, found, err := label.Open(path, storage.Options{}, patience)
+	d, p, found, err := place.Open(path, storage.Options{}, patience)
 	must(t, err)
 	if found || p.Size != 0 || d.Info().Size != 8*mib {
 		t.Errorf("a device without a table: %+v, %v, %+v", p, found, d.Info())
@@ -403,7 +409,7 @@ func TestLoop(t *testing.T) {
 				_, err = label.Create(path+"p1", label.Options{Timeout: patience})
 				wants(t, err, label.ErrUnsuitable, "partition itself")
 			}
-			d, _, found, err := label.Open(path, storage.Options{Sync: true}, patience)
+			d, _, found, err := place.Open(path, storage.Options{Sync: true}, patience)
 			must(t, err)
 			if !found {
 				t.Error("not found")

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
 	"github.com/holdfast-ha/holdfast/sbd"
 	"github.com/holdfast-ha/holdfast/storage"
@@ -28,6 +29,35 @@ type candidate struct {
 	path   string
 	disk   storage.Disk
 	forced bool // the admin named its identity: what it carries goes
+}
+
+// Reach opens the quorum disk at path, wherever on the device it stands, and
+// waits no longer than Patience for that: the opening itself hangs on a path that
+// is dead. What hangs then ends with the disk's answer, or with this process.
+func Reach(path string, opts storage.Options) (storage.Disk, error) {
+	return within(Patience, "open "+path, func() (storage.Disk, error) { return place.Handle(path, opts, Patience) })
+}
+
+// within waits so long for do, and leaves it alone then.
+func within[T any](patience time.Duration, what string, do func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := do()
+		done <- result{value, err}
+	}()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-limit.C:
+		var none T
+		return none, fmt.Errorf("%s: %w (%v)", what, storage.ErrTimeout, patience)
+	}
 }
 
 // checkDisks opens the disks and refuses those that must not be written. The
@@ -207,7 +237,7 @@ func nameRank(link string) int {
 // that was laid out with smaller sectors than this host would choose is opened
 // with those. Errors name the path and wrap those of package volume.
 func OpenVolume(path string, keys quorumdisk.Keys, want volume.Expect, opts storage.Options) (*volume.Volume, error) {
-	disk, err := storage.Open(path, opts)
+	disk, err := Reach(path, opts)
 	if err != nil {
 		return nil, err
 	}

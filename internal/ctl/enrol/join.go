@@ -124,7 +124,7 @@ func (j *joining) agree(ctx context.Context, client *api.JoinClient, o Options) 
 func quorumDisks(paths []string) (map[ident.UUID]string, error) {
 	found := map[ident.UUID]string{}
 	for _, path := range paths {
-		disk, err := storage.Open(path, storage.Options{ReadOnly: true})
+		disk, err := Reach(path, storage.Options{ReadOnly: true})
 		if err != nil {
 			return nil, err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/ctl"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/label"
+	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/sbd"
 	"github.com/holdfast-ha/holdfast/storage/storagetest"
 )
@@ -331,7 +332,7 @@ func TestLabelled(t *testing.T) {
 	if b := area(t, file, 2<<20); string(b[1<<20:1<<20+8]) != "SBD_SBD_" {
 		t.Errorf("the partition begins with %q", b[1<<20:1<<20+8])
 	}
-	if p, err := label.Find(file, patience); err != nil || len(p.Notes) > 0 {
+	if p, err := place.Find(file, patience); err != nil || len(p.Notes) > 0 {
 		t.Errorf("the table: %+v, %v", p, err)
 	}
 }

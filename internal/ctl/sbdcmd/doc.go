@@ -17,7 +17,6 @@ package sbdcmd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,7 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-ha/holdfast/internal/ctl/contain"
-	"github.com/holdfast-ha/holdfast/quorumdisk/label"
+	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 	"github.com/holdfast-ha/holdfast/storage"
 )
@@ -81,15 +80,11 @@ func openDisk(path string, opts storage.Options) (storage.Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := label.Read(whole, defaultIO)
+	d, _, _, err := place.On(whole, defaultIO)
 	if err != nil {
 		return whole, nil // what is wrong with reading shows again when the area is read
 	}
-	part, err := storage.Section(whole, p.Offset, p.Size)
-	if err != nil {
-		return nil, errors.Join(err, whole.Close())
-	}
-	return part, nil
+	return d, nil
 }
 
 // nodeName is the default name of the own node: uname -n in lower case, as
