@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -74,7 +76,7 @@ type Payload struct {
 	Score       int16
 	Registering bool // a reservation key may be on its way (pr_open)
 	Released    Digest
-	BlobGen     uint32 // generation of the status blob that Released sums up
+	BlobGen     uint64 // generation of the status blob that Released sums up
 	Kills       []Kill // at most MaxKills
 }
 
@@ -83,6 +85,21 @@ const MaxKills = 8
 
 // Digest is the first eight bytes of a SHA-256.
 type Digest [8]byte
+
+// DigestOf sums up what was released, for the beat: over the list as it stands in
+// a status blob (its length, then of each term the length of the name, the name
+// and the term; lengths of 32 and terms of 64 bits, little endian). The list is
+// sorted by service and term.
+func DigestOf(released []Released) Digest {
+	b := binary.LittleEndian.AppendUint32(nil, uint32(len(released)))
+	for _, r := range released {
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(r.Service)))
+		b = append(b, r.Service...)
+		b = binary.LittleEndian.AppendUint64(b, r.Term)
+	}
+	sum := sha256.Sum256(b)
+	return Digest(sum[:8])
+}
 
 // Claim says which version of the register somebody knows to be committed, and
 // in which generation of whose ring it stands.
@@ -115,7 +132,7 @@ type SeenBeat struct {
 type Blob struct {
 	Node     ident.NodeID
 	Inc      ident.Incarnation
-	Gen      uint32
+	Gen      uint64 // higher in every blob of an incarnation, also across lives of the daemon
 	Released []Released
 	Services []RunState
 }

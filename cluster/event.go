@@ -84,7 +84,7 @@ type RegisterBody struct {
 // BlobWrote completes the write of the own status blob.
 type BlobWrote struct {
 	Disk int
-	Gen  uint32
+	Gen  uint64
 	OK   bool
 }
 
@@ -185,7 +185,7 @@ type WriteBlob struct {
 type ReadBlob struct {
 	Disk int
 	Node ident.NodeID
-	Gen  uint32
+	Gen  uint64
 }
 
 // Send sends a network beat on every link.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"flag"
@@ -11,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,7 +68,7 @@ func payload() cluster.Payload {
 		Phase: cluster.MemberPhase, ViewAcked: 12,
 		Committed: cluster.Claim{Ver: 44, Ballot: ballot(), Node: 2, Gen: 19},
 		Reach:     [32]byte(filled(32, 0x40)), Score: -5, Registering: true,
-		Released: cluster.Digest(filled(8, 0x60)), BlobGen: 21,
+		Released: cluster.Digest(filled(8, 0x60)), BlobGen: 1<<40 + 21,
 	}
 	for i := range cluster.MaxKills {
 		p.Kills = append(p.Kills, cluster.Kill{Node: ident.NodeID(i + 4), Inc: uint32(70 + i), Boot: [8]byte(filled(8, byte(0x80+i))), Ver: uint64(43 + i)})
@@ -93,13 +93,9 @@ func superblock(sector int) q.Superblock {
 	}
 }
 
-func blob() cluster.Blob {
-	return cluster.Blob{
-		Node: 3, Inc: incarnation(), Gen: 21,
-		Released: []cluster.Released{{Service: "orders", Term: 4}, {Service: "reports", Term: 9}},
-		Services: []cluster.RunState{{Service: "billing", Term: 2, State: cluster.Up, Text: "since 3 h"}, {Service: "orders", Term: 4, State: cluster.Broken}},
-	}
-}
+func blob() q.BlobHeader { return q.BlobHeader{Node: 3, Inc: incarnation(), Gen: 1<<40 + 21} }
+
+func blobBody() []byte { return filled(100, 1) }
 
 // sealed is one kind of sector: how it is made and opened. open returns what was decoded.
 type sealed struct {
@@ -161,8 +157,14 @@ func kinds(sector int) []sealed {
 		},
 		{
 			name: "blob", want: &bl, slot: 1,
-			make: func(c *q.Codec) ([]byte, error) { return c.SealBlob(nil, &bl) },
-			open: func(c *q.Codec, b []byte, n ident.NodeID, slot uint8) (any, error) { return c.OpenBlob(b, n, slot) },
+			make: func(c *q.Codec) ([]byte, error) { return c.SealBlob(nil, &bl, blobBody()) },
+			open: func(c *q.Codec, b []byte, n ident.NodeID, slot uint8) (any, error) {
+				h, body, err := c.OpenBlob(b, n, slot)
+				if err == nil && !bytes.Equal(body, blobBody()) {
+					err = fmt.Errorf("body %x", body)
+				}
+				return h, err
+			},
 		},
 	}
 }
@@ -351,38 +353,45 @@ func TestEmptySectors(t *testing.T) {
 		if _, ok, err := c.OpenProbe(b, 3); ok || err != nil {
 			t.Errorf("empty probe: %v, %v", ok, err)
 		}
-		if bl, err := c.OpenBlob(b, 3, 0); bl != nil || err != nil {
+		if bl, _, err := c.OpenBlob(b, 3, 0); bl != nil || err != nil {
 			t.Errorf("empty blob: %v, %v", bl, err)
 		}
 	}
 }
 
-func TestDigestDoesNotDependOnOrder(t *testing.T) {
-	list := []cluster.Released{{Service: "b", Term: 2}, {Service: "a", Term: 9}, {Service: "a", Term: 1}}
-	before := slices.Clone(list)
-	d := q.Digest(list)
-	if !slices.Equal(list, before) {
-		t.Error("Digest reordered its argument")
+func TestBlobTooLarge(t *testing.T) {
+	c := codec(t, 512)
+	if _, err := c.SealBlob(nil, &q.BlobHeader{Node: 3}, make([]byte, q.MostBlob)); err != nil {
+		t.Error(err)
 	}
-	slices.Reverse(list)
-	if q.Digest(list) != d {
-		t.Error("another order, another digest")
-	}
-	list[0].Term++
-	if q.Digest(list) == d {
-		t.Error("another term, the same digest")
+	if _, err := c.SealBlob(nil, &q.BlobHeader{Node: 3}, make([]byte, q.MostBlob+1)); !errors.Is(err, q.ErrTooLarge) {
+		t.Errorf("%v, want %v", err, q.ErrTooLarge)
 	}
 }
 
-func TestBlobTooLarge(t *testing.T) {
-	c, b := codec(t, 512), blob()
-	b.Services = append(b.Services, cluster.RunState{Service: "x", Text: strings.Repeat("x", q.BlobSize)})
-	if _, err := c.SealBlob(nil, &b); !errors.Is(err, q.ErrTooLarge) {
-		t.Errorf("%v, want %v", err, q.ErrTooLarge)
+// What is newer is refused with a sentence that names both versions and says what
+// to do; what is older than all is damaged.
+func TestNewerFormatIsRefusedWithASentence(t *testing.T) {
+	eachKind(t, func(t *testing.T, c *q.Codec, k sealed, b []byte) {
+		binary.LittleEndian.PutUint16(b[8:], uint16(q.Newest)+1)
+		_, err := k.open(c, b, 3, k.slot)
+		want := fmt.Sprintf("format %d is newer than format %d, the newest that this holdfast reads: upgrade holdfast", q.Newest+1, q.Newest)
+		if !errors.Is(err, q.ErrFormat) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+		binary.LittleEndian.PutUint16(b[8:], 0)
+		if _, err := k.open(c, b, 3, k.slot); !errors.Is(err, q.ErrFormat) || !strings.Contains(err.Error(), "damaged") {
+			t.Errorf("format 0: %v", err)
+		}
+	})
+	p := payload()
+	raw, err := q.EncodePayload(nil, &p)
+	if err != nil {
+		t.Fatal(err)
 	}
-	b = blob()
-	b.Services[0].State = 99
-	if _, err := c.SealBlob(nil, &b); !errors.Is(err, q.ErrValue) {
-		t.Errorf("%v, want %v", err, q.ErrValue)
+	raw[0] = byte(q.NewestPayload) + 1
+	_, err = q.DecodePayload(raw)
+	if want := fmt.Sprintf("format %d is newer than format %d", q.NewestPayload+1, q.NewestPayload); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("payload: %v, want %q", err, want)
 	}
 }

@@ -22,14 +22,18 @@ package quorumdisk
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/holdfast-ha/holdfast/quorumdisk/wire"
 )
 
 // Format is the version of the on-disk format. Every record carries the format
 // it was written in. A reader refuses a record of a newer format than Newest
-// rather than guess. A newer format is written only once every member can read
-// it, so that a cluster can be upgraded node by node.
+// rather than guess, and reads all that are older. A newer format is written only
+// once every member can read it, so that a cluster can be upgraded node by node.
+// There are no feature bits: reserved bytes are zero and are checked, so that
+// whatever changes the meaning of a record is a new format, with its consequences
+// written at its constant.
 type Format uint16
 
 const (
@@ -42,11 +46,28 @@ const (
 // Newest is the newest format that this program reads and writes.
 const Newest = formatEnd - 1
 
+// String is for people.
+func (f Format) String() string { return fmt.Sprintf("format %d", uint16(f)) }
+
+// CheckFormat refuses a format that is newer than newest, or none at all, with an
+// error that wraps ErrFormat, names both and says what to do.
+func CheckFormat(found, newest Format) error {
+	switch {
+	case found < Format1:
+		return fmt.Errorf("%w: %v was never written by any holdfast, the oldest is %v: it is damaged; see what stands there with holdfast disk dump",
+			ErrFormat, found, Format1)
+	case found > newest:
+		return fmt.Errorf("%w: %v is newer than %v, the newest that this holdfast reads: upgrade holdfast on this node to the version of the others",
+			ErrFormat, found, newest)
+	}
+	return nil
+}
+
 // Why a record was refused, in the order in which it is checked. Errors of this
 // package wrap one of these.
 var (
 	ErrMagic    = errors.New("no such record here (magic)")
-	ErrFormat   = errors.New("written in a format that this version of holdfast does not know: upgrade holdfast on this node")
+	ErrFormat   = errors.New("written in a format that this holdfast does not know")
 	ErrCluster  = errors.New("belongs to another cluster")
 	ErrPlace    = errors.New("belongs to another place: it was copied or written to the wrong sector")
 	ErrLength   = wire.ErrLength

@@ -1,25 +1,9 @@
 package quorumdisk
 
-import (
-	"github.com/holdfast-ha/holdfast/cluster"
-	"github.com/holdfast-ha/holdfast/quorumdisk/wire"
-)
+import "github.com/holdfast-ha/holdfast/cluster"
 
 // The parts that the fuzz tests reach without compressor and seal.
 var ParseKeys = parseKeys
-
-// BlobBody encodes a blob's body.
-func BlobBody(b *cluster.Blob) []byte {
-	var w wire.Writer
-	putBlob(&w, b)
-	return w.B
-}
-
-// DecodeBlobBody decodes it as generation 0.
-func DecodeBlobBody(body []byte) (*cluster.Blob, error) {
-	b := &cluster.Blob{}
-	return b, decodeBlob(body, b, 0)
-}
 
 // Span is where a field stands in its record.
 type Span struct{ Off, Len int }
@@ -70,7 +54,7 @@ func Fields() map[string][]Span {
 			{payloadBallot, ballotSize},
 			{payloadGen, 8},
 			{payloadNode, 1},
-			{payloadBlobGen, 4},
+			{payloadBlobGen, 8},
 			{payloadReach, 32},
 			{payloadDigest, 8},
 			{payloadKills, cluster.MaxKills * killSize},
@@ -84,7 +68,7 @@ func Fields() map[string][]Span {
 			{offHeaderLen, 4},
 			{offHeaderSum, offHeaderEnd - offHeaderSum},
 		},
-		"blob":  {{offBlobInc, 4}, {offBlobBoot, 16}, {offBlobGen, 4}, {offBlobLen, 4}, {offBlobSum, offBlobEnd - offBlobSum}},
+		"blob":  {{offBlobInc, 4}, {offBlobBoot, 16}, {offBlobGen, 8}, {offBlobLen, 4}, {offBlobSum, offBlobEnd - offBlobSum}},
 		"probe": {{offFields, offProbeEnd - offFields}},
 	}
 }

@@ -16,7 +16,7 @@ import (
 //	6 MiB    Nmax x S            probes: for tests of the disk; nothing depends on them
 //	8 MiB    Nmax x 16 x S       register headers
 //	32 MiB   Nmax x 16 x 128 KiB register bodies
-//	then     Nmax x 2 x 32 KiB   status blobs
+//	then     Nmax x 2 x 64 KiB   status blobs
 //	end-S    S                   superblock, copy B: in the last sector of the device
 //
 // S is the sector size (512 or 4096), Nmax the number of nodes there is room for.
@@ -30,7 +30,7 @@ const (
 	Ring      = register.Generations // generations of a node's block
 	BodySize  = 128 << 10            // room for a body, bytes
 	BlobSlots = 2
-	BlobSize  = 32 << 10 // room for a status blob with its header, bytes
+	BlobSize  = 64 << 10 // room for a status blob with its header, bytes
 
 	SmallSector = 512
 	LargeSector = 4096

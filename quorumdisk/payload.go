@@ -2,6 +2,7 @@ package quorumdisk
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -16,7 +17,12 @@ type PayloadFormat uint8
 const (
 	// Payload1 is the first version.
 	Payload1 PayloadFormat = 1 + iota
+
+	payloadEnd
 )
+
+// NewestPayload is the newest version that this program reads and writes.
+const NewestPayload = payloadEnd - 1
 
 // The payload (offsets in the payload):
 //
@@ -31,11 +37,11 @@ const (
 //	 24  24  committed: ballot
 //	 48   8  committed: generation
 //	 56   1  committed: node
-//	 57   3  zero
-//	 60   4  generation of the status blob
-//	 64  32  reachability, one bit per node
-//	 96   8  digest of what was released
-//	104  24  kill record, up to 8 of them:
+//	 57   7  zero
+//	 64   8  generation of the status blob
+//	 72  32  reachability, one bit per node
+//	104   8  digest of what was released
+//	112  24  kill record, up to 8 of them:
 //	           0 1 node, 1 3 zero, 4 4 inc, 8 8 boot (first 8 bytes), 16 8 version that chose it
 //
 // A ballot is 24 bytes: 0 8 round, 8 8 life, 16 4 inc, 20 1 node, 21 3 zero.
@@ -47,10 +53,10 @@ const (
 	payloadBallot  = 24
 	payloadGen     = 48
 	payloadNode    = 56
-	payloadBlobGen = 60
-	payloadReach   = 64
-	payloadDigest  = 96
-	payloadKills   = 104
+	payloadBlobGen = 64
+	payloadReach   = 72
+	payloadDigest  = 104
+	payloadKills   = 112
 
 	killSize   = 24
 	ballotSize = 24
@@ -80,7 +86,7 @@ func EncodePayload(dst []byte, p *cluster.Payload) ([]byte, error) {
 	putBallot(b[payloadBallot:], p.Committed.Ballot)
 	binary.LittleEndian.PutUint64(b[payloadGen:], p.Committed.Gen)
 	b[payloadNode] = byte(p.Committed.Node)
-	binary.LittleEndian.PutUint32(b[payloadBlobGen:], p.BlobGen)
+	binary.LittleEndian.PutUint64(b[payloadBlobGen:], p.BlobGen)
 	copy(b[payloadReach:], p.Reach[:])
 	copy(b[payloadDigest:], p.Released[:])
 	for i := range p.Kills {
@@ -101,6 +107,9 @@ func EncodePayload(dst []byte, p *cluster.Payload) ([]byte, error) {
 func DecodePayload(b []byte) (cluster.Payload, error) {
 	var p cluster.Payload
 	if err := checkPayload(b); err != nil {
+		if errors.Is(err, ErrFormat) {
+			err = CheckFormat(Format(b[0]), Format(NewestPayload))
+		}
 		return p, fmt.Errorf("payload: %w", err)
 	}
 	p = cluster.Payload{
@@ -116,7 +125,7 @@ func DecodePayload(b []byte) (cluster.Payload, error) {
 		Score:       int16(binary.LittleEndian.Uint16(b[2:])),
 		Registering: b[payloadFlags] == flagRegistering,
 		Released:    cluster.Digest(b[payloadDigest:payloadKills]),
-		BlobGen:     binary.LittleEndian.Uint32(b[payloadBlobGen:]),
+		BlobGen:     binary.LittleEndian.Uint64(b[payloadBlobGen:]),
 	}
 	for k := b[payloadKills:]; len(k) > 0; k = k[killSize:] {
 		p.Kills = append(p.Kills, getKill(k))
@@ -129,7 +138,7 @@ func checkPayload(b []byte) error {
 	switch {
 	case len(b) == 0:
 		return ErrLength
-	case PayloadFormat(b[0]) != Payload1:
+	case PayloadFormat(b[0]) < Payload1 || PayloadFormat(b[0]) > NewestPayload:
 		return ErrFormat
 	case !killsFit(b) || len(b) != payloadKills+int(b[payloadCount])*killSize:
 		return ErrLength

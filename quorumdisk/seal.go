@@ -214,7 +214,7 @@ func (c *Codec) explain(sector []byte, k kind, p place, err error) error {
 	case errors.Is(err, ErrMagic):
 		return refuse(k, p, err, "%q", sector[:8])
 	case errors.Is(err, ErrFormat):
-		return refuse(k, p, err, "format %d, known up to %d", binary.LittleEndian.Uint16(sector[offFormat:]), Newest)
+		return refuse(k, p, CheckFormat(Format(binary.LittleEndian.Uint16(sector[offFormat:])), Newest), "")
 	case errors.Is(err, ErrCluster):
 		return refuse(k, p, err, "%v, not %v", ident.UUID(sector[offCluster:offCluster+16]), c.cluster)
 	case errors.Is(err, ErrPlace):

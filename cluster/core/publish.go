@@ -1,8 +1,6 @@
 package core
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"slices"
 	"time"
 
@@ -19,12 +17,12 @@ type blobSide struct {
 	releases uint64 // as counted by the services
 	digest   cluster.Digest
 	carried  uint64 // the payload order that carried digest
-	gen      uint32
+	gen      uint64
 	done     []bool // disks that hold gen
 	busy     []bool
 	states   []cluster.RunState // as written
 	at       ident.Instant
-	stable   uint32 // generation that a majority of the disks holds
+	stable   uint64 // generation that a majority of the disks holds
 }
 
 // publish tells the guard, and through it the disk, what has changed.
@@ -48,11 +46,11 @@ func (c *Core) publish() {
 // releaseEchoed says that the guard holds the digest of everything released: a
 // release is published nowhere before that.
 func (c *Core) releaseEchoed() bool {
-	return c.blob.carried != 0 && c.guard.echoed >= c.blob.carried && c.blob.digest == releasedDigest(c.services.Released())
+	return c.blob.carried != 0 && c.guard.echoed >= c.blob.carried && c.blob.digest == cluster.DigestOf(c.services.Released())
 }
 
 func (c *Core) payload() cluster.Payload {
-	p := cluster.Payload{Phase: c.ownPhase(), Committed: claimOf(c.reg.m.Claim()), Released: releasedDigest(c.services.Released()), BlobGen: c.blob.stable, Kills: c.kills()}
+	p := cluster.Payload{Phase: c.ownPhase(), Committed: claimOf(c.reg.m.Claim()), Released: cluster.DigestOf(c.services.Released()), BlobGen: c.blob.stable, Kills: c.kills()}
 	if c.reg.state != nil {
 		p.ViewAcked = c.reg.state.View
 	}
@@ -90,28 +88,13 @@ func (c *Core) ownPhase() cluster.Phase {
 	return cluster.Out
 }
 
-func releasedDigest(list []cluster.Released) cluster.Digest {
-	h := sha256.New()
-	var b [8]byte
-	for _, r := range list {
-		binary.LittleEndian.PutUint64(b[:], uint64(len(r.Service)))
-		h.Write(b[:])
-		h.Write([]byte(r.Service))
-		binary.LittleEndian.PutUint64(b[:], r.Term)
-		h.Write(b[:])
-	}
-	var d cluster.Digest
-	copy(d[:], h.Sum(nil))
-	return d
-}
-
 // writeBlob writes the status blob when a release waits, or when states have
 // changed, at most once a second.
 func (c *Core) writeBlob() {
 	b := &c.blob
 	if b.done == nil {
 		b.done, b.busy = make([]bool, len(c.disks)), make([]bool, len(c.disks))
-		b.gen = uint32(c.set.Life >> 27) // above what a former life of this boot wrote: one step is an eighth of a second
+		b.gen = uint64(c.set.Life) // above what a former life of this boot wrote: a step is a nanosecond, and nobody writes that often
 	}
 	states := c.services.States()
 	due := c.now.Sub(b.at) >= time.Second && !slices.Equal(states, b.states)

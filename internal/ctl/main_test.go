@@ -259,7 +259,7 @@ func TestInitRefuses(t *testing.T) {
 		}, []string{"are the same disk", "file:"}, 1},
 		"too small": {
 			func(s *site) []string { return []string{"--disk", s.disk("a", 40)} },
-			[]string{"too small", "66 MiB", "--nmax"},
+			[]string{"too small", "67 MiB", "--nmax"},
 			1,
 		},
 		"missing": {

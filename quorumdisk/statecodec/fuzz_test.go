@@ -50,3 +50,27 @@ func FuzzPlainState(f *testing.F) {
 		}
 	})
 }
+
+// The same for status blobs, with and without the compressor.
+func FuzzBlob(f *testing.F) {
+	body, err := statecodec.EncodeBlob(blob())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(body)
+	f.Add(statecodec.PlainBlob(blob()))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if got, err := statecodec.DecodeBlob(b); err == nil {
+			if body, err := statecodec.EncodeBlob(got); err == nil {
+				if again, err := statecodec.DecodeBlob(body); err != nil || !reflect.DeepEqual(got, again) {
+					t.Errorf("%+v became %+v, %v", got, again, err)
+				}
+			}
+		}
+		if got, err := statecodec.ReadBlob(b); err == nil {
+			if again := statecodec.PlainBlob(got); !bytes.Equal(again, b) {
+				t.Errorf("%x decoded to %+v, encoded again %x", b, got, again)
+			}
+		}
+	})
+}

@@ -10,11 +10,11 @@
 package statecodec
 
 import (
-	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
+	"unicode/utf8"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -22,29 +22,90 @@ import (
 	"github.com/holdfast-ha/holdfast/quorumdisk/wire"
 )
 
-// Format is the version of the body of a register block. A program that
-// finds a newer one does not take part in changing it.
+// Format is the version of a body. A program that finds a newer one does not take
+// part in changing what stands in it.
 type Format uint8
 
 const (
 	// Format1 is the first version.
 	Format1 Format = 1 + iota
+
+	formatEnd
 )
+
+// Newest is the newest version that this program reads and writes.
+const Newest = formatEnd - 1
 
 const magic = "HFS"
 
 // MaxPlain bounds what a body may be once decompressed, in bytes.
 const MaxPlain = 8 << 20
 
-// Encode returns the body for a state. The same state always gives the
-// same bytes. Conf is left out: it is Config, parsed. It fails with ErrValue if
-// nodes or services are not sorted or an enumeration is out of range, and with
-// ErrTooLarge if the body does not fit.
+// Encode returns the body for a state. The same state always gives the same
+// bytes. Conf is left out: it is Config, parsed.
+//
+// Texts that only people read (why a service runs where it does, what a start has
+// failed with) are shortened, and then left out, before a state does not fit: it
+// would be a cluster that cannot decide any more because it has too much to say.
+//
+// It fails with ErrValue if nodes or services are not sorted or an enumeration is
+// out of range, and with ErrTooLarge if the body does not fit even so.
 func Encode(s *cluster.State) ([]byte, error) {
 	if err := checkState(s); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
-	return packState(plainState(s), len(s.Config))
+	var plain, b []byte
+	for _, most := range [...]int{math.MaxInt, 60, 20, 0} {
+		plain = plainState(withTexts(s, most))
+		if len(plain) > MaxPlain {
+			continue
+		}
+		var err error
+		if b, err = pack(magic, Format1, plain); err != nil {
+			return nil, fmt.Errorf("state: %w", err)
+		}
+		if len(b) <= quorumdisk.BodySize {
+			return b, nil
+		}
+	}
+	if len(plain) > MaxPlain {
+		return nil, fmt.Errorf("state: %w: it takes %d KiB, at most %d KiB: fewer services, or shorter descriptions of them",
+			quorumdisk.ErrTooLarge, len(plain)>>10, MaxPlain>>10)
+	}
+	return nil, fmt.Errorf("state: %w: compressed it takes %d KiB, at most %d KiB; of its %d KiB before that, the configuration is %d KiB: fewer services, or shorter descriptions of them",
+		quorumdisk.ErrTooLarge, (len(b)+1023)>>10, quorumdisk.BodySize>>10, (len(plain)+1023)>>10, (len(s.Config)+1023)>>10)
+}
+
+// withTexts is the state with texts for people of at most most bytes.
+func withTexts(s *cluster.State, most int) *cluster.State {
+	if most == math.MaxInt {
+		return s
+	}
+	c := *s
+	c.Nodes, c.Services = slices.Clone(s.Nodes), slices.Clone(s.Services)
+	for i := range c.Nodes {
+		n := &c.Nodes[i]
+		n.Why, n.Proof.Text = cut(n.Why, most), cut(n.Proof.Text, most)
+	}
+	for i := range c.Services {
+		g := &c.Services[i]
+		g.Why, g.Proof.Text, g.Fails = cut(g.Why, most), cut(g.Proof.Text, most), slices.Clone(g.Fails)
+		for j := range g.Fails {
+			g.Fails[j].Text = cut(g.Fails[j].Text, most)
+		}
+	}
+	return &c
+}
+
+// cut shortens a text to most bytes without splitting a character.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
 }
 
 func plainState(s *cluster.State) []byte {
@@ -70,29 +131,11 @@ func plainState(s *cluster.State) []byte {
 	return w.B
 }
 
-// packState compresses an encoded state.
-func packState(plain []byte, config int) ([]byte, error) {
-	if len(plain) > MaxPlain {
-		return nil, fmt.Errorf("state: %w: it takes %d KiB, at most %d KiB", quorumdisk.ErrTooLarge, len(plain)>>10, MaxPlain>>10)
-	}
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20), zstd.WithLowerEncoderMem(true))
-	if err != nil {
-		return nil, fmt.Errorf("state: %w", err)
-	}
-	defer z.Close() // gives its memory back; nothing is buffered
-	b := z.EncodeAll(plain, append([]byte(magic), byte(Format1)))
-	if len(b) > quorumdisk.BodySize {
-		return nil, fmt.Errorf("state: %w: compressed it takes %d KiB, at most %d KiB; the configuration is %d KiB of what is compressed: make it smaller",
-			quorumdisk.ErrTooLarge, (len(b)+1023)>>10, quorumdisk.BodySize>>10, config>>10)
-	}
-	return b, nil
-}
-
 // Decode is the inverse of Encode; Conf stays nil. It needs at most
 // MaxPlain bytes whatever it is given. It fails with ErrMagic, ErrFormat,
 // ErrTooLarge, ErrLength or ErrValue.
 func Decode(body []byte) (*cluster.State, error) {
-	plain, err := unpackState(body)
+	plain, err := unpack(magic, body, quorumdisk.BodySize, MaxPlain)
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
@@ -120,31 +163,6 @@ func readState(plain []byte) (*cluster.State, error) {
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	return s, nil
-}
-
-func unpackState(body []byte) ([]byte, error) {
-	if len(body) > quorumdisk.BodySize {
-		return nil, fmt.Errorf("%w: %d bytes", quorumdisk.ErrTooLarge, len(body))
-	}
-	if len(body) < len(magic)+1 || string(body[:len(magic)]) != magic {
-		return nil, quorumdisk.ErrMagic
-	}
-	if f := Format(body[len(magic)]); f != Format1 {
-		return nil, fmt.Errorf("%w (state format %d, known up to %d)", quorumdisk.ErrFormat, f, Format1)
-	}
-	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(MaxPlain))
-	if err != nil {
-		return nil, err
-	}
-	defer z.Close()
-	plain, err := z.DecodeAll(body[len(magic)+1:], nil)
-	switch {
-	case errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
-		return nil, fmt.Errorf("%w: more than %d KiB when decompressed", quorumdisk.ErrTooLarge, MaxPlain>>10)
-	case err != nil:
-		return nil, fmt.Errorf("%w: decompressing: %w", wire.ErrValue, err)
-	}
-	return plain, nil
 }
 
 // checkState refuses what the decoder could not give back, and what lookups by

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -106,7 +107,12 @@ func TestStateGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, path := hex.Dump(b[:4])+hex.Dump(plain), "testdata/state.hex"
+	golden(t, "state.hex", hex.Dump(b[:4])+hex.Dump(plain))
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
 	if *update {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -157,7 +163,8 @@ func TestStateRefusals(t *testing.T) {
 	}{
 		"empty":         {nil, q.ErrMagic},
 		"foreign":       {[]byte("XFS\x01 and more"), q.ErrMagic},
-		"newer":         {[]byte("HFS\x02 and more"), q.ErrFormat},
+		"newer":         {[]byte{'H', 'F', 'S', byte(statecodec.Newest) + 1, 0}, q.ErrFormat},
+		"format 0":      {[]byte("HFS\x00 and more"), q.ErrFormat},
 		"no frame":      {[]byte("HFS\x01 and more"), q.ErrValue},
 		"cut":           {good[:len(good)-3], q.ErrValue},
 		"too long":      {make([]byte, q.BodySize+1), q.ErrTooLarge},

@@ -115,7 +115,11 @@ func (v *Volume) WriteBeat(node ident.NodeID, sector []byte, timeout time.Durati
 
 // WriteBlob writes a status blob into the place of its generation.
 func (v *Volume) WriteBlob(b *cluster.Blob, timeout time.Duration) error {
-	raw, err := v.codec.SealBlob(nil, b)
+	body, err := statecodec.EncodeBlob(b)
+	if err != nil {
+		return fmt.Errorf("node %d: %w", b.Node, err)
+	}
+	raw, err := v.codec.SealBlob(nil, &quorumdisk.BlobHeader{Node: b.Node, Inc: b.Inc, Gen: b.Gen}, body)
 	if err != nil {
 		return err
 	}
@@ -124,7 +128,7 @@ func (v *Volume) WriteBlob(b *cluster.Blob, timeout time.Duration) error {
 
 // ReadBlob reads this generation of a node's status blob. It fails with ErrStale
 // if another one stands in its place, or none.
-func (v *Volume) ReadBlob(node ident.NodeID, gen uint32, timeout time.Duration) (*cluster.Blob, error) {
+func (v *Volume) ReadBlob(node ident.NodeID, gen uint64, timeout time.Duration) (*cluster.Blob, error) {
 	b, err := v.blobIn(node, quorumdisk.BlobSlot(gen), timeout)
 	if err != nil {
 		return nil, err
@@ -162,7 +166,16 @@ func (v *Volume) blobIn(node ident.NodeID, slot uint8, timeout time.Duration) (*
 	if err := v.disk.Read(raw, v.layout.BlobOffset(node, slot), timeout); err != nil {
 		return nil, err
 	}
-	return v.codec.OpenBlob(raw, node, slot)
+	h, body, err := v.codec.OpenBlob(raw, node, slot)
+	if err != nil || h == nil {
+		return nil, err
+	}
+	b, err := statecodec.DecodeBlob(body)
+	if err != nil {
+		return nil, fmt.Errorf("node %d, slot %d: %w", node, slot, err)
+	}
+	b.Node, b.Inc, b.Gen = h.Node, h.Inc, h.Gen
+	return b, nil
 }
 
 // WriteProbe leaves a nonce for another node to find.

@@ -53,7 +53,7 @@ type ReportNode struct {
 	Block      uint64   `json:"block_generation,omitempty"`
 	Accepted   string   `json:"accepted_ballot,omitempty"`
 	Version    uint64   `json:"accepted_version,omitempty"`
-	BlobGen    uint32   `json:"blob_generation,omitempty"`
+	BlobGen    uint64   `json:"blob_generation,omitempty"`
 	Complaints []string `json:"errors,omitempty"`
 }
 

@@ -112,7 +112,7 @@ func TestCreateLeavesTheSBDAreaAlone(t *testing.T) {
 
 func TestCreateRefuses(t *testing.T) {
 	small := storagetest.NewMemory(65*mib, 512)
-	if _, err := volume.Create(small.Open("a"), options()); !errors.Is(err, volume.ErrTooSmall) || !strings.Contains(err.Error(), "66 MiB") {
+	if _, err := volume.Create(small.Open("a"), options()); !errors.Is(err, volume.ErrTooSmall) || !strings.Contains(err.Error(), "67 MiB") {
 		t.Errorf("a small device: %v", err)
 	}
 	m, _ := formatted(t, 512)
@@ -362,7 +362,7 @@ func TestHeaderWithoutBody(t *testing.T) {
 func TestBlobs(t *testing.T) {
 	m, v := formatted(t, 4096)
 	inc := ident.Incarnation{N: 2, Boot: ident.BootID(uuid(5))}
-	for gen := range uint32(4) {
+	for gen := range uint64(4) {
 		must(t, v.WriteBlob(&cluster.Blob{Node: 2, Inc: inc, Gen: gen, Released: []cluster.Released{{Service: "a", Term: uint64(gen)}}}, wait))
 	}
 	if b, err := v.ReadBlob(2, 2, wait); err != nil || b.Released[0].Term != 2 {
