@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/media"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/register"
-	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
 
 // daemon is the node's daemon around the real core.
@@ -17,16 +17,15 @@ type daemon struct {
 	core    *core.Core
 	life    int // of everything scheduled for the daemon
 	ticking bool
-	late    []late
+	late    []*late
 	stalled bool
 	waiting []cluster.Event // for the end of the stall
 }
 
 // late is a register write that was reported as failed and has yet to land.
 type late struct {
-	disk int
-	life int
-	b    block
+	k *Disk
+	b media.Block
 }
 
 // StartDaemon begins a life of the daemon; services keep running over it.
@@ -36,16 +35,9 @@ func (n *Node) StartDaemon() {
 	}
 	n.daemon.life++
 	n.settleLate()
-	in := timing.Input{SecondHolder: true, Devices: []timing.Device{
-		{Name: "softdog", Class: timing.Qualified, Software: true, Timeout: 2 * time.Second, TMax: 2200 * time.Millisecond, At: 2 * time.Second},
-		{Name: "hardware", Class: timing.Qualified, Timeout: 2 * time.Second, TMax: 2200 * time.Millisecond, At: 2 * time.Second},
-	}}
-	if n.w.opt.Timing != nil {
-		n.w.opt.Timing(&in)
-	}
 	set := core.Settings{
 		Self: n.ID, Name: n.Name, Host: ident.UUID{byte(n.ID)}, Boot: n.machine.boot, Life: uint64(n.clock()),
-		Timing: in, WaitLess: n.w.opt.Broken.WaitLess,
+		Timing: n.devices(), WaitLess: n.w.opt.Broken.WaitLess,
 	}
 	for _, k := range n.w.Disks {
 		set.Disks = append(set.Disks, k.UUID)
@@ -54,6 +46,7 @@ func (n *Node) StartDaemon() {
 	n.w.began(n, set)
 	v := n.guard.lease.View()
 	ev := cluster.Started{Bound: v.Inc, Killed: v.Killed, Frozen: v.Frozen, LeaseStart: v.Start}
+	n.emptyOrphans()
 	for name, p := range n.running {
 		ev.Adopted = append(ev.Adopted, cluster.Adopted{Service: name, Term: p.term, Running: p.whole})
 	}
@@ -81,6 +74,9 @@ func (n *Node) deliver(ev cluster.Event) {
 	actions := n.daemon.core.Step(now, ev)
 	if n.w.opt.Record != nil {
 		n.w.opt.Record(n, now, ev, actions)
+	}
+	for _, a := range actions {
+		n.learned(a)
 	}
 	for _, a := range actions {
 		n.act(a)
@@ -142,7 +138,10 @@ func (n *Node) act(a cluster.Action) {
 		n.run(a)
 	case cluster.Note:
 		n.w.Notes = append(n.w.Notes, Told{n.w.Now, n.ID, a})
-		n.w.proven(a)
+		n.w.judge.Explains(n.ID, string(a.Kind), a.Text+a.Service)
+		if a.Kind == cluster.NoteProof && a.Proof == cluster.ProofTime {
+			n.w.judge.CalledDead(a.Node, a.Inc, n.w.Now, n.ID)
+		}
 	case cluster.Reply:
 		n.w.Notes = append(n.w.Notes, Told{n.w.Now, n.ID, cluster.Note{Kind: "reply", Text: a.Text + a.Err}})
 	case cluster.Exit:
@@ -164,7 +163,15 @@ func (n *Node) send(a cluster.Send) {
 
 func (n *Node) writeBlob(a cluster.WriteBlob) {
 	done := n.outcome(func(ok bool) { n.deliver(cluster.BlobWrote{Disk: a.Disk, Gen: a.Blob.Gen, OK: ok}) })
-	n.request(a.Disk, n.w.Jitter(time.Millisecond, 9*time.Millisecond), func() { n.w.Disks[a.Disk].blobs[n.ID] = a.Blob }, done)
+	for _, r := range a.Blob.Released {
+		n.w.judge.Releases(n.ID, r.Service, r.Term)
+	}
+	raw, err := n.w.bytes.format.Blob(&a.Blob)
+	if err != nil {
+		n.w.fail("the blob of %s: %v", n.Name, err)
+	}
+	k := n.disk(a.Disk)
+	n.request(a.Disk, n.w.Jitter(time.Millisecond, 9*time.Millisecond), func(bool) { k.on.PutBlob(n.ID, a.Blob.Gen, raw) }, done)
 }
 
 func (n *Node) readBlob(a cluster.ReadBlob) {
@@ -175,11 +182,8 @@ func (n *Node) readBlob(a cluster.ReadBlob) {
 		}
 		n.deliver(ev)
 	})
-	n.request(a.Disk, n.w.Jitter(time.Millisecond, 9*time.Millisecond), func() {
-		if b, ok := n.w.Disks[a.Disk].blobs[a.Node]; ok {
-			ev.Blob = &b
-		}
-	}, done)
+	k := n.disk(a.Disk)
+	n.request(a.Disk, n.w.Jitter(time.Millisecond, 9*time.Millisecond), func(bool) { ev.Blob = k.on.Blob(a.Node, a.Gen) }, done)
 }
 
 // outcome is inLife for the end of a request.
@@ -193,50 +197,88 @@ func (n *Node) outcome(f func(ok bool)) func(ok bool) {
 }
 
 func (n *Node) registerOp(op register.Op[*cluster.State]) {
-	k := n.w.Disks[op.Disk]
+	k := n.disk(op.Disk)
 	latency := n.w.Jitter(time.Millisecond, 12*time.Millisecond)
 	switch op.Kind {
 	case register.Write:
 		n.registerWrite(k, op, latency)
 	case register.ReadHeaders:
 		var all []register.Header
-		n.request(op.Disk, latency, func() { all = k.headers(len(n.w.Nodes)) },
+		n.request(op.Disk, latency, func(bool) { all = k.on.Headers() },
 			n.outcome(func(ok bool) {
 				n.deliver(cluster.RegisterHeaders{Disk: op.Disk, Seq: op.Seq, All: all, OK: ok})
 			}))
 	case register.ReadBody:
-		var b block
-		n.request(op.Disk, latency, func() { b = k.ring[op.Header.Node][op.Header.Slot] },
+		var s *cluster.State
+		var same bool
+		n.request(op.Disk, latency, func(bool) { s, same = n.w.state(n, k, op.Header) },
 			n.outcome(func(ok bool) {
-				same := b.h.Bal == op.Header.Bal && b.h.Ver == op.Header.Ver
-				n.deliver(cluster.RegisterBody{Disk: op.Disk, Seq: op.Seq, Value: n.w.parsed(n, b.v), OK: ok && same})
+				n.deliver(cluster.RegisterBody{Disk: op.Disk, Seq: op.Seq, Value: s, OK: ok && same})
 			}))
 	}
 }
 
+// registerWrite writes a block: its body, and when that is complete its header.
 func (n *Node) registerWrite(k *Disk, op register.Op[*cluster.State], latency time.Duration) {
-	b := block{op.Header, op.Value}
+	b, err := n.w.bytes.format.Block(op.Header, op.Value)
+	if err != nil {
+		n.w.fail("the register of %s: %v", n.Name, err)
+	}
 	done := n.outcome(func(ok bool) {
 		n.deliver(cluster.RegisterWrote{Disk: op.Disk, Seq: op.Seq, OK: ok && n.w.rng.Float64() >= n.RegDrops})
 	})
 	if n.RegLate > 0 && n.w.rng.Float64() < n.RegLate && !n.DiskCut[op.Disk] {
-		l := late{op.Disk, n.daemon.life, b}
+		l := &late{k, b}
 		n.daemon.late = append(n.daemon.late, l)
 		n.after(n.w.Jitter(time.Second, 50*time.Second), func() { n.landLate(l) })
 		n.after(latency, func() { done(false) })
 		return
 	}
-	n.request(op.Disk, latency, func() { k.land(b) }, done)
+	header := func(ok bool) {
+		if !ok {
+			done(false)
+			return
+		}
+		n.request(op.Disk, latency/2, k.header(b), done)
+	}
+	if b.Body == nil {
+		header(true)
+		return
+	}
+	n.request(op.Disk, latency/2, k.body(b), header)
+}
+
+func (k *Disk) body(b media.Block) landing {
+	return func(torn bool) {
+		if torn {
+			k.on.TearBody(b)
+			return
+		}
+		k.on.PutBody(b)
+	}
+}
+
+func (k *Disk) header(b media.Block) landing {
+	return func(torn bool) {
+		if torn {
+			k.on.TearHeader(b)
+			return
+		}
+		k.on.PutHeader(b)
+	}
+}
+
+// land lands a block at once.
+func (l *late) land() {
+	l.k.on.PutBody(l.b)
+	l.k.on.PutHeader(l.b)
 }
 
 // landLate lands a write that was reported as failed, unless it was settled.
-func (n *Node) landLate(l late) {
-	for i := range n.daemon.late {
-		if n.daemon.late[i] == l {
-			n.w.Disks[l.disk].land(l.b)
-			n.daemon.late = slices.Delete(n.daemon.late, i, i+1)
-			return
-		}
+func (n *Node) landLate(l *late) {
+	if i := slices.Index(n.daemon.late, l); i >= 0 {
+		l.land()
+		n.daemon.late = slices.Delete(n.daemon.late, i, i+1)
 	}
 }
 
@@ -245,77 +287,25 @@ func (n *Node) landLate(l late) {
 func (n *Node) settleLate() {
 	for _, l := range n.daemon.late {
 		if n.w.rng.IntN(2) == 0 {
-			n.w.Disks[l.disk].land(l.b)
+			l.land()
 		}
 	}
 	n.daemon.late = nil
 }
 
-// run is the runner: services take their time, and go on without the daemon. A
-// stop interrupts a start.
-func (n *Node) run(a cluster.Run) {
-	name := a.Service.Name
-	life := n.daemon.life
-	done := func(o cluster.Outcome, text string) {
-		if life == n.daemon.life {
-			n.deliver(cluster.RunDone{Op: a.Op, Outcome: o, Text: text})
-		}
+// learned tells the oracle what this node holds for decided.
+func (n *Node) learned(a cluster.Action) {
+	o, ok := a.(cluster.Order)
+	if !ok || o.Kind != cluster.OrderPayload && o.Kind != cluster.OrderClaim {
+		return
 	}
-	switch a.Kind {
-	case cluster.RunStart:
-		if n.w.rng.IntN(10) == 0 { // its thread gets no processor for a while
-			n.later(n.w.Jitter(0, time.Second), func() { n.start(a, done) })
+	c := o.Payload.Committed
+	for d := range n.w.Disks {
+		k := n.disk(d)
+		if h, ok := k.on.Find(c.Node, c.Gen, c.Ver); ok && h.Bal == c.Ballot && n.w.decided(n, k, h) {
 			return
 		}
-		n.start(a, done)
-	case cluster.RunStop, cluster.RunKill:
-		if p := n.running[name]; p != nil {
-			p.whole = false
-			if p.interrupt != nil {
-				n.later(time.Millisecond, p.interrupt)
-				p.interrupt = nil
-			}
-		}
-		n.later(n.StopTime, func() {
-			if n.StopFails {
-				done(cluster.Failed, "still mounted")
-				return
-			}
-			delete(n.running, name)
-			done(cluster.OK, "")
-		})
-	case cluster.RunCheck:
-		n.later(10*time.Millisecond, func() {
-			if n.CheckFails {
-				done(cluster.Failed, "no answer")
-				return
-			}
-			done(cluster.OK, "")
-		})
 	}
-}
-
-// start begins a start; a stop interrupts it.
-func (n *Node) start(a cluster.Run, done func(cluster.Outcome, string)) {
-	p := &process{term: a.Term}
-	p.interrupt = func() { done(cluster.Unknown, "interrupted") }
-	n.running[a.Service.Name] = p // from the first moment on it may write
-	n.w.check()
-	n.later(n.StartTime, func() {
-		if p.interrupt == nil {
-			return // told already
-		}
-		p.interrupt = nil
-		switch {
-		case n.running[a.Service.Name] != p:
-			done(cluster.Unknown, "stopped meanwhile")
-		case n.StartFails:
-			done(cluster.Failed, "exit status 1")
-		default:
-			p.whole = true
-			done(cluster.OK, "")
-		}
-	})
 }
 
 // Ask gives this node an administrator's request.

@@ -1,13 +1,13 @@
 package clustertest
 
 import (
-	"encoding/binary"
-	"slices"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
+	"github.com/holdfast-ha/holdfast/quorumdisk"
 )
 
 // guard is the node's guard with its watchdogs.
@@ -18,57 +18,32 @@ type guard struct {
 	h       time.Duration
 	payload cluster.Payload
 	state   cluster.GuardState
-	fed     time.Duration // true time of the latest feed
-	until   time.Duration // true time until which this incarnation could go on, at the worst
-	seq     uint64
 	dead    bool
+	holder  bool // somebody else holds the descriptors of the watchdogs
+	dogs    []watchdog
+	// The feeding loop:
+	unproved bool // the last device was fed, and no check has passed since
+	fedLate  bool // hardware was fed last after the end of the lease
+	stall    stall
+	stalled  bool
+	backlog  []func()
 }
 
-// KillGuard ends the guard. Its successor never feeds a bound node; a free one
-// it takes over within moments.
+// KillGuard ends the guard. Its successor never feeds a bound node but resets it,
+// if it gets that far; a free one it takes over within moments. Without a second
+// holder of the descriptors its death closes the watchdogs, which feeds them.
 func (n *Node) KillGuard() {
-	if n.guard.lease != nil && n.guard.lease.State() == lease.Bound {
-		n.guard.dead = true
-		n.w.happened(n, "lost its guard")
-	}
-}
-
-// watch is the watchdog hardware: it is not frozen with the node.
-func (n *Node) watch(epoch int) {
-	n.w.After(20*time.Millisecond, func() {
-		g := &n.guard
-		if epoch != n.machine.epoch || !n.machine.up {
-			return
-		}
-		if g.params.TMax > 0 && g.lease.State() == lease.Bound || n.Frozen {
-			t := g.params.TMax
-			if t == 0 {
-				t = 5 * time.Second
-			}
-			if n.w.Now-g.fed > t*9/10 {
-				n.reset()
-				return
-			}
-		}
-		n.watch(epoch)
-	})
-}
-
-// feed is the guard's feeding loop.
-func (n *Node) feed() {
-	now := n.clock()
-	g := &n.guard
-	switch {
-	case g.dead:
+	if !n.machine.up || n.guard.dead || n.guard.lease.State() != lease.Bound {
 		return
-	case g.lease.ResetDue(now):
-		n.reset()
-		return
-	case g.lease.MayFeed(now) || n.w.opt.Broken.FeedOn:
-		g.fed = n.w.Now
-		n.w.fed(n)
 	}
-	n.after(100*time.Millisecond, n.feed)
+	n.guard.dead = true
+	n.w.happened(n, "lost its guard")
+	if !n.guard.holder {
+		n.closes()
+	}
+	if n.w.rng.IntN(2) == 0 {
+		n.after(n.w.Jitter(10*time.Millisecond, time.Second), n.reset)
+	}
 }
 
 // cycle is the guard's work on one disk: beat, then read; and a read half-way.
@@ -81,52 +56,70 @@ func (n *Node) cycle(d int) {
 	issued := n.clock()
 	v := g.lease.View()
 	if !g.lease.MayBeat(issued) {
-		n.readTable(d, cluster.Table{Disk: d, Inc: v.Inc}, g.h/2, func() { n.cycle(d) })
+		n.readTable(d, table{Table: cluster.Table{Disk: d, Inc: v.Inc}}, g.h/2, func() { n.cycle(d) })
 		return
 	}
-	b := n.beat(issued)
-	k := n.w.Disks[d]
-	n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), func() { k.beats[n.ID], k.decoded[n.ID] = encodeBeat(b), b }, func(ok bool) {
+	raw := n.beat(issued)
+	at, k := n.moment(), n.disk(d)
+	n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), k.beat(n.ID, raw), n.guardDone(func(ok bool) {
 		if !ok {
 			n.deliver(cluster.Table{Disk: d, Err: "input/output error"})
-			n.after(g.h/4, func() { n.cycle(d) })
+			n.guardAfter(g.h/4, func() { n.cycle(d) })
 			return
 		}
-		t := cluster.Table{Disk: d, Wrote: true, Inc: v.Inc, Issued: issued}
+		t := table{Table: cluster.Table{Disk: d, Wrote: true, Inc: v.Inc, Issued: issued}, at: at}
 		n.readTable(d, t, g.h/2, func() {
-			n.readTable(d, cluster.Table{Disk: d, Inc: v.Inc}, g.h/2, func() { n.cycle(d) })
+			n.readTable(d, table{Table: cluster.Table{Disk: d, Inc: v.Inc}}, g.h/2, func() { n.cycle(d) })
 		})
-	})
+	}))
+}
+
+// table is a read of a beat table, with when its beat was truly issued.
+type table struct {
+	cluster.Table
+	at oracle.Moment
+}
+
+// guardDone is guardAfter for the completion of a request.
+func (n *Node) guardDone(f func(ok bool)) func(ok bool) {
+	return func(ok bool) { n.guardAfter(0, func() { f(ok) }) }
+}
+
+// beat lands a sector, or half of one.
+func (k *Disk) beat(id ident.NodeID, raw []byte) landing {
+	return func(torn bool) {
+		if torn {
+			k.on.TearBeat(id, raw)
+			return
+		}
+		k.on.PutBeat(id, raw)
+	}
 }
 
 // readTable reads a disk's beat table, tells of it, and goes on after a pause.
-func (n *Node) readTable(d int, t cluster.Table, pause time.Duration, next func()) {
+func (n *Node) readTable(d int, t table, pause time.Duration, next func()) {
 	t.ReadIssued = n.clock()
-	k := n.w.Disks[d]
-	n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), func() {
-		for i := range n.w.Nodes {
-			id := ident.NodeID(i + 1)
-			if s := k.beats[id]; s != nil {
-				t.Beats = append(t.Beats, cluster.SeenBeat{Node: id, Sector: s, Beat: k.decoded[id]})
-			}
+	k := n.disk(d)
+	var killed bool
+	n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), func(bool) {
+		t.Beats = k.on.Beats()
+		if inc := n.guard.lease.View().Inc; !inc.IsZero() {
+			_, killed = k.on.FindKill(n.ID, inc)
 		}
-	}, func(ok bool) {
+	}, n.guardDone(func(ok bool) {
 		if next != nil {
-			n.after(pause, next)
+			n.guardAfter(pause, next)
 		}
 		if !ok {
 			n.deliver(cluster.Table{Disk: d, Err: "input/output error"})
 			return
 		}
-		n.tableRead(t)
-	})
+		n.tableRead(t, killed)
+	}))
 }
 
-func (n *Node) tableRead(t cluster.Table) {
+func (n *Node) tableRead(t table, killed bool) {
 	g := &n.guard
-	if g.dead {
-		return
-	}
 	t.Completed = n.clock()
 	if n.w.opt.Broken.StampAtCompletion && t.Wrote {
 		t.Issued = t.Completed
@@ -136,48 +129,34 @@ func (n *Node) tableRead(t cluster.Table) {
 	}
 	if t.Wrote {
 		g.lease.CycleCompleted(t.Disk, t.Inc, t.Issued)
-		n.mayBe()
+		n.w.judge.Cycled(n.ID, t.Disk, t.Inc, t.at)
 	}
-	for i := range t.Beats {
-		n.obey(t.Beats[i].Beat)
+	if killed {
+		n.obey()
 	}
-	n.deliver(t)
+	n.deliver(t.Table)
 }
 
-// mayBe keeps the oracle's bound: until when the bound incarnation could go on,
-// whatever it happens to do.
-func (n *Node) mayBe() {
+// obey obeys a kill record of this incarnation.
+func (n *Node) obey() {
 	g := &n.guard
-	if g.lease.State() == lease.Bound {
-		g.until = max(g.until, n.truly(g.lease.End())+g.params.TMax)
+	if g.lease.Kill(g.inc) {
+		g.state = cluster.GuardFencing
+		n.w.judge.Freezes(n.ID, g.inc)
+		n.deliver(cluster.Noticed{Killed: true})
 	}
 }
 
-// obey looks for a kill record of this incarnation.
-func (n *Node) obey(b *cluster.Beat) {
+func (n *Node) beat(issued ident.Instant) []byte {
 	g := &n.guard
-	for _, r := range b.Payload.Kills {
-		if b.Node != n.ID && r.Node == n.ID && r.Inc == g.inc.N && slices.Equal(r.Boot[:], n.machine.boot[:8]) && g.lease.Kill(g.inc) {
-			g.state = cluster.GuardFencing
-			n.deliver(cluster.Noticed{Killed: true})
-		}
+	h := quorumdisk.BeatHeader{
+		Node: n.ID, Host: ident.UUID{byte(n.ID)}, Inc: g.inc, Seq: uint64(issued), State: g.state, Lease: g.params, DiskGen: 1,
 	}
-}
-
-func (n *Node) beat(issued ident.Instant) *cluster.Beat {
-	g := &n.guard
-	g.seq++
-	p := g.payload
-	p.Kills = slices.Clone(p.Kills)
-	return &cluster.Beat{
-		Node: n.ID, Host: ident.UUID{byte(n.ID)}, Inc: g.inc, Seq: uint64(issued)<<8 + g.seq&0xff,
-		State: g.state, Lease: g.params, DiskGen: 1, Payload: p,
+	raw, err := n.w.bytes.format.Beat(&h, &g.payload)
+	if err != nil {
+		n.w.fail("the beat of %s: %v", n.Name, err)
 	}
-}
-
-// encodeBeat stands for the sector: any two beats differ.
-func encodeBeat(b *cluster.Beat) []byte {
-	return binary.LittleEndian.AppendUint64([]byte{byte(b.Node)}, b.Seq)
+	return raw
 }
 
 // order is the guard's side of the socket.
@@ -192,17 +171,19 @@ func (n *Node) order(o cluster.Order) {
 	case cluster.OrderClaim:
 		if err = g.lease.Claim(now, o.Inc, o.Until, lease.Params{F: o.Lease.F, G: o.Lease.G}); err == nil {
 			g.inc, g.params, g.h, g.payload, g.state = o.Inc, o.Lease, o.H, o.Payload, cluster.GuardBound
-			g.until = 0
-			n.mayBe()
+			n.w.judge.Binds(n.ID, o.Inc, n.moment(), o.Until, n.promise(o.Lease.F, o.Lease.G))
 			n.kick()
 		}
 	case cluster.OrderPayload:
 		g.payload = o.Payload
 	case cluster.OrderPermit:
-		err = g.lease.Permit(o.Inc, o.Until)
+		if err = g.lease.Permit(o.Inc, o.Until); err == nil {
+			n.w.judge.Permits(n.ID, o.Inc, o.Until)
+		}
 	case cluster.OrderStopping:
 		if err = g.lease.Stopping(o.Inc); err == nil {
 			g.state = cluster.GuardStopping
+			n.w.judge.Freezes(n.ID, o.Inc)
 		}
 	case cluster.OrderRetire:
 		err = n.retire(o)
@@ -222,15 +203,14 @@ func (n *Node) retire(o cluster.Order) error {
 	if err := g.lease.Retire(o.Inc); err != nil {
 		return err
 	}
-	if len(n.running) > 0 {
-		n.w.fail("%s retired %s while %d services run on it", n.Name, o.Inc, len(n.running))
-	}
-	g.state, g.until = cluster.GuardRetired, 0
-	b := n.beat(n.clock())
-	for d, k := range n.w.Disks {
-		n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), func() {
+	n.w.judge.Retires(n.ID, o.Inc)
+	g.state = cluster.GuardRetired
+	raw := n.beat(n.clock())
+	for d := range n.w.Disks {
+		land := n.disk(d).beat(n.ID, raw)
+		n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), func(torn bool) {
 			if g.inc == o.Inc {
-				k.beats[n.ID], k.decoded[n.ID] = encodeBeat(b), b
+				land(torn)
 			}
 		}, func(bool) {})
 	}
@@ -240,6 +220,6 @@ func (n *Node) retire(o cluster.Order) error {
 // kick reads every table now, beside the cycles.
 func (n *Node) kick() {
 	for d := range n.w.Disks {
-		n.readTable(d, cluster.Table{Disk: d, Inc: n.guard.inc}, 0, nil)
+		n.readTable(d, table{Table: cluster.Table{Disk: d, Inc: n.guard.inc}}, 0, nil)
 	}
 }

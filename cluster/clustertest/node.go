@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
@@ -39,6 +40,8 @@ type Node struct {
 	guard   guard
 	daemon  daemon
 	running map[string]*process
+	orphans []*agent
+	clones  []*Disk // per disk: what this node reaches instead of it; nil: the disk
 }
 
 // machine is the hardware and the kernel.
@@ -46,10 +49,18 @@ type machine struct {
 	up      bool
 	epoch   int // of everything scheduled: a reset makes it stale
 	boot    ident.BootID
-	offset  time.Duration
-	rate    float64 // error of its clock
+	clock   clock
 	backlog []func()
 	hung    [][]func() // per disk: requests that do not complete
+	asleep  bool       // suspended, and since when
+	slept   time.Duration
+}
+
+// clock is a node's clock: since base it goes rate times as fast as the truth.
+type clock struct {
+	base time.Duration
+	own  ident.Instant
+	rate float64
 }
 
 // process is a service that runs, or may.
@@ -62,22 +73,26 @@ type process struct {
 
 func newNode(w *World, id ident.NodeID) *Node {
 	return &Node{
-		ID: id, Name: nodeName(id), w: w, running: map[string]*process{},
+		ID: id, Name: nodeName(id), w: w, running: map[string]*process{}, clones: make([]*Disk, w.opt.Disks),
 		Faults: Faults{
 			DiskCut: make([]bool, w.opt.Disks), DiskHang: make([]bool, w.opt.Disks),
 			StartTime: 300 * time.Millisecond, StopTime: 200 * time.Millisecond,
 		},
-		machine: machine{rate: 1 + (w.rng.Float64()-0.5)*0.008},
+		machine: machine{clock: clock{rate: 1 + (w.rng.Float64()-0.5)*0.0098}},
 	}
 }
 
 func (n *Node) clock() ident.Instant {
-	return ident.Instant(float64(n.w.Now)*n.machine.rate) + ident.Instant(n.machine.offset)
+	c := &n.machine.clock
+	return c.own.Add(time.Duration(float64(n.w.Now-c.base) * c.rate))
 }
 
-// truly is the true time of an instant of this node.
-func (n *Node) truly(t ident.Instant) time.Duration {
-	return time.Duration(float64(t-ident.Instant(n.machine.offset)) / n.machine.rate)
+// moment is now, on both clocks.
+func (n *Node) moment() oracle.Moment { return oracle.Moment{True: n.w.Now, Own: n.clock()} }
+
+// Slew makes the node's clock go at another rate: 1 is right.
+func (n *Node) Slew(rate float64) {
+	n.machine.clock = clock{base: n.w.Now, own: n.clock(), rate: rate}
 }
 
 // Up says that the node is powered on.
@@ -98,34 +113,60 @@ func (n *Node) after(d time.Duration, f func()) {
 	})
 }
 
+// landing is what a request does to a disk: all of it, or only its front part.
+type landing func(torn bool)
+
 // request is one request to a shared disk: land is what it does there, done is
 // told of its completion. What was issued lands whatever becomes of the node,
-// but after a reset it may be lost, and it lands within the drain time.
-func (n *Node) request(d int, latency time.Duration, land func(), done func(ok bool)) {
+// but after a reset it may be lost or torn, and it lands within the drain time.
+func (n *Node) request(d int, latency time.Duration, land landing, done func(ok bool)) {
 	if n.DiskCut[d] {
 		n.after(latency, func() { done(false) })
 		return
 	}
-	epoch := n.machine.epoch
+	epoch, k := n.machine.epoch, n.disk(d)
 	tell := func() { n.after(n.w.Jitter(100*time.Microsecond, time.Millisecond), func() { done(true) }) }
 	finish := func() {
-		land()
+		land(false)
 		tell()
 	}
-	n.w.After(time.Duration(float64(latency)*max(1, n.w.Disks[d].Slow)), func() {
+	n.w.After(time.Duration(float64(latency)*max(1, k.Slow)), func() {
 		switch {
-		case epoch != n.machine.epoch && n.w.rng.IntN(2) == 0:
 		case epoch != n.machine.epoch:
-			n.w.After(n.w.Jitter(0, 900*time.Millisecond), land)
+			n.ghost(land)
 		case n.DiskHang[d] && n.w.rng.IntN(2) == 0: // carried out, but nobody is told
-			land()
+			land(false)
 			n.machine.hung[d] = append(n.machine.hung[d], tell)
 		case n.DiskHang[d]:
 			n.machine.hung[d] = append(n.machine.hung[d], finish)
+		case k.Errors > 0 && n.w.rng.Float64() < k.Errors:
+			if n.w.rng.IntN(2) == 0 {
+				land(n.w.rng.IntN(4) == 0)
+			}
+			n.after(n.w.Jitter(100*time.Microsecond, time.Second), func() { done(false) })
 		default:
 			finish()
 		}
 	})
+}
+
+// ghost is what becomes of a request whose host was reset meanwhile.
+func (n *Node) ghost(land landing) {
+	switch n.w.rng.IntN(5) {
+	case 0, 1:
+	case 2:
+		land(true)
+	default:
+		n.w.After(n.w.Jitter(0, drain-100*time.Millisecond), func() { land(false) })
+	}
+}
+
+// disk is the quorum disk as this node reaches it.
+func (n *Node) disk(d int) *Disk {
+	if k := n.clones[d]; k != nil {
+		return k
+	}
+	return n.w.Disks[d]
 }
 
 // Unhang lets the hung requests of a disk complete.
@@ -148,16 +189,17 @@ func (n *Node) PowerOn() {
 	}
 	m := &n.machine
 	m.epoch++
-	m.up, n.Frozen, m.backlog = true, false, nil
+	m.up, n.Frozen, m.backlog, m.asleep = true, false, nil, false
 	m.hung = make([][]func(), n.w.opt.Disks)
-	m.offset = n.w.Jitter(0, time.Hour)
+	m.clock = clock{base: n.w.Now, own: ident.Instant(n.w.Jitter(0, time.Hour)), rate: m.clock.rate}
 	binary.LittleEndian.PutUint64(m.boot[:], n.w.rng.Uint64())
-	n.guard = guard{lease: lease.New(n.w.opt.Disks), h: time.Second, fed: n.w.Now}
+	n.guard = guard{lease: lease.New(n.w.opt.Disks), h: time.Second}
+	n.w.judge.Boots(n.ID)
 	for d := range n.w.Disks {
 		n.after(n.w.Jitter(0, 100*time.Millisecond), func() { n.cycle(d) })
 	}
+	n.armDogs()
 	n.feed()
-	n.watch(m.epoch)
 	n.StartDaemon()
 }
 
@@ -166,7 +208,8 @@ func (n *Node) PowerOff() {
 	n.machine.epoch++
 	n.machine.up = false
 	n.KillDaemon()
-	n.running = map[string]*process{}
+	n.running, n.orphans = map[string]*process{}, nil
+	n.w.judge.Ends(n.ID, n.w.Now)
 }
 
 // Freeze stops everything on the node but its watchdogs; Thaw lets it go on.

@@ -1,8 +1,7 @@
 // Package clustertest runs whole clusters of the pure core in virtual time: the
-// real core, lease and register over simulated disks, links, guards, watchdogs
-// and services, with faults that a test switches on and off. Every step is
-// checked: no service runs on two nodes, and no time proof is asserted before
-// the proven incarnation must have ended.
+// real core, lease, register and codecs over simulated disks, links, guards,
+// watchdogs and services, with faults that a test switches on and off. Every
+// step is judged by package oracle from what truly happens.
 package clustertest
 
 import (
@@ -15,9 +14,10 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/media"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
-	"github.com/holdfast-ha/holdfast/cluster/lease"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
@@ -49,6 +49,7 @@ type Options struct {
 	Within   time.Duration // failover_within; zero: 10 s
 	Services []cluster.Service
 	Timing   func(*timing.Input)
+	Pause    time.Duration // how long a hypervisor may stop a node, watchdogs and all
 	Broken   Broken
 	// Record is told of every step of every node.
 	Record func(n *Node, now ident.Instant, ev cluster.Event, actions []cluster.Action)
@@ -67,12 +68,24 @@ type World struct {
 	Loss, Dup float64
 	opt       Options
 	rng       *rand.Rand
-	queue     queue
-	seq       uint64
-	cut       map[[2]ident.NodeID]bool           // links cut, one way
-	dead      map[ident.NodeID]ident.Incarnation // proven dead by time
-	blind     map[ident.NodeID]bool              // cannot parse the configuration
-	confs     map[string]*cluster.Config         // every text that was applied, parsed
+	time      timeline
+	cut       map[[2]ident.NodeID]bool // links cut, one way
+	judge     *oracle.Judge
+	bytes     written
+	blind     map[ident.NodeID]bool      // cannot parse the configuration
+	confs     map[string]*cluster.Config // every text that was applied, parsed
+}
+
+// written is what the disks hold, beside their content.
+type written struct {
+	format *media.Format
+	told   map[uint64][32]byte // versions that the oracle knows, with the sum of their bodies
+}
+
+// timeline is everything that will happen, in order.
+type timeline struct {
+	queue queue
+	seq   uint64
 }
 
 // Told is a note with the node that told it.
@@ -82,19 +95,15 @@ type Told struct {
 	cluster.Note
 }
 
+// drain is the time within which the last writes of a dead host land, at most.
+const drain = time.Second
+
 // Disk is one shared quorum disk.
 type Disk struct {
-	UUID    ident.UUID
-	Slow    float64 // factor on every latency; zero: 1
-	beats   map[ident.NodeID][]byte
-	decoded map[ident.NodeID]*cluster.Beat
-	ring    map[ident.NodeID]*[register.Generations]block
-	blobs   map[ident.NodeID]cluster.Blob
-}
-
-type block struct {
-	h register.Header
-	v *cluster.State
+	UUID   ident.UUID
+	Slow   float64 // factor on every latency; zero: 1
+	Errors float64 // share of requests that fail; half of those have landed
+	on     *media.Disk
 }
 
 type event struct {
@@ -125,7 +134,12 @@ func New(t T, opt Options) *World {
 	}
 	w := &World{
 		T: t, opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 42)), cut: map[[2]ident.NodeID]bool{},
-		dead: map[ident.NodeID]ident.Incarnation{}, blind: map[ident.NodeID]bool{},
+		blind: map[ident.NodeID]bool{}, bytes: written{told: map[uint64][32]byte{}},
+	}
+	w.judge = oracle.New(oracle.Limits{Nodes: opt.Nodes, Disks: opt.Disks, Rho: 0.005, Drain: drain}, func(v oracle.Violation) { w.fail("%v", v) })
+	var err error
+	if w.bytes.format, err = media.New(opt.Nodes); err != nil {
+		t.Fatalf("%v", err)
 	}
 	slices.SortFunc(opt.Services, func(a, b cluster.Service) int {
 		return strings.Compare(a.Name, b.Name)
@@ -139,16 +153,18 @@ func New(t T, opt Options) *World {
 		w.Nodes = append(w.Nodes, newNode(w, id))
 	}
 	for d := range opt.Disks {
-		k := &Disk{
-			UUID: ident.UUID{byte(d + 1)}, beats: map[ident.NodeID][]byte{}, decoded: map[ident.NodeID]*cluster.Beat{},
-			ring: map[ident.NodeID]*[register.Generations]block{}, blobs: map[ident.NodeID]cluster.Blob{},
-		}
+		k := &Disk{UUID: ident.UUID{byte(d + 1)}, on: w.bytes.format.NewDisk()}
 		first.Disks = append(first.Disks, k.UUID)
 		w.Disks = append(w.Disks, k)
 	}
+	b := ident.Ballot{Round: 1, Node: 1, Inc: 1}
+	block, err := w.bytes.format.Block(register.Header{Node: 1, Inc: 1, Gen: 1, Mbal: b, Bal: b, Ver: 1}, first)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
 	for _, k := range w.Disks {
-		b := ident.Ballot{Round: 1, Node: 1, Inc: 1}
-		k.land(block{register.Header{Node: 1, Slot: 1, Inc: 1, Gen: 1, Mbal: b, Bal: b, Ver: 1}, first})
+		k.on.PutBody(block)
+		k.on.PutHeader(block)
 	}
 	return w
 }
@@ -164,29 +180,19 @@ func nodeName(id ident.NodeID) string {
 	return fmt.Sprintf("node%d", id)
 }
 
-func (k *Disk) land(b block) {
-	r := k.ring[b.h.Node]
-	if r == nil {
-		r = new([register.Generations]block)
-		k.ring[b.h.Node] = r
-	}
-	r[b.h.Slot] = b
-}
-
 // After runs f once the true time has advanced by d.
 func (w *World) After(d time.Duration, f func()) {
-	w.seq++
-	heap.Push(&w.queue, event{w.Now + d, w.seq, f})
+	w.time.seq++
+	heap.Push(&w.time.queue, event{w.Now + d, w.time.seq, f})
 }
 
 // Run advances the world by d.
 func (w *World) Run(d time.Duration) {
 	end := w.Now + d
-	for len(w.queue) > 0 && w.queue[0].at <= end {
-		e := heap.Pop(&w.queue).(event)
+	for q := &w.time.queue; len(*q) > 0 && (*q)[0].at <= end; {
+		e := heap.Pop(q).(event)
 		w.Now = e.at
 		e.run()
-		w.check()
 	}
 	w.Now = end
 }
@@ -243,21 +249,6 @@ func (w *World) CutNetwork(cut bool) {
 	}
 }
 
-// headers are all valid headers of the nodes 1 to n.
-func (k *Disk) headers(n int) []register.Header {
-	var all []register.Header
-	for i := range n {
-		if r := k.ring[ident.NodeID(i+1)]; r != nil {
-			for _, b := range r {
-				if b.h.Gen > 0 {
-					all = append(all, b.h)
-				}
-			}
-		}
-	}
-	return all
-}
-
 // copies is how often a network beat arrives: once, but for faults.
 func (w *World) copies() int {
 	n := 1
@@ -273,16 +264,45 @@ func (w *World) copies() int {
 // Blind makes a node unable to parse the configuration (or able again).
 func (w *World) Blind(n *Node, blind bool) { w.blind[n.ID] = blind }
 
-// parsed is what the shell does with a state that it decodes.
-func (w *World) parsed(n *Node, s *cluster.State) *cluster.State {
-	if s == nil || s.Conf != nil && !w.blind[n.ID] {
-		return s
+// state is what a node's shell makes of the body that a header describes: decoded
+// anew for every reader, so that nobody shares what another may change.
+func (w *World) state(n *Node, k *Disk, h register.Header) (*cluster.State, bool) {
+	s, ok := k.on.State(h)
+	if !ok || s == nil {
+		return nil, ok
 	}
-	c := s.Clone()
-	if c.Conf = w.confs[string(s.Config)]; w.blind[n.ID] {
-		c.Conf = nil
+	if s.Conf = w.confs[string(s.Config)]; w.blind[n.ID] {
+		s.Conf = nil
 	}
-	return c
+	return s, true
+}
+
+// decided tells the oracle of a version that a node holds for decided; false if
+// its body is not to be read here.
+func (w *World) decided(n *Node, k *Disk, h register.Header) bool {
+	if w.bytes.told[h.Ver] == h.Sum {
+		return true
+	}
+	s, ok := k.on.State(h)
+	if !ok || s == nil {
+		return false
+	}
+	w.bytes.told[h.Ver] = h.Sum
+	var grants []oracle.Grant
+	for i := range s.Services {
+		g := &s.Services[i]
+		grants = append(grants, oracle.Grant{
+			Service: g.Service, Owner: g.Owner, Inc: g.Inc, Term: g.Term, Why: g.Why,
+			Proven: g.Proof.Kind != cluster.NoProof && g.Proof.Text != "", Storage: len(g.Pending) > 0,
+		})
+	}
+	for i := range s.Nodes {
+		if f := &s.Nodes[i]; !f.Fencing.IsZero() {
+			w.judge.Explains(n.ID, "fencing of "+f.Name, f.Why)
+		}
+	}
+	w.judge.Decided(n.ID, h.Ver, h.Sum, grants)
+	return true
 }
 
 // Configure returns the request that makes a configuration the cluster's.
@@ -331,42 +351,6 @@ func (w *World) happened(n *Node, text string) {
 func (w *World) began(n *Node, set core.Settings) {
 	if w.opt.Begin != nil {
 		w.opt.Begin(n, set)
-	}
-}
-
-// check is the oracle: a service never runs on two nodes.
-func (w *World) check() {
-	if len(w.opt.Services) == 0 {
-		return
-	}
-	for i, n := range w.Nodes {
-		for name := range n.running {
-			for _, o := range w.Nodes[i+1:] {
-				if o.running[name] != nil {
-					w.fail("%s runs on %s and on %s", name, n.Name, o.Name)
-				}
-			}
-		}
-	}
-}
-
-// proven is the stronger oracle: at the instant of a time proof no node may
-// still be able to run what it owned, whatever it happens to do.
-func (w *World) proven(note cluster.Note) {
-	if note.Proof != cluster.ProofTime || note.Kind != cluster.NoteProof {
-		return
-	}
-	n := w.Nodes[note.Node-1]
-	w.dead[n.ID] = note.Inc
-	if n.guard.inc == note.Inc && n.guard.until > w.Now {
-		w.fail("%s %s was called dead by time, but its watchdogs may let it go on until %s", n.Name, note.Inc, n.guard.until)
-	}
-}
-
-// fed is told of every feed: nobody who was proven dead by time feeds again.
-func (w *World) fed(n *Node) {
-	if n.guard.lease.State() == lease.Bound && w.dead[n.ID] == n.guard.inc {
-		w.fail("%s %s feeds its watchdogs although it was proven dead by time", n.Name, n.guard.inc)
 	}
 }
 

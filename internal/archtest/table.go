@@ -49,6 +49,15 @@ func coreRows() []row {
 			why: "the core joins the parts, and nothing that acts",
 		},
 		{
+			tree: "cluster/clustertest/oracle", may: []string{"cluster/ident"},
+			why: "what judges the cluster shares no arithmetic with it: neither the timeouts nor the lease, nor what imports them",
+		},
+		{
+			tree: "cluster/clustertest/media",
+			may:  []string{"cluster", "cluster/ident", "cluster/register", "quorumdisk", "quorumdisk/statecodec"},
+			why:  "a simulated disk is bytes under the real codecs; it knows neither time nor faults",
+		},
+		{
 			tree: "heartbeat", may: []string{"cluster", "cluster/ident"},
 			why: "the network carries identifiers; it decides nothing and reads no disk",
 		},

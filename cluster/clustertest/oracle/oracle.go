@@ -1,0 +1,282 @@
+// Package oracle judges a simulated cluster from outside. A simulator tells it
+// what truly happens: when a beat was issued, when a watchdog was fed, when a
+// process may write first and last, what was decided. The oracle works out for
+// itself what every node was allowed to do and what it may still be doing at the
+// worst, and speaks when the cluster did more than that, or believed less.
+//
+// It shares no arithmetic with what it judges: it imports neither the package
+// that derives the timeouts nor the one that keeps the lease, and gets true
+// times, which no node of the cluster knows.
+package oracle
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+// Kind names the rule that was broken.
+type Kind string
+
+// The rules. All but Words are about safety.
+const (
+	TwoOwners    Kind = "two owners"               // a service could write from two nodes
+	Ghost        Kind = "dead too early"           // a death was asserted by time while the victim could legally still run
+	FedDead      Kind = "the dead feed"            // an incarnation proven dead feeds its watchdogs
+	FedLate      Kind = "fed outside the lease"    // a watchdog was fed after a check that should have failed
+	BothLate     Kind = "both watchdogs fed late"  // nothing is left that would end the node in time
+	NoGrant      Kind = "start without a grant"    // nothing that was decided allows this start
+	NoProof      Kind = "grant without a proof"    // a term began although the one before had not ended
+	TwoDecisions Kind = "two decisions"            // one version of the register, or one term, with two meanings
+	Backwards    Kind = "undone"                   // what may only grow has shrunk
+	NotStopped   Kind = "released but not stopped" // an incarnation retired, or a term was released, while it could write
+	Words        Kind = "no explanation"           // an action nobody explains
+)
+
+// Violation is what an oracle says.
+type Violation struct {
+	Kind Kind
+	Text string
+}
+
+// Error makes a violation an error.
+func (v Violation) Error() string { return string(v.Kind) + ": " + v.Text }
+
+// Limits are what the world promises the cluster, whatever else goes wrong.
+type Limits struct {
+	Nodes, Disks int
+	Rho          float64       // no clock is further off than this share
+	Drain        time.Duration // no write of a host lands later than this after its end
+}
+
+// Judge follows one world. It is used by one goroutine.
+type Judge struct {
+	limits   Limits
+	fail     func(Violation)
+	nodes    []*node // by node id
+	services map[string]*service
+	versions map[uint64]decision
+	newest   uint64
+	// Leases counts the cycles that were judged, Feeds the feeds.
+	Leases, Feeds uint64
+}
+
+// New returns a judge that tells fail of every violation.
+func New(l Limits, fail func(Violation)) *Judge {
+	j := &Judge{limits: l, fail: fail, services: map[string]*service{}, versions: map[uint64]decision{}}
+	for range l.Nodes + 1 {
+		n := &node{bound: map[ident.Incarnation]*bond{}, dead: map[ident.Incarnation]bool{}}
+		j.nodes = append(j.nodes, n)
+	}
+	return j
+}
+
+func (j *Judge) say(k Kind, format string, args ...any) {
+	j.fail(Violation{k, fmt.Sprintf(format, args...)})
+}
+
+// Moment is one instant on two clocks.
+type Moment struct {
+	True time.Duration // of the world
+	Own  ident.Instant // of the node's clock
+}
+
+// node is one machine.
+type node struct {
+	up    bool
+	now   *bond // the bound incarnation; nil if free
+	bound map[ident.Incarnation]*bond
+	dead  map[ident.Incarnation]bool // asserted by time
+	late  []bool                     // per watchdog: fed after the end of the lease that holds now
+}
+
+// Promise is what an incarnation's beats promise, and what its machine keeps.
+type Promise struct {
+	F, G    time.Duration // by the node's own clock
+	TMax    time.Duration // true: the longest that any of its watchdogs takes
+	Periods int           // watchdog periods that may follow the end of the lease
+	Pause   time.Duration // true: how long the whole machine may be stopped
+}
+
+// bond is one incarnation that a guard was bound to.
+type bond struct {
+	inc     ident.Incarnation
+	p       Promise
+	claimed Moment
+	done    []Moment // per disk: issue of the latest completed cycle
+	start   Moment   // what the lease counts from
+	grace   ident.Instant
+	until   time.Duration // true time until which it could go on at the worst, watchdogs included
+	permit  ident.Instant
+	frozen  bool
+	retired bool
+}
+
+// Boots says that a machine begins to run.
+func (j *Judge) Boots(id ident.NodeID) {
+	n := j.nodes[id]
+	n.up, n.now, n.late = true, nil, nil
+}
+
+// Ends says that a machine executes nothing any more. What it wrote last may
+// still land during the drain.
+func (j *Judge) Ends(id ident.NodeID, at time.Duration) {
+	n := j.nodes[id]
+	n.up, n.now = false, nil
+	for _, s := range j.services {
+		if h := s.holders[id]; h != nil && h.running {
+			h.running, h.until = false, at+j.limits.Drain
+		}
+	}
+}
+
+// Binds says that a guard was bound to an incarnation.
+func (j *Judge) Binds(id ident.NodeID, inc ident.Incarnation, at Moment, permit ident.Instant, p Promise) {
+	n := j.nodes[id]
+	if n.bound[inc] != nil {
+		j.say(Backwards, "node %d is bound to %v a second time", id, inc)
+	}
+	b := &bond{inc: inc, p: p, claimed: at, start: at, permit: permit, grace: ident.LongAgo, done: make([]Moment, j.limits.Disks)}
+	for d := range b.done {
+		b.done[d] = Moment{True: -1 << 62, Own: ident.LongAgo}
+	}
+	n.now, n.bound[inc], n.late = b, b, nil
+	j.extend(b)
+}
+
+// Cycled says that a cycle on a disk is complete: a beat that was issued then
+// was written and the table read back. A majority of the disks counts.
+func (j *Judge) Cycled(id ident.NodeID, disk int, inc ident.Incarnation, issued Moment) {
+	b := j.nodes[id].now
+	if b == nil || b.inc != inc || b.frozen || issued.True < b.claimed.True || issued.True <= b.done[disk].True {
+		return
+	}
+	j.Leases++
+	b.done[disk] = issued
+	majority := len(b.done)/2 + 1
+	for _, m := range b.done {
+		fresh := 0
+		for _, o := range b.done {
+			if o.True >= m.True {
+				fresh++
+			}
+		}
+		if fresh >= majority && m.True > b.start.True {
+			b.start = m
+			j.nodes[id].late = nil
+		}
+	}
+	j.extend(b)
+}
+
+// extend keeps until when an incarnation could go on: its lease, by the slowest
+// clock that is allowed, and then the watchdogs.
+func (j *Judge) extend(b *bond) {
+	slow := func(d time.Duration) time.Duration { return time.Duration(float64(d) / (1 - j.limits.Rho)) }
+	end := b.start.True + slow(b.p.F)
+	if b.grace > b.start.Own {
+		granted := slow(b.grace.Sub(b.start.Own))
+		end = max(end, b.start.True+min(granted, slow(min(b.p.G, 1000*time.Hour))))
+	}
+	b.until = max(b.until, end+time.Duration(b.p.Periods)*b.p.TMax+b.p.Pause)
+}
+
+// Permits says that the daemon permits an incarnation until then.
+func (j *Judge) Permits(id ident.NodeID, inc ident.Incarnation, until ident.Instant) {
+	if b := j.nodes[id].now; b != nil && b.inc == inc {
+		b.permit = max(b.permit, until)
+	}
+}
+
+// Graces says that every other member has promised not to call an incarnation
+// dead, so that it may go on until then.
+func (j *Judge) Graces(id ident.NodeID, inc ident.Incarnation, until ident.Instant) {
+	if b := j.nodes[id].now; b != nil && b.inc == inc && !b.frozen {
+		b.grace = max(b.grace, until)
+		j.nodes[id].late = nil
+		j.extend(b)
+	}
+}
+
+// Freezes says that an incarnation is stopping, or obeys a kill record: its
+// lease moves no more.
+func (j *Judge) Freezes(id ident.NodeID, inc ident.Incarnation) {
+	if b := j.nodes[id].now; b != nil && b.inc == inc {
+		b.frozen = true
+	}
+}
+
+// Retires says that a guard was freed of an incarnation, which holds nothing.
+func (j *Judge) Retires(id ident.NodeID, inc ident.Incarnation) {
+	n := j.nodes[id]
+	for name, s := range j.services {
+		if h := s.holders[id]; h != nil && h.running {
+			j.say(NotStopped, "node %d retires %v while %s runs on it", id, inc, name)
+		}
+	}
+	if b := n.bound[inc]; b != nil {
+		b.retired = true
+	}
+	n.now = nil
+}
+
+// Fed says that watchdog dog of a node was fed at fed, after a check of the lease
+// at checked. While nothing is bound everything may be fed.
+func (j *Judge) Fed(id ident.NodeID, dog, dogs int, checked, fed Moment) {
+	n := j.nodes[id]
+	j.Feeds++
+	b := n.now
+	if b == nil {
+		return
+	}
+	if n.dead[b.inc] {
+		j.say(FedDead, "node %d %v feeds its watchdogs although it was proven dead by time", id, b.inc)
+	}
+	end := b.start.Own.Add(b.p.F)
+	if b.grace > b.start.Own {
+		end = max(end, min(b.grace, graceEnd(b)))
+	}
+	if checked.Own > end || checked.Own > b.permit {
+		j.say(FedLate, "node %d %v feeds watchdog %d after a check %v after the end of its lease and %v after that of its permission",
+			id, b.inc, dog, checked.Own.Sub(end), checked.Own.Sub(b.permit))
+	}
+	if fed.Own <= end {
+		return
+	}
+	if n.late == nil {
+		n.late = make([]bool, dogs)
+	}
+	n.late[dog] = true
+	for _, l := range n.late {
+		if !l {
+			return
+		}
+	}
+	if dogs > 1 {
+		j.say(BothLate, "node %d %v has fed every watchdog after the end of its lease", id, b.inc)
+	}
+}
+
+// graceEnd is the last instant that network grace can reach.
+func graceEnd(b *bond) ident.Instant {
+	if e := b.start.Own.Add(b.p.G); e >= b.start.Own {
+		return e
+	}
+	return ident.Never
+}
+
+// CalledDead says that a node asserts, by time, that an incarnation has ended.
+// That is wrong as long as the incarnation could legally go on, or its last
+// writes land, even where it has long been dead.
+func (j *Judge) CalledDead(id ident.NodeID, inc ident.Incarnation, at time.Duration, by ident.NodeID) {
+	n := j.nodes[id]
+	n.dead[inc] = true
+	b := n.bound[inc]
+	if b == nil || b.retired {
+		return
+	}
+	if end := b.until + j.limits.Drain; at < end {
+		j.say(Ghost, "node %d calls node %d %v dead by time %v before it must have ended", by, id, inc, end-at)
+	}
+}

@@ -1,0 +1,165 @@
+package oracle_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+const second = time.Second
+
+func inc(n uint32) ident.Incarnation { return ident.Incarnation{N: n, Boot: ident.BootID{1}} }
+
+func at(d time.Duration) oracle.Moment { return oracle.Moment{True: d, Own: ident.Instant(d)} }
+
+// judge returns a judge of two nodes and three disks that collects what it says.
+func judge() (*oracle.Judge, *[]oracle.Kind) {
+	said := &[]oracle.Kind{}
+	l := oracle.Limits{Nodes: 2, Disks: 3, Rho: 0.005, Drain: second}
+	return oracle.New(l, func(v oracle.Violation) { *said = append(*said, v.Kind) }), said
+}
+
+// bound is node 1, bound at 10 s with a lease of 5 s and two watchdogs of 2 s, its
+// first cycle complete on two disks.
+func bound(j *oracle.Judge) {
+	j.Boots(1)
+	j.Binds(1, inc(1), at(10*second), ident.Instant(100*second), oracle.Promise{F: 5 * second, G: 5 * second, TMax: 2 * second, Periods: 1})
+	j.Cycled(1, 0, inc(1), at(11*second))
+	j.Cycled(1, 1, inc(1), at(12*second))
+}
+
+func owned(j *oracle.Judge) {
+	bound(j)
+	j.Decided(1, 2, [32]byte{2}, []oracle.Grant{{Service: "db", Owner: 1, Inc: inc(1), Term: 1, Why: "free"}})
+	j.Runs(1, inc(1), "db", 1, 13*second)
+}
+
+// TestRules tells each rule one story that keeps it and one that breaks it.
+func TestRules(t *testing.T) {
+	cases := []struct {
+		name  string
+		kind  oracle.Kind
+		good  func(j *oracle.Judge)
+		wrong func(j *oracle.Judge)
+	}{
+		{
+			"a death by time waits for lease, watchdog and drain, whatever became of the victim", oracle.Ghost,
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Ends(1, 12*second)
+				j.CalledDead(1, inc(1), 19100*time.Millisecond, 2)
+			},
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Ends(1, 12*second)
+				j.CalledDead(1, inc(1), 18900*time.Millisecond, 2)
+			},
+		},
+		{
+			"who has retired may be called dead at any time", oracle.Ghost,
+			func(j *oracle.Judge) { bound(j); j.Retires(1, inc(1)); j.CalledDead(1, inc(1), 13*second, 2) },
+			func(j *oracle.Judge) { bound(j); j.CalledDead(1, inc(1), 13*second, 2) },
+		},
+		{
+			"the lease counts from the issue on a majority", oracle.FedLate,
+			func(j *oracle.Judge) { bound(j); j.Fed(1, 0, 2, at(16*second), at(16*second)) },
+			func(j *oracle.Judge) { bound(j); j.Fed(1, 0, 2, at(16*second+1), at(16*second+1)) },
+		},
+		{
+			"a stopping incarnation renews nothing", oracle.FedLate,
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Cycled(1, 0, inc(1), at(14*second))
+				j.Fed(1, 0, 2, at(17*second), at(17*second))
+			},
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Freezes(1, inc(1))
+				j.Cycled(1, 0, inc(1), at(14*second))
+				j.Fed(1, 0, 2, at(17*second), at(17*second))
+			},
+		},
+		{
+			"one watchdog may be fed late, never both", oracle.BothLate,
+			func(j *oracle.Judge) { bound(j); j.Fed(1, 1, 2, at(16*second), at(18*second)) },
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Fed(1, 1, 2, at(16*second), at(18*second))
+				j.Fed(1, 0, 2, at(16*second), at(18*second))
+			},
+		},
+		{
+			"the dead feed nothing", oracle.FedDead,
+			func(j *oracle.Judge) { bound(j); j.Fed(1, 0, 2, at(13*second), at(13*second)) },
+			func(j *oracle.Judge) {
+				bound(j)
+				j.CalledDead(1, inc(1), 30*second, 2)
+				j.Fed(1, 0, 2, at(13*second), at(31*second))
+			},
+		},
+		{
+			"the writes of a dead owner land before the next one starts", oracle.TwoOwners,
+			func(j *oracle.Judge) { owned(j); j.Ends(1, 20*second); takeover(j, 21*second) },
+			func(j *oracle.Judge) { owned(j); j.Ends(1, 20*second); takeover(j, 20900*time.Millisecond) },
+		},
+		{
+			"only what was granted is started", oracle.NoGrant,
+			owned,
+			func(j *oracle.Judge) { owned(j); j.Stops(1, "db"); j.Runs(1, inc(2), "db", 1, 14*second) },
+		},
+		{
+			"a term begins when the one before has ended, and says how", oracle.NoProof,
+			func(j *oracle.Judge) { owned(j); j.Stops(1, "db"); takeover(j, 15*second) },
+			func(j *oracle.Judge) {
+				owned(j)
+				j.Stops(1, "db")
+				j.Decided(2, 3, [32]byte{3}, []oracle.Grant{{Service: "db", Owner: 2, Inc: inc(1), Term: 2, Why: "moved"}})
+			},
+		},
+		{
+			"a version is decided once", oracle.TwoDecisions,
+			func(j *oracle.Judge) { owned(j); j.Decided(2, 2, [32]byte{2}, nil) },
+			func(j *oracle.Judge) { owned(j); j.Decided(2, 2, [32]byte{3}, nil) },
+		},
+		{
+			"terms never fall", oracle.Backwards,
+			owned,
+			func(j *oracle.Judge) { owned(j); j.Decided(2, 3, [32]byte{3}, []oracle.Grant{{Service: "db"}}) },
+		},
+		{
+			"what retires holds nothing", oracle.NotStopped,
+			func(j *oracle.Judge) { owned(j); j.Stops(1, "db"); j.Retires(1, inc(1)) },
+			func(j *oracle.Judge) { owned(j); j.Retires(1, inc(1)) },
+		},
+		{
+			"what is released does not run", oracle.NotStopped,
+			func(j *oracle.Judge) { owned(j); j.Stops(1, "db"); j.Releases(1, "db", 1) },
+			func(j *oracle.Judge) { owned(j); j.Releases(1, "db", 1) },
+		},
+		{
+			"every action is explained", oracle.Words,
+			func(j *oracle.Judge) { j.Explains(1, "fencing", "silent") },
+			func(j *oracle.Judge) { j.Explains(1, "fencing", "") },
+		},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			j, said := judge()
+			if c.good(j); len(*said) > 0 {
+				t.Errorf("the rule is kept, and the oracle says %q", *said)
+			}
+			j, said = judge()
+			if c.wrong(j); len(*said) == 0 || (*said)[0] != c.kind {
+				t.Errorf("the rule is broken, and the oracle says %q, want %q", *said, c.kind)
+			}
+		})
+	}
+}
+
+// takeover grants the service to node 2 and starts it there.
+func takeover(j *oracle.Judge, when time.Duration) {
+	j.Decided(2, 3, [32]byte{3}, []oracle.Grant{{Service: "db", Owner: 2, Inc: inc(1), Term: 2, Proven: true, Why: "node 1 is dead"}})
+	j.Runs(2, inc(1), "db", 2, when)
+}

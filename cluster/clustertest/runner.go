@@ -1,0 +1,104 @@
+package clustertest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+)
+
+// agent is an operation that has a process of its own: it outlives the daemon
+// that began it.
+type agent struct{ gone bool }
+
+// emptyOrphans is what a new daemon does before it looks at anything: it ends
+// every operation that a former life left behind.
+func (n *Node) emptyOrphans() {
+	for _, a := range n.orphans {
+		a.gone = true
+	}
+	n.orphans = nil
+}
+
+// agentAfter runs f as a part of an operation, whatever becomes of the daemon.
+func (n *Node) agentAfter(d time.Duration, f func()) {
+	a := &agent{}
+	n.orphans = append(n.orphans, a)
+	n.after(d, func() {
+		if a.gone {
+			return
+		}
+		if i := slices.Index(n.orphans, a); i >= 0 {
+			n.orphans = slices.Delete(n.orphans, i, i+1)
+		}
+		f()
+	})
+}
+
+// run is the runner: services take their time, and go on without the daemon. A
+// stop interrupts a start.
+func (n *Node) run(a cluster.Run) {
+	name := a.Service.Name
+	life := n.daemon.life
+	done := func(o cluster.Outcome, text string) {
+		if life == n.daemon.life {
+			n.deliver(cluster.RunDone{Op: a.Op, Outcome: o, Text: text})
+		}
+	}
+	switch a.Kind {
+	case cluster.RunStart:
+		if n.w.rng.IntN(10) == 0 { // its thread gets no processor for a while
+			n.agentAfter(n.w.Jitter(0, time.Second), func() { n.start(a, done) })
+			return
+		}
+		n.start(a, done)
+	case cluster.RunStop, cluster.RunKill:
+		if p := n.running[name]; p != nil {
+			p.whole = false
+			if p.interrupt != nil {
+				n.later(time.Millisecond, p.interrupt)
+				p.interrupt = nil
+			}
+		}
+		n.later(n.StopTime, func() {
+			if n.StopFails {
+				done(cluster.Failed, "still mounted")
+				return
+			}
+			delete(n.running, name)
+			n.w.judge.Stops(n.ID, name)
+			done(cluster.OK, "")
+		})
+	case cluster.RunCheck:
+		n.later(10*time.Millisecond, func() {
+			if n.CheckFails {
+				done(cluster.Failed, "no answer")
+				return
+			}
+			done(cluster.OK, "")
+		})
+	}
+}
+
+// start begins a start; a stop interrupts it.
+func (n *Node) start(a cluster.Run, done func(cluster.Outcome, string)) {
+	p := &process{term: a.Term}
+	p.interrupt = func() { done(cluster.Unknown, "interrupted") }
+	n.running[a.Service.Name] = p // from the first moment on it may write
+	n.w.judge.Runs(n.ID, n.guard.inc, a.Service.Name, a.Term, n.w.Now)
+	n.agentAfter(n.StartTime, func() {
+		if p.interrupt == nil {
+			return // told already
+		}
+		p.interrupt = nil
+		switch {
+		case n.running[a.Service.Name] != p:
+			done(cluster.Unknown, "stopped meanwhile")
+		case n.StartFails:
+			done(cluster.Failed, "exit status 1")
+		default:
+			p.whole = true
+			done(cluster.OK, "")
+		}
+	})
+}
