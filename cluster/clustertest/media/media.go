@@ -72,7 +72,13 @@ func (f *Format) Block(h register.Header, s *cluster.State) (Block, error) {
 }
 
 // Blob returns the bytes of a status blob.
-func (f *Format) Blob(b *cluster.Blob) ([]byte, error) { return f.codec.SealBlob(nil, b) }
+func (f *Format) Blob(b *cluster.Blob) ([]byte, error) {
+	body, err := statecodec.EncodeBlob(b)
+	if err != nil {
+		return nil, err
+	}
+	return f.codec.SealBlob(nil, &quorumdisk.BlobHeader{Node: b.Node, Inc: b.Inc, Gen: b.Gen}, body)
+}
 
 // Disk is the content of one quorum disk.
 type Disk struct {
@@ -231,20 +237,25 @@ func (k *Disk) Find(id ident.NodeID, gen uint64, ver uint64) (register.Header, b
 }
 
 // PutBlob lands a status blob of this generation.
-func (k *Disk) PutBlob(id ident.NodeID, gen uint32, raw []byte) {
+func (k *Disk) PutBlob(id ident.NodeID, gen uint64, raw []byte) {
 	k.blobs[id][quorumdisk.BlobSlot(gen)] = raw
 }
 
 // Blob reads a status blob; nil if another generation is in its place.
-func (k *Disk) Blob(id ident.NodeID, gen uint32) *cluster.Blob {
+func (k *Disk) Blob(id ident.NodeID, gen uint64) *cluster.Blob {
 	slot := quorumdisk.BlobSlot(gen)
 	raw := k.blobs[id][slot]
 	if raw == nil {
 		return nil
 	}
-	b, err := k.f.codec.OpenBlob(raw, id, slot)
-	if err != nil || b == nil || b.Gen != gen {
+	h, body, err := k.f.codec.OpenBlob(raw, id, slot)
+	if err != nil || h == nil || h.Gen != gen {
 		return nil
 	}
+	b, err := statecodec.DecodeBlob(body)
+	if err != nil {
+		return nil
+	}
+	b.Node, b.Inc, b.Gen = h.Node, h.Inc, h.Gen
 	return b
 }
