@@ -15,6 +15,7 @@ type Config struct {
 	KeepOnDiskLoss bool          // on_disk_loss: keep
 	Services       []Service     // sorted by Name
 	Fencing        []Ways        // sorted by Node
+	PowerOn        bool          // a node that was fenced by its power gets it back
 }
 
 // Ways lists how one node may be fenced, beside the time proof that always runs.

@@ -247,6 +247,7 @@ const (
 	NoteLastBeat  NoteKind = "last-beat"
 	NoteSuspected NoteKind = "suspected"
 	NoteFencing   NoteKind = "fencing"
+	NoteWay       NoteKind = "way" // an attempt to fence a node, or its end
 	NoteProof     NoteKind = "proof"
 	NoteGrant     NoteKind = "grant"
 	NoteStarting  NoteKind = "starting"

@@ -30,8 +30,14 @@ type StandbyNode struct {
 	On   bool
 }
 
-// FenceNode has a node fenced.
-type FenceNode struct{ Node, Why string }
+// FenceNode has a node fenced. By names the way to begin with; the others join
+// in if that has proven nothing in the time of a suspicion. With DryRun nothing
+// is changed: the answer says what would be done.
+type FenceNode struct {
+	Node, Why string
+	By        string
+	DryRun    bool
+}
 
 // ConfirmOff is the operator's word that a node is powered off: proof E7.
 type ConfirmOff struct{ Node, Operator, How string }

@@ -22,6 +22,7 @@ type View struct {
 	Nodes       []NodeView
 	Services    []ServiceView
 	Disks       []DiskView
+	Fencing     []Readiness // of every node for which ways are configured
 	Warnings    []string
 }
 

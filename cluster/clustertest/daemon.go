@@ -58,6 +58,7 @@ func (n *Node) StartDaemon() {
 // KillDaemon ends the daemon; its services and the guard go on.
 func (n *Node) KillDaemon() {
 	n.daemon.life++
+	n.attempts = nil
 	n.daemon.core, n.daemon.stalled, n.daemon.waiting = nil, false, nil
 }
 
@@ -136,12 +137,17 @@ func (n *Node) act(a cluster.Action) {
 		n.send(a)
 	case cluster.Run:
 		n.run(a)
+	case cluster.Fence:
+		n.fence(a)
+	case cluster.FenceStop:
+		n.stopFence(a.Op)
 	case cluster.Note:
 		n.w.Notes = append(n.w.Notes, Told{n.w.Now, n.ID, a})
 		n.w.judge.Explains(n.ID, string(a.Kind), a.Text+a.Service)
 		if a.Kind == cluster.NoteProof && a.Proof == cluster.ProofTime {
 			n.w.judge.CalledDead(a.Node, a.Inc, n.w.Now, n.ID)
 		}
+		n.w.provenOff(a)
 	case cluster.Reply:
 		n.w.Notes = append(n.w.Notes, Told{n.w.Now, n.ID, cluster.Note{Kind: "reply", Text: a.Text + a.Err}})
 	case cluster.Exit:

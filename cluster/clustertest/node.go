@@ -24,6 +24,7 @@ type Faults struct {
 	NoReboot   bool          // stays off after a reset
 	RegDrops   float64       // share of register writes that are reported as failed although they landed
 	RegLate    float64       // share of register writes that are reported as failed and land much later
+	BMC        Controller    // what its management controller does, where it has one
 }
 
 // Node is one simulated machine: a clock of its own, a guard with watchdogs, a
@@ -42,6 +43,9 @@ type Node struct {
 	running map[string]*process
 	orphans []*agent
 	clones  []*Disk // per disk: what this node reaches instead of it; nil: the disk
+
+	attempts []*attempt    // to fence others
+	cutAt    time.Duration // when it lost its power last, in true time
 }
 
 // machine is the hardware and the kernel.
@@ -206,6 +210,9 @@ func (n *Node) PowerOn() {
 // PowerOff ends the node at once.
 func (n *Node) PowerOff() {
 	n.machine.epoch++
+	if n.machine.up {
+		n.cutAt = n.w.Now
+	}
 	n.machine.up = false
 	n.KillDaemon()
 	n.running, n.orphans = map[string]*process{}, nil

@@ -48,6 +48,8 @@ type Options struct {
 	Disks    int
 	Within   time.Duration // failover_within; zero: 10 s
 	Services []cluster.Service
+	Fencing  []cluster.Ways // how each node may be fenced, beside the time proof
+	PowerOn  bool           // a node that was fenced by its power gets it back
 	Timing   func(*timing.Input)
 	Pause    time.Duration // how long a hypervisor may stop a node, watchdogs and all
 	Broken   Broken
@@ -144,7 +146,7 @@ func New(t T, opt Options) *World {
 	slices.SortFunc(opt.Services, func(a, b cluster.Service) int {
 		return strings.Compare(a.Name, b.Name)
 	})
-	conf := &cluster.Config{Name: "test", FailoverWithin: opt.Within, Services: opt.Services}
+	conf := &cluster.Config{Name: "test", FailoverWithin: opt.Within, Services: opt.Services, Fencing: opt.Fencing, PowerOn: opt.PowerOn}
 	w.confs = map[string]*cluster.Config{"": conf}
 	first := &cluster.State{Ver: 1, ConfigRev: 1, Conf: conf, View: 1, DiskGen: 1}
 	for i := range opt.Nodes {

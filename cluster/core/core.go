@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
+	"github.com/holdfast-ha/holdfast/cluster/fencing"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/liveness"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
@@ -85,6 +86,8 @@ type decideSide struct {
 	mem     *decide.Memory
 	acts    bool          // it acts on the evidence now: see coordinates
 	pending ident.Instant // since when a decision of the coordinator is missing; 0: none is
+	ways    *fencing.Set
+	reads   ident.Instant // when the proposal under way began that only reads the register again; 0: it is another
 }
 
 // registerSide is the register and what this node does with it.
@@ -146,7 +149,7 @@ type clockSide struct {
 
 // New returns a core that waits for Started.
 func New(set Settings) *Core {
-	c := &Core{set: set, dec: decideSide{mem: decide.NewMemory()}, next: clockSide{proof: ident.Never}}
+	c := &Core{set: set, dec: decideSide{mem: decide.NewMemory(), ways: fencing.New()}, next: clockSide{proof: ident.Never}}
 	c.disks = make([]diskSide, len(set.Disks))
 	for d := range c.disks {
 		c.disks[d] = diskSide{issued: ident.LongAgo, completed: ident.LongAgo, previous: ident.LongAgo}
@@ -196,6 +199,8 @@ func (c *Core) take(ev cluster.Event) {
 	case cluster.RunDone:
 		c.services.Done(c.env(), e)
 		c.serve()
+	case cluster.FenceDone:
+		c.fenced(e)
 	case cluster.Asked:
 		c.ask(e)
 	}
@@ -211,6 +216,7 @@ func (c *Core) advance() {
 	c.register()
 	c.progress()
 	c.manage()
+	c.fence()
 	c.decide()
 	c.register()
 	c.publish()
@@ -241,6 +247,7 @@ func (c *Core) outcome(o register.Outcome[*cluster.State]) {
 	case register.Aborted:
 		c.reg.aborts++
 		c.reg.notUntil = c.now.Add(c.backoff())
+		c.dec.reads = 0
 		return
 	case register.Halted:
 		c.reg.halted = true
@@ -250,6 +257,7 @@ func (c *Core) outcome(o register.Outcome[*cluster.State]) {
 	}
 	if o.Proposal {
 		c.reg.aborts = 0
+		c.wasRead(o)
 		c.answered(o)
 	}
 	if o.Proposal && !c.reg.learned {

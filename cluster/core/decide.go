@@ -44,10 +44,13 @@ func (c *Core) decide() {
 		return
 	}
 	if c.dec.acts = c.coordinates(); c.reg.state == nil || !c.dec.acts && len(c.dec.asked) == 0 && !c.hasWord() {
+		c.reread()
 		return
 	}
-	if d := c.revise(c.reg.state); !d.Changed() {
+	d := c.revise(c.reg.state)
+	if !d.Changed() {
 		c.answer(d)
+		c.reread()
 		return
 	}
 	c.reg.m.Propose(c.now, func(base *cluster.State, ver uint64) (*cluster.State, bool) {
@@ -127,6 +130,7 @@ func (c *Core) answered(o register.Outcome[*cluster.State]) {
 			n.Ver = o.Ver
 			c.note(n)
 		}
+		c.chose(d)
 	}
 	c.answer(d)
 }
@@ -204,6 +208,9 @@ func (c *Core) nobodyHeard() bool {
 func (c *Core) hasWord() bool {
 	if c.reg.state == nil {
 		return false
+	}
+	if c.dec.ways.Holds(c.fenceEnv()) {
+		return true
 	}
 	for _, p := range c.others {
 		if n := c.reg.state.Node(p.id); p.word.Kind == cluster.ProofOperator && n != nil && n.Inc == p.word.Inc && n.Dead < n.Inc.N {

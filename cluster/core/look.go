@@ -31,7 +31,11 @@ func (c *Core) View(now ident.Instant) cluster.View {
 	}
 	if s := c.reg.state; s != nil && c.timed {
 		for i := range s.Nodes {
-			v.Nodes = append(v.Nodes, c.nodeView(&s.Nodes[i]))
+			n := &s.Nodes[i]
+			v.Nodes = append(v.Nodes, c.nodeView(n))
+			if ways := c.dec.ways.Ways(c.now, n, s.Conf); len(ways) > 0 {
+				v.Fencing = append(v.Fencing, cluster.Readiness{Node: n.ID, Name: n.Name, Ways: ways})
+			}
 		}
 		sight := c.sight(s)
 		for i := range s.Services {

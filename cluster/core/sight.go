@@ -36,6 +36,11 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 		p = &peer{}
 	}
 	v.Word = p.word
+	for _, q := range c.dec.asked {
+		if f, ok := q.Request.(cluster.FenceNode); ok && f.DryRun && f.Node == n.Name {
+			v.Plan = c.dec.ways.Plan(c.now, n, s.Conf, f.By)
+		}
+	}
 	if p.beat != nil {
 		v.Last, v.Host = p.beat.Inc, p.beat.Host
 	}
@@ -44,7 +49,12 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 	}
 	if n.Fencing.IsZero() {
 		v.Suspect = c.suspect(n)
-	} else if pr, ok := c.proof(s, n); ok {
+		return v
+	}
+	if pr, ok := c.dec.ways.Proof(c.fenceEnv(), n); ok && v.Word.Kind == cluster.NoProof {
+		v.Word = pr // nobody else has read that, whoever coordinates
+	}
+	if pr, ok := c.proof(s, n); ok {
 		v.Proof = pr
 	}
 	return v

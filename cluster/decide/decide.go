@@ -99,13 +99,14 @@ func (m *Memory) Revise(base *cluster.State, sight *Sight, asked []Question) *Dr
 	return d
 }
 
-// WordGiven finds a node whose end the operator has confirmed here and whose
-// fencing is committed: this node commits the proof, whoever coordinates.
+// WordGiven finds a node whose end the operator has confirmed here, or whose
+// power this node has read as off, and whose fencing is committed: this node
+// commits the proof, whoever coordinates.
 func WordGiven(s *cluster.State, sight *Sight) ident.NodeID {
 	for i := range sight.Nodes {
 		w := &sight.Nodes[i].Word
 		n := s.Node(sight.Nodes[i].ID)
-		if w.Kind == cluster.ProofOperator && n != nil && n.Inc == w.Inc && n.Fencing == w.Inc && n.Dead < n.Inc.N {
+		if (w.Kind == cluster.ProofOperator || w.Kind == cluster.ProofPower) && n != nil && n.Inc == w.Inc && n.Fencing == w.Inc && n.Dead < n.Inc.N {
 			return n.ID
 		}
 	}

@@ -34,7 +34,8 @@ type Node struct {
 	Host    ident.UUID        // of the machine that wrote that
 	Suspect string            // why it should be fenced; empty if it should not
 	Proof   cluster.Proof     // that it is dead or out; its Kind is NoProof if there is none
-	Word    cluster.Proof     // the operator's word, given at this node
+	Plan    string            // what fencing it would do, in words; filled in where somebody asks
+	Word    cluster.Proof     // a proof that this node alone has: the operator's word, or its own readings of the power
 }
 
 // Run is what the owner of a service says of the term that the base names.

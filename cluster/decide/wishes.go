@@ -3,7 +3,9 @@ package decide
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sort"
+	"strings"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -135,6 +137,10 @@ func (d *Draft) wishFence(r cluster.FenceNode) (string, string) {
 		return "it is not in the cluster: nothing to fence", ""
 	case !n.Fencing.IsZero():
 		return "it is being fenced already", ""
+	case r.By != "" && !hasWay(d.State.Conf, r.Node, r.By):
+		return "", fmt.Sprintf("%s has no way %q: its ways are %s", r.Node, r.By, wayNames(d.State.Conf, r.Node))
+	case r.DryRun:
+		return d.sight.node(n.ID).Plan, ""
 	}
 	why := "asked for by the administrator"
 	if r.Why != "" {
@@ -144,6 +150,27 @@ func (d *Draft) wishFence(r cluster.FenceNode) (string, string) {
 	e.Fencing, e.Why = e.Inc, cluster.Limit(why, 200)
 	d.note(cluster.Note{Kind: cluster.NoteFencing, Node: e.ID, Inc: e.Inc, Text: why})
 	return "fencing has begun; its services move when it is proven dead", ""
+}
+
+// hasWay says that a node may be fenced by the way of this name.
+func hasWay(conf *cluster.Config, node, name string) bool {
+	for _, w := range conf.WaysOf(node) {
+		if w.Name() == name {
+			return true
+		}
+	}
+	return name == cluster.WayDisk
+}
+
+func wayNames(conf *cluster.Config, node string) string {
+	names := []string{}
+	for _, w := range conf.WaysOf(node) {
+		names = append(names, w.Name())
+	}
+	if !slices.Contains(names, cluster.WayDisk) {
+		names = append(names, cluster.WayDisk)
+	}
+	return strings.Join(names, ", ")
 }
 
 // wishConfirm takes the operator's word. It is refused while the node itself

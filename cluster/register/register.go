@@ -226,6 +226,11 @@ func (m *Machine[V]) Propose(now ident.Instant, f Propose[V]) {
 	m.enter(now)
 }
 
+// Reread makes the next proposal begin with phase 1 even if nobody has opposed
+// this node since the last: its base is then what the disks show, and whatever
+// somebody else proposes later will find this node's ballot.
+func (m *Machine[V]) Reread() { m.leader = false }
+
 // Learn is told of a version that somebody claims to be committed, and reads it
 // from whichever disk shows it first. To be told again searches again.
 func (m *Machine[V]) Learn(now ident.Instant, c Claim) {

@@ -16,6 +16,7 @@ type row struct {
 func importTable() []row {
 	var rows []row
 	rows = append(rows, coreRows()...)
+	rows = append(rows, formatRows()...)
 	rows = append(rows, deviceRows()...)
 	rows = append(rows, internalRows()...)
 	rows = append(rows, processRows()...)
@@ -45,6 +46,10 @@ func coreRows() []row {
 			why: "the state machines of a node's services know what is granted, and neither disks nor peers",
 		},
 		{
+			tree: "cluster/fencing", may: []string{"cluster", "cluster/ident"},
+			why: "the ways to fence a node know what is decided and what was shown, and no machine",
+		},
+		{
 			tree: "cluster/core", may: []string{"cluster/..."},
 			why: "the core joins the parts, and nothing that acts",
 		},
@@ -57,6 +62,12 @@ func coreRows() []row {
 			may:  []string{"cluster", "cluster/ident", "cluster/register", "quorumdisk", "quorumdisk/statecodec"},
 			why:  "a simulated disk is bytes under the real codecs; it knows neither time nor faults",
 		},
+	}
+}
+
+// formatRows are about what stands on the disks and on the network.
+func formatRows() []row {
+	return []row{
 		{
 			tree: "heartbeat", may: []string{"cluster", "cluster/ident"},
 			why: "the network carries identifiers; it decides nothing and reads no disk",

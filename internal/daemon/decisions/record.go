@@ -56,6 +56,7 @@ func sealed() []any {
 		cluster.Received{},
 		cluster.RunDone{},
 		cluster.Asked{},
+		cluster.FenceDone{},
 
 		cluster.Order{},
 		cluster.RegisterOp{},
@@ -66,6 +67,8 @@ func sealed() []any {
 		cluster.Reply{},
 		cluster.Note{},
 		cluster.Exit{},
+		cluster.Fence{},
+		cluster.FenceStop{},
 
 		cluster.MoveService{},
 		cluster.StartService{},

@@ -1,0 +1,188 @@
+package fencing
+
+import (
+	"strings"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+const (
+	// checkEvery is the time between two checks of a way that works; one that
+	// does not is checked every checkAgain.
+	checkEvery = 5 * time.Minute
+	checkAgain = time.Minute
+	// checkApart is the time between the first checks of two ways, so that a
+	// daemon that starts does not ask everybody at once.
+	checkApart = 2 * time.Second
+)
+
+// check is what is known of one way of one node while nobody is fenced.
+type check struct {
+	node ident.NodeID
+	name string // of the node
+	way  cluster.Way
+	op   uint64
+	next ident.Instant
+	at   ident.Instant // when the latest ended; 0: there was none
+	done cluster.FenceDone
+}
+
+// check asks whether the ways work, one after the other. A way that is used on
+// its node now is left alone.
+func (s *Set) check() {
+	if !s.env.Member {
+		return
+	}
+	s.list()
+	for _, c := range s.checks {
+		n := s.env.State.Node(c.node)
+		if c.op != 0 || s.env.Now < c.next || n == nil || n.Inc.IsZero() || s.busy(c.node) {
+			continue
+		}
+		s.ops++
+		c.op = s.ops
+		s.emit(cluster.Fence{Op: c.op, Kind: cluster.FenceCheck, Node: c.node, Name: c.name, Host: n.Host, Way: c.way, Within: within(&c.way)})
+	}
+}
+
+func (s *Set) busy(id ident.NodeID) bool {
+	for _, v := range s.victims {
+		if v.node == id {
+			return true
+		}
+	}
+	return false
+}
+
+// list follows the configuration: it keeps what is known of a way as long as
+// that is configured as it was.
+func (s *Set) list() {
+	if s.env.State.Conf == nil {
+		return
+	}
+	var list []*check
+	for i := range s.env.State.Nodes {
+		n := &s.env.State.Nodes[i]
+		if n.ID == s.env.Self {
+			continue
+		}
+		for _, w := range s.env.State.Conf.WaysOf(n.Name) {
+			if w.CutsPower() {
+				list = append(list, s.known(n, w, len(list)))
+			}
+		}
+	}
+	s.checks = list
+}
+
+func (s *Set) known(n *cluster.NodeState, w cluster.Way, place int) *check {
+	for _, c := range s.checks {
+		if c.node == n.ID && sameWay(&c.way, &w) {
+			return c
+		}
+	}
+	return &check{node: n.ID, name: n.Name, way: w, next: s.env.Now.Add(time.Duration(1+place) * checkApart)}
+}
+
+func sameWay(a, b *cluster.Way) bool {
+	if a.Kind != b.Kind || a.Agent != b.Agent || len(a.With) != len(b.With) {
+		return false
+	}
+	for k, v := range a.With {
+		if b.With[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// checked takes the end of a check, and tells of a change for the worse or back.
+func (s *Set) checked(e cluster.FenceDone) {
+	for _, c := range s.checks {
+		if c.op != e.Op || e.Op == 0 {
+			continue
+		}
+		before, first := c.done.Outcome, c.at == 0
+		c.op, c.at, c.done = 0, s.env.Now, e
+		c.next = s.env.Now.Add(checkEvery)
+		works := e.Outcome == cluster.FenceProven
+		if !works {
+			c.next = s.env.Now.Add(checkAgain)
+		}
+		switch {
+		case !works && (first || before == cluster.FenceProven):
+			s.emit(cluster.Note{Kind: cluster.NoteAlarm, Node: c.node, Text: cluster.Limit("fencing by "+c.way.Name()+" would not work: "+e.Text, 400)})
+		case works && !first && before != cluster.FenceProven:
+			s.emit(cluster.Note{Kind: cluster.NoteWay, Node: c.node, Text: "fencing by " + c.way.Name() + " works again: " + e.Text})
+		}
+		return
+	}
+}
+
+// Ways says how every way to fence a node is doing: what an attempt under way
+// says, else the latest check.
+func (s *Set) Ways(now ident.Instant, n *cluster.NodeState, conf *cluster.Config) []cluster.WayView {
+	var list []cluster.WayView
+	for _, w := range conf.WaysOf(n.Name) {
+		v := cluster.WayView{Way: w.Name(), State: "not checked yet", Age: -1}
+		switch {
+		case w.Kind == cluster.WayDisk:
+			v.State = "always there"
+		case w.Kind == cluster.WayReservation:
+			v.State, v.Text = "not checked yet", "a check needs the LUNs of a service; they are attached on its owner"
+		}
+		for _, c := range s.checks {
+			if c.node == n.ID && c.at != 0 && sameWay(&c.way, &w) {
+				v.State, v.Text, v.Age = word(c.done.Outcome), c.done.Text, now.Sub(c.at)
+			}
+		}
+		s.underWay(&v, n, &w)
+		list = append(list, v)
+	}
+	return list
+}
+
+func (s *Set) underWay(view *cluster.WayView, n *cluster.NodeState, w *cluster.Way) {
+	v := s.victim(n.ID, n.Fencing)
+	if v == nil || n.Fencing.IsZero() {
+		return
+	}
+	for _, t := range v.tries {
+		switch {
+		case !sameWay(&t.way, w):
+		case t.op != 0:
+			view.Text = "being tried now"
+		case t.text != "":
+			view.Text = t.text
+		}
+	}
+}
+
+func word(o cluster.FenceOutcome) string {
+	if o == cluster.FenceProven {
+		return "works"
+	}
+	return o.String()
+}
+
+// Plan says in words what fencing a node would do, and what is known of each way.
+func (s *Set) Plan(now ident.Instant, n *cluster.NodeState, conf *cluster.Config, by string) string {
+	lines := []string{"would commit the fencing of " + n.Name + " and then, at once:"}
+	for _, v := range s.Ways(now, n, conf) {
+		if v.Way == cluster.WayDisk {
+			continue
+		}
+		line := v.Way + ": " + v.State
+		if by != "" && v.Way != by {
+			line = "later, if " + by + " has not proven it: " + line
+		}
+		if v.Text != "" {
+			line += " (" + v.Text + ")"
+		}
+		lines = append(lines, "  "+line)
+	}
+	lines = append(lines, "  disk: kill record, and the proof by its lease and watchdogs, which always runs")
+	return strings.Join(lines, "\n")
+}
