@@ -11,10 +11,10 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 TEST_TIMEOUT ?= 20m
 
 .DEFAULT_GOAL := help
-.PHONY: help build bin/demo check fmt test setup demo bench clean
+.PHONY: help build bin/demo check fmt test setup demo bench histories clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build holdfast, holdfastd and holdfast-guard into bin/
 	$(BUILD) -o bin/ ./cmd/holdfast ./cmd/holdfastd ./cmd/holdfast-guard
@@ -45,6 +45,9 @@ bench: build bin/demo ## Go benchmarks, then ten measured failovers
 	packages=$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u); \
 		[ -z "$$packages" ] || $(GO) test -run xxx -bench . -benchmem $$packages
 	bin/demo -bench 10
+
+histories: ## N random histories of the register over failing disks (N=100000)
+	HOLDFAST_HISTORIES=$(or $(N),100000) $(GO) test -count=1 -timeout 24h -v -run TestHistories ./test/histories
 
 clean: ## remove what make made
 	rm -f bin/holdfast bin/holdfastd bin/holdfast-guard bin/demo

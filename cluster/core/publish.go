@@ -6,14 +6,12 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
-	"github.com/holdfast-ha/holdfast/cluster/pages"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
 
-// blobSide is what this node publishes of its services: its status blob, and the
-// pages of the same in its network beats.
+// blobSide is this node's status blob.
 type blobSide struct {
 	dirty    bool   // a release waits to be published
 	releases uint64 // as counted by the services
@@ -25,7 +23,6 @@ type blobSide struct {
 	states   []cluster.RunState // as written
 	at       ident.Instant
 	stable   uint64 // generation that a majority of the disks holds
-	speaker  pages.Speaker
 }
 
 // publish tells the guard, and through it the disk, what has changed.
@@ -197,13 +194,11 @@ func (c *Core) message() *cluster.Message {
 	m := &cluster.Message{
 		From: c.set.Self, Inc: c.self.inc, Host: c.set.Host, Phase: c.ownPhase(), State: cluster.GuardBound,
 		ViewAcked: c.reg.state.View, Committed: claimOf(c.reg.m.Claim()), LeaseAge: -1, Disks: c.set.Digest,
-		Reach: c.guard.payload.Reach, Leaving: c.self.stage == leaving,
+		Reach: c.guard.payload.Reach, Services: c.services.States(), Leaving: c.self.stage == leaving,
 	}
-	var released []cluster.Released
 	if c.releaseEchoed() {
-		released = c.services.Released()
+		m.Released = c.services.Released()
 	}
-	c.blob.speaker.Fill(m, c.services.States(), released)
 	if age := c.now.Sub(c.leaseStart()); age <= c.t.F {
 		m.LeaseAge = age
 	}

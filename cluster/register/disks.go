@@ -18,6 +18,7 @@ type disk struct {
 	unknown   [Generations]ident.Instant // when a write into that place failed; 0: none did
 	orphan    [Generations]ident.Instant // when a write of a former life into that place became possible
 	redo      Header                     // the write that failed last, if it is to be repeated
+	block     Header                     // the write that completed last: the disk has to show it
 	notBefore ident.Instant
 }
 
@@ -154,7 +155,7 @@ func (m *Machine[V]) Wrote(now ident.Instant, d int, seq uint64, ok bool) {
 		k.redo = Header{}
 	}
 	if k.header.Mbal == m.mbal && k.header.Bal == m.own.bal && k.header.Ver == m.own.ver {
-		k.written = m.step
+		k.written, k.block = m.step, k.header
 	}
 	m.Tick(now)
 }
@@ -176,10 +177,34 @@ func (m *Machine[V]) Headers(now ident.Instant, d int, seq uint64, all []Header,
 		m.recoverRing(now, d, all)
 	case k.learning:
 		m.locate(d, all)
+	case (m.phase == phase1 || m.phase == phase2) && k.written == m.step && !k.shows(all):
+		k.doubt(now)
+		return
 	case (m.phase == phase1 || m.phase == phase2) && k.written == m.step:
 		m.judge(now, d, all)
 	}
 	m.Tick(now)
+}
+
+// shows says that the headers hold the block that was written last.
+func (k *disk) shows(all []Header) bool {
+	for i := range all {
+		h, b := &all[i], &k.block
+		if h.Node == b.Node && h.Inc == b.Inc && h.Gen == b.Gen && h.Mbal == b.Mbal && h.Bal == b.Bal && h.Ver == b.Ver {
+			return true
+		}
+	}
+	return false
+}
+
+// doubt is about a disk that acknowledged a block and then did not show it: the
+// write was lost, went elsewhere, waits in a cache, or the read was answered
+// from one. It counts as a write of unknown outcome, and is repeated.
+func (k *disk) doubt(now ident.Instant) {
+	k.written = 0
+	k.unknown[k.block.Slot] = max(now, 1)
+	k.redo = k.block
+	k.notBefore = now.Add(retry)
 }
 
 func (m *Machine[V]) noteRounds(all []Header) {

@@ -249,7 +249,11 @@ func (w *world) sample(n *node, f *flight) {
 	}
 	f.sampled, f.all = true, w.disks[f.op.Disk].headers()
 	if early, ok := n.early[f.op.Disk]; ok && w.broken.readEarly {
-		f.all = early
+		// The own block is there all the same, or the register would see that its
+		// own write is missing.
+		own := slices.DeleteFunc(f.all, func(h register.Header) bool { return h.Node != n.id })
+		others := slices.DeleteFunc(slices.Clone(early), func(h register.Header) bool { return h.Node == n.id })
+		f.all = append(own, others...)
 	}
 	for i := range f.all {
 		if w.broken.blind && f.all[i].Node != n.id {

@@ -474,3 +474,36 @@ func TestOvertakenIsNotRolledBack(t *testing.T) {
 	w.only(b, 2)
 	w.commit(b)
 }
+
+// TestDiskThatForgetsItsWriteDoesNotCount: a disk acknowledges a block and does
+// not have it. Nothing is chosen on its word; when it keeps what it is given,
+// the same block is written again and counts.
+func TestDiskThatForgetsItsWriteDoesNotCount(t *testing.T) {
+	eachDisks(t, func(t *testing.T, disks int) {
+		w, a, b := quiet(t, 2, disks)
+		first := w.commit(a)
+		w.begin(a)
+		for len(a.fly) > 0 {
+			f := a.fly[0]
+			a.fly = a.fly[1:]
+			switch f.op.Kind {
+			case register.Write:
+				a.m.Wrote(w.now, f.op.Disk, f.op.Seq, true)
+			case register.ReadHeaders:
+				a.m.Headers(w.now, f.op.Disk, f.op.Seq, w.disks[f.op.Disk].headers(), true)
+			}
+			w.collect(a)
+		}
+		if o := a.got(register.Committed); o != nil {
+			t.Fatalf("%+v was committed, and stands nowhere", o.Value)
+		}
+		if second := w.commit(b); second.base != first.id {
+			t.Errorf("b built on %d, chosen was %d", second.base, first.id)
+		}
+		w.now = w.now.Add(time.Minute)
+		a.m.Tick(w.now)
+		w.collect(a)
+		w.all(a)
+		w.commit(a)
+	})
+}

@@ -42,10 +42,6 @@ func coreRows() []row {
 			why: "a decision is a function from a state and what was seen to the next state; it knows no register and no clock",
 		},
 		{
-			tree: "cluster/pages", may: []string{"cluster", "cluster/ident"},
-			why: "what is said in which beat is a function of what there is to say and of what was said",
-		},
-		{
 			tree: "cluster/services", may: []string{"cluster", "cluster/ident"},
 			why: "the state machines of a node's services know what is granted, and neither disks nor peers",
 		},
@@ -159,14 +155,10 @@ func internalRows() []row {
 func processRows() []row {
 	return []row{
 		{
-			tree: "internal/guard/mailbox", may: []string{"cluster/ident", "quorumdisk", "sbd", "storage"},
-			why: "it finds and reads a mailbox; what a message does is the guard's",
-		},
-		{
 			tree: "internal/guard",
 			may: []string{
 				"cluster", "cluster/ident", "cluster/lease", "cluster/quorum", "quorumdisk", "quorumdisk/place", "sbd", "sbd/watchdog", "storage",
-				"internal/clock", "internal/guardwire", "internal/guard/mailbox", "internal/build",
+				"internal/clock", "internal/guardwire", "internal/build",
 			},
 			why: "the guard beats, feeds and resets; it is small enough to read in one sitting and has no heartbeat, BMC, resources or YAML",
 		},

@@ -74,13 +74,8 @@ func (w *writer) watchdogs(n Node) {
 			w.line("  - %s", quote(d.Device))
 		}
 	}
-	if n.AcceptSoftdog || n.PowerOff {
-		w.line("watchdog:")
-	}
-	if n.PowerOff {
-		w.line("  mail_off: power-off    # sbd(8)'s message off: the node goes off at the boot after")
-	}
 	if n.AcceptSoftdog {
+		w.line("watchdog:")
 		w.line("  accept_softdog: true   # accepted: takeover by lease is weak with softdog alone")
 	}
 }

@@ -66,9 +66,6 @@ func (p *platform) Identity() clock.Identity {
 	return clock.Identity{Boot: ident.BootID(uuid(0xb0)), Host: uuid(0xaa), Emulated: true}
 }
 
-// PowerOff is not obeyed, as Reset is not.
-func (p *platform) PowerOff(why string) error { return p.Reset(why) }
-
 func (p *platform) Reset(why string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -219,7 +216,7 @@ func (r *rig) guard() {
 	}
 	g, err := guard.New(guard.Deps{
 		Platform: r.p, Node: 1, Run: r.node.Dirs.Run, Drain: time.Second, Arm: arm, Log: r.log,
-		Disks: []guard.DiskPort{{Path: "memory", UUID: uuid(0xd0), Open: func(int) (storage.Disk, error) { return r.disk.Open("guard"), nil }}},
+		Disks: []guard.DiskPort{{Path: "memory", UUID: uuid(0xd0), Open: func() (storage.Disk, error) { return r.disk.Open("guard"), nil }}},
 		Codec: func() (*quorumdisk.Codec, error) {
 			return quorumdisk.NewCodec(r.keys, uuid(0xc0), quorumdisk.Layout{SectorSize: 512, Nmax: quorumdisk.DefaultNodes})
 		},

@@ -19,9 +19,24 @@ type Headers struct {
 	Bad   []error           // places that were written and do not check
 }
 
-// ReadHeaders reads every node's ring in one request. A header that does not
-// check counts as not there: the generation before it stands.
+// ReadHeaders reads every node's ring in one request, and the superblock after
+// it: a disk that was wiped or exchanged while it is open has no headers, and a
+// register that took this for "nobody has accepted anything" would lose what was
+// committed. It then fails with an error of package quorumdisk. A header that
+// does not check counts as not there: the generation before it stands.
 func (v *Volume) ReadHeaders(timeout time.Duration) (Headers, error) {
+	all, err := v.headers(timeout)
+	if err != nil {
+		return Headers{}, err
+	}
+	if err := v.stillThere(timeout); err != nil {
+		return Headers{}, err
+	}
+	return all, nil
+}
+
+// headers reads every ring, whatever has become of the superblock.
+func (v *Volume) headers(timeout time.Duration) (Headers, error) {
 	if v.table == nil {
 		v.table = make([]byte, v.layout.HeadersSize())
 	}
@@ -42,6 +57,28 @@ func (v *Volume) ReadHeaders(timeout time.Duration) (Headers, error) {
 		}
 	}
 	return all, nil
+}
+
+// stillThere checks that the superblock that Open went by is still this disk's.
+func (v *Volume) stillThere(timeout time.Duration) error {
+	at := int64(quorumdisk.SuperOffset)
+	if v.copy != 0 {
+		at = v.layout.BackupOffset(v.super.Size)
+	}
+	sector := make([]byte, v.layout.SectorSize)
+	if err := v.disk.Read(sector, at, timeout); err != nil {
+		return err
+	}
+	s, err := quorumdisk.DecodeSuperblock(sector, v.copy)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the superblock is not what it was: %w", err)
+	case s.Cluster != v.super.Cluster:
+		return fmt.Errorf("the superblock is not what it was: %w", quorumdisk.ErrCluster)
+	case s.Disk != v.super.Disk:
+		return fmt.Errorf("the superblock is not what it was: %w", quorumdisk.ErrWrongDisk)
+	}
+	return nil
 }
 
 // WriteBlock writes a generation of a node's block: the body, and when that is
@@ -204,7 +241,7 @@ func (v *Volume) ReadProbe(node ident.NodeID, timeout time.Duration) (nonce [32]
 // committed: it is for recovery and for looking at a disk, never for a running
 // node. Without any value it returns nil and no error.
 func (v *Volume) NewestState(timeout time.Duration) (*cluster.State, register.Header, error) {
-	all, err := v.ReadHeaders(timeout)
+	all, err := v.headers(timeout)
 	if err != nil {
 		return nil, register.Header{}, err
 	}

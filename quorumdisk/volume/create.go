@@ -218,7 +218,7 @@ func (v *Volume) Bootstrap(s *cluster.State, inc uint32, timeout time.Duration) 
 	if s.Ver != 1 || s.Cluster != v.super.Cluster {
 		return fmt.Errorf("%w: the first state is version 1 of cluster %v, not version %d of %v", quorumdisk.ErrValue, v.super.Cluster, s.Ver, s.Cluster)
 	}
-	h, err := v.ReadHeaders(timeout)
+	h, err := v.headers(timeout)
 	if err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func (v *Volume) Bootstrap(s *cluster.State, inc uint32, timeout time.Duration) 
 	if err != nil {
 		return err
 	}
-	back, err := v.ReadHeaders(timeout)
+	back, err := v.headers(timeout)
 	if err != nil {
 		return err
 	}

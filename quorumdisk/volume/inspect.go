@@ -32,7 +32,7 @@ func (v *Volume) Snapshot(timeout time.Duration) (*Snapshot, error) {
 	}
 	s.Beats = v.codec.OpenTable(s.Table)
 	var err error
-	if s.Headers, err = v.ReadHeaders(timeout); err != nil {
+	if s.Headers, err = v.headers(timeout); err != nil {
 		return nil, err
 	}
 	for n := 1; n <= v.layout.Nmax; n++ {

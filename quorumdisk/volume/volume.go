@@ -46,6 +46,7 @@ type Volume struct {
 	super  quorumdisk.Superblock
 	codec  *quorumdisk.Codec
 	layout quorumdisk.Layout
+	copy   uint8 // of the superblock that holds: 0 is A, 1 is B
 	notes  []string
 	table  []byte // room for the headers
 }
@@ -81,7 +82,7 @@ func Open(disk storage.Disk, keys quorumdisk.Keys, want Expect, timeout time.Dur
 	if note != "" {
 		f.notes = append(f.notes, note)
 	}
-	return &Volume{disk: disk, super: *s, codec: codec, layout: s.Layout, notes: f.notes}, nil
+	return &Volume{disk: disk, super: *s, codec: codec, layout: s.Layout, copy: f.copy, notes: f.notes}, nil
 }
 
 // checkDevice compares what a superblock recorded with the device that it was

@@ -612,3 +612,42 @@ func TestCreateReadsBack(t *testing.T) {
 		}
 	}
 }
+
+// TestWipedDiskHasNoHeaders: a disk that is wiped, or exchanged for another, while
+// it is open must not look like one on which nobody has accepted anything.
+func TestWipedDiskHasNoHeaders(t *testing.T) {
+	bothSectors(t, func(t *testing.T, sector int) {
+		m, v := formatted(t, sector)
+		_, err := v.WriteBlock(register.Header{Node: 1, Inc: 1, Gen: 1, Mbal: ident.Ballot{Round: 1, Node: 1, Inc: 1}}, nil, wait)
+		must(t, err)
+		if all, err := v.ReadHeaders(wait); err != nil || len(all.Valid) != 1 {
+			t.Fatalf("%d headers, %v: want the one that was written", len(all.Valid), err)
+		}
+		before := m.Snapshot()
+		m.Restore(storagetest.NewMemory(70*mib, sector).Snapshot())
+		if _, err := v.ReadHeaders(wait); !errors.Is(err, q.ErrMagic) {
+			t.Errorf("headers of a wiped disk: %v, want %v", err, q.ErrMagic)
+		}
+		o := options()
+		o.Disk = uuid(0xd9)
+		_, err = volume.Create(m.Open("alpha"), o)
+		must(t, err)
+		if _, err := v.ReadHeaders(wait); !errors.Is(err, q.ErrWrongDisk) {
+			t.Errorf("headers of an exchanged disk: %v, want %v", err, q.ErrWrongDisk)
+		}
+		m.Restore(before)
+		if _, err := v.ReadHeaders(wait); err != nil {
+			t.Errorf("the disk is back, but %v", err)
+		}
+		// Where superblock A was damaged before, B is what has to stay.
+		m.Poke(q.SuperOffset, make([]byte, sector))
+		b := open(t, m)
+		if _, err := b.ReadHeaders(wait); err != nil {
+			t.Errorf("a disk that was opened by superblock B: %v", err)
+		}
+		m.Poke(v.Layout().BackupOffset(70*mib), make([]byte, sector))
+		if _, err := b.ReadHeaders(wait); !errors.Is(err, q.ErrMagic) {
+			t.Errorf("without superblock B: %v, want %v", err, q.ErrMagic)
+		}
+	})
+}

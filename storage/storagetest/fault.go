@@ -16,14 +16,19 @@ const (
 	Fail Kind = iota
 	// FailAfter: a write takes effect, and returns Fault.Err all the same.
 	FailAfter
+	// FailLate: a write returns Fault.Err and is pending all the same: it
+	// takes effect if the test lands it (a path failed over, and the array
+	// still has the command).
+	FailLate
 	// Hang: ErrTimeout; the handle is busy and the request pending until the
 	// test lands or drops it.
 	Hang
 	// HangAfter: like Hang, but the write has taken effect: only the answer
 	// is missing.
 	HangAfter
-	// Torn: only the first Fault.Sectors sectors of a write take effect; it
-	// returns Fault.Err, or success for nil (a disk that lies).
+	// Torn: only the first Fault.Sectors sectors and Fault.Bytes bytes of a
+	// write take effect; it returns Fault.Err, EIO by default, or success
+	// where Fault.Silent (a disk that lies).
 	Torn
 	// Lost: the write is acknowledged and never takes effect.
 	Lost
@@ -52,8 +57,10 @@ type Fault struct {
 	Skip  int // so many matching requests pass first
 	Times int // so many go wrong, then the fault is gone; zero: all, until Heal
 
-	Err     error // Fail, FailAfter, Torn
+	Err     error // Fail, FailAfter, FailLate, Torn
 	Sectors int   // Torn
+	Bytes   int   // Torn, in addition: a sector that is not atomic
+	Silent  bool  // Torn: it returns success
 	Shift   int64 // Misdirected, bytes, a multiple of the sector size
 
 	past Snapshot // Stale
@@ -70,7 +77,7 @@ func WriteProtected() Fault { return Fault{Op: Writes, Err: syscall.EROFS} }
 // Inject adds a fault to the handle. It panics if the fault makes no sense.
 func (h *Handle) Inject(f Fault) {
 	switch f.Kind {
-	case FailAfter, HangAfter, Torn, Lost, Late, Ghost:
+	case FailAfter, FailLate, HangAfter, Torn, Lost, Late, Ghost:
 		if f.Op == Reads {
 			panic("storagetest: a fault of writes injected into reads")
 		}
@@ -89,7 +96,7 @@ func (h *Handle) Inject(f Fault) {
 	if f.Op == 0 {
 		f.Op = Both
 	}
-	if f.Err == nil && f.Kind != Torn {
+	if f.Err == nil && !f.Silent {
 		f.Err = syscall.EIO
 	}
 	h.disk.mu.Lock()
@@ -134,6 +141,9 @@ func (h *Handle) goWrong(f *Fault, r Request, buf []byte) (hung bool, err error)
 	case FailAfter:
 		m.store(buf, r.Off)
 		return false, f.Err
+	case FailLate:
+		m.keep(r, buf, nil)
+		return false, f.Err
 	case Hang:
 		m.keep(r, buf, h)
 		return true, storage.ErrTimeout
@@ -142,7 +152,7 @@ func (h *Handle) goWrong(f *Fault, r Request, buf []byte) (hung bool, err error)
 		m.keep(r, buf, h).Landed = true
 		return true, storage.ErrTimeout
 	case Torn:
-		m.store(buf[:min(len(buf), f.Sectors*h.info.SectorSize)], r.Off)
+		m.store(buf[:min(len(buf), f.Sectors*h.info.SectorSize+f.Bytes)], r.Off)
 		return false, f.Err
 	case Late:
 		m.keep(r, buf, nil)

@@ -128,12 +128,33 @@ func TestGhostLandsAgain(t *testing.T) {
 func TestTornWriteLandsInPart(t *testing.T) {
 	for _, err := range []error{nil, syscall.EIO} {
 		m, a, _ := pair()
-		a.Inject(storagetest.Fault{Kind: storagetest.Torn, Sectors: 2, Err: err})
+		a.Inject(storagetest.Fault{Kind: storagetest.Torn, Sectors: 2, Err: err, Silent: err == nil})
 		wants(t, a.Write(bytes.Repeat(sector(1), 4), 512, second), err)
 		holds(t, m, 512, 1)
 		holds(t, m, 1024, 1)
 		holds(t, m, 1536, 0)
 	}
+}
+
+func TestTornSector(t *testing.T) {
+	m, a, _ := pair()
+	a.Inject(storagetest.Fault{Kind: storagetest.Torn, Sectors: 1, Bytes: 100})
+	wants(t, a.Write(bytes.Repeat(sector(1), 2), 0, second), syscall.EIO)
+	holds(t, m, 0, 1)
+	if got := m.Peek(512, 512); !bytes.Equal(got, append(bytes.Repeat([]byte{1}, 100), make([]byte, 412)...)) {
+		t.Errorf("the torn sector is % x", got)
+	}
+}
+
+func TestFailedWriteMayLandLate(t *testing.T) {
+	m, a, b := pair()
+	a.Inject(storagetest.Fault{Kind: storagetest.FailLate, Times: 1})
+	wants(t, a.Write(sector(1), 0, second), syscall.EIO)
+	holds(t, m, 0, 0)
+	must(t, a.Write(sector(2), 512, second)) // the handle waits for nothing
+	must(t, b.Write(sector(3), 0, second))
+	m.Land(m.Pending()[0].ID)
+	holds(t, m, 0, 1)
 }
 
 func TestLostAndMisdirectedWritesClaimSuccess(t *testing.T) {
