@@ -55,6 +55,26 @@ const (
 	WatchdogSoftAccepted // softdog alone, accepted by the admin in writing: weak
 )
 
+// String says what a proof by time rests on.
+func (c WatchdogClass) String() string {
+	switch c {
+	case WatchdogQualified:
+		return "qualified"
+	case WatchdogUnqualified:
+		return "unqualified"
+	case WatchdogSoftAccepted:
+		return "softdog, weak"
+	case WatchdogSoftOnly:
+		return "softdog, none"
+	}
+	return "NONE"
+}
+
+// CarriesTime says that a proof by time may rest on such watchdogs.
+func (c WatchdogClass) CarriesTime() bool {
+	return c == WatchdogQualified || c == WatchdogUnqualified || c == WatchdogSoftAccepted
+}
+
 // Lease is the promise that a beat carries: for how long after a beat's issue
 // the node may go on, and how long its watchdogs take at most.
 type Lease struct {
@@ -74,7 +94,8 @@ type Payload struct {
 	Committed   Claim // the highest version this node knows to be committed
 	Reach       [32]byte
 	Score       int16
-	Registering bool // a reservation key may be on its way (pr_open)
+	Protocol    Protocol // that the daemon speaks; 0 stands for Protocol1
+	Registering bool     // a reservation key may be on its way (pr_open)
 	Released    Digest
 	BlobGen     uint64 // generation of the status blob that Released sums up
 	Kills       []Kill // at most MaxKills

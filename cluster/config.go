@@ -13,9 +13,11 @@ type Config struct {
 	Name           string
 	FailoverWithin time.Duration // from the fault to the permission to start elsewhere
 	KeepOnDiskLoss bool          // on_disk_loss: keep
-	Services       []Service     // sorted by Name
-	Fencing        []Ways        // sorted by Node
-	PowerOn        bool          // a node that was fenced by its power gets it back
+	Evict          bool          // partition: evict
+	Quarantine     FlapRule
+	Services       []Service // sorted by Name
+	Fencing        []Ways    // sorted by Node
+	PowerOn        bool      // a node that was fenced by its power gets it back
 }
 
 // Ways lists how one node may be fenced, beside the time proof that always runs.

@@ -261,7 +261,9 @@ const (
 	NoteLease     NoteKind = "lease"
 	NoteWaiting   NoteKind = "waiting"
 	NoteAdmin     NoteKind = "admin"
-	NoteAlarm     NoteKind = "alarm"
+	// NoteMaintenance: one began, is about to end, or has ended.
+	NoteMaintenance NoteKind = "maintenance"
+	NoteAlarm       NoteKind = "alarm"
 )
 
 // Exit says that this node has left and the daemon may end.

@@ -1,6 +1,10 @@
 package cluster
 
-import "github.com/holdfast-ha/holdfast/cluster/ident"
+import (
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
 
 // Request is what an administrator asks for. Each is turned into one commit of
 // the register by the node that was asked, or refused in words.
@@ -25,6 +29,7 @@ type FreezeService struct {
 type ClearService struct{ Service string }
 
 // StandbyNode empties a node of services and keeps it empty (On), or no longer.
+// Off ends its maintenance and its quarantine as well.
 type StandbyNode struct {
 	Node string
 	On   bool
@@ -60,6 +65,21 @@ type ApplyConfig struct {
 	Expect uint64
 }
 
+// Maintain begins a maintenance of a node, of a service or, where both are empty,
+// of the whole cluster; For zero ends it.
+type Maintain struct {
+	Node, Service string
+	For           time.Duration
+	By            string
+}
+
+// StopCluster is the planned stop of the whole cluster: services first, in
+// reverse order, then every node leaves, and nothing begins again by itself.
+type StopCluster struct{ By string }
+
+// StartCluster ends the planned stop.
+type StartCluster struct{}
+
 // LeaveCluster takes the node that is asked out of the cluster, cleanly: its
 // services move first. It ends in Exit.
 type LeaveCluster struct{}
@@ -75,4 +95,7 @@ func (ConfirmOff) request()    {}
 func (AddNode) request()       {}
 func (RemoveNode) request()    {}
 func (ApplyConfig) request()   {}
+func (Maintain) request()      {}
+func (StopCluster) request()   {}
+func (StartCluster) request()  {}
 func (LeaveCluster) request()  {}

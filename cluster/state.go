@@ -23,6 +23,7 @@ type State struct {
 	Services  []Grant // sorted by Service; one for every service of Conf, and for those still owned
 	Disks     []ident.UUID
 	DiskGen   uint32
+	Life      Life
 }
 
 // Phase is a node's standing in the membership.
@@ -54,6 +55,7 @@ type NodeState struct {
 	Dead    uint32            // highest dead N
 	Proof   Proof             // of the latest death or leave
 	Standby bool              // may run nothing, by the admin's word
+	Life    NodeLife
 }
 
 // ProofKind is how a node's (or a service's former owner's) end is known.
@@ -108,6 +110,8 @@ type Grant struct {
 	Why     string // why it is where it is, for people; at most 200 bytes
 	Proof   Proof  // what ended the term before
 	Fails   []Fail
+
+	Maintenance Maintenance
 }
 
 // Pending is a former owner whose storage is fenced but which may still run.
@@ -174,7 +178,9 @@ func (s *State) Clone() *State {
 	c.Nodes = append([]NodeState(nil), s.Nodes...)
 	for i := range c.Nodes {
 		c.Nodes[i].Links = append([]string(nil), s.Nodes[i].Links...)
+		c.Nodes[i].Life.Crashes = append([]time.Duration(nil), s.Nodes[i].Life.Crashes...)
 	}
+	c.Life.Removed = append([]Removed(nil), s.Life.Removed...)
 	c.Services = append([]Grant(nil), s.Services...)
 	for i := range c.Services {
 		c.Services[i].Pending = append([]Pending(nil), s.Services[i].Pending...)

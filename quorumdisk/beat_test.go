@@ -99,7 +99,7 @@ func TestPayload(t *testing.T) {
 		want error
 	}{
 		"format": {0, 2, q.ErrFormat}, "phase": {1, 4, q.ErrValue}, "flags": {4, 2, q.ErrReserved}, "count": {5, 9, q.ErrLength},
-		"zero": {6, 1, q.ErrReserved}, "ballot": {45, 1, q.ErrReserved}, "node": {57, 1, q.ErrReserved}, "before the blob": {63, 1, q.ErrReserved},
+		"zero": {7, 1, q.ErrReserved}, "ballot": {45, 1, q.ErrReserved}, "node": {57, 1, q.ErrReserved}, "before the blob": {63, 1, q.ErrReserved},
 		"kill node": {112, 0, q.ErrValue}, "kill zero": {113, 1, q.ErrReserved},
 	} {
 		bad := bytes.Clone(b)

@@ -67,7 +67,7 @@ func payload() cluster.Payload {
 	p := cluster.Payload{
 		Phase: cluster.MemberPhase, ViewAcked: 12,
 		Committed: cluster.Claim{Ver: 44, Ballot: ballot(), Node: 2, Gen: 19},
-		Reach:     [32]byte(filled(32, 0x40)), Score: -5, Registering: true,
+		Reach:     [32]byte(filled(32, 0x40)), Score: -5, Protocol: 2, Registering: true,
 		Released: cluster.Digest(filled(8, 0x60)), BlobGen: 1<<40 + 21,
 	}
 	for i := range cluster.MaxKills {

@@ -49,6 +49,7 @@ func Fields() map[string][]Span {
 			{2, 2},
 			{payloadFlags, 1},
 			{payloadCount, 1},
+			{payloadSpoken, 1},
 			{payloadView, 8},
 			{payloadVer, 8},
 			{payloadBallot, ballotSize},

@@ -31,7 +31,8 @@ const NewestPayload = payloadEnd - 1
 //	  2   2  score, signed
 //	  4   1  flags: bit 0 a reservation key may be on its way
 //	  5   1  number of kill records
-//	  6   2  zero
+//	  6   1  protocol that the daemon speaks; 0 stands for 1
+//	  7   1  zero
 //	  8   8  view acknowledged
 //	 16   8  committed: version
 //	 24  24  committed: ballot
@@ -48,6 +49,7 @@ const NewestPayload = payloadEnd - 1
 const (
 	payloadFlags   = 4
 	payloadCount   = 5
+	payloadSpoken  = 6
 	payloadView    = 8
 	payloadVer     = 16
 	payloadBallot  = 24
@@ -80,7 +82,7 @@ func EncodePayload(dst []byte, p *cluster.Payload) ([]byte, error) {
 	if p.Registering {
 		b[payloadFlags] = flagRegistering
 	}
-	b[payloadCount] = byte(len(p.Kills))
+	b[payloadCount], b[payloadSpoken] = byte(len(p.Kills)), byte(p.Protocol)
 	binary.LittleEndian.PutUint64(b[payloadView:], p.ViewAcked)
 	binary.LittleEndian.PutUint64(b[payloadVer:], p.Committed.Ver)
 	putBallot(b[payloadBallot:], p.Committed.Ballot)
@@ -123,6 +125,7 @@ func DecodePayload(b []byte) (cluster.Payload, error) {
 		},
 		Reach:       [32]byte(b[payloadReach:payloadDigest]),
 		Score:       int16(binary.LittleEndian.Uint16(b[2:])),
+		Protocol:    cluster.Protocol(b[payloadSpoken]),
 		Registering: b[payloadFlags] == flagRegistering,
 		Released:    cluster.Digest(b[payloadDigest:payloadKills]),
 		BlobGen:     binary.LittleEndian.Uint64(b[payloadBlobGen:]),
@@ -142,7 +145,7 @@ func checkPayload(b []byte) error {
 		return ErrFormat
 	case !killsFit(b) || len(b) != payloadKills+int(b[payloadCount])*killSize:
 		return ErrLength
-	case !isZero(b[6:8]) || !isZero(b[payloadBallot+21:payloadGen]) || !isZero(b[payloadNode+1:payloadBlobGen]):
+	case b[payloadSpoken+1] != 0 || !isZero(b[payloadBallot+21:payloadGen]) || !isZero(b[payloadNode+1:payloadBlobGen]):
 		return ErrReserved
 	case b[payloadFlags] > flagRegistering:
 		return ErrReserved

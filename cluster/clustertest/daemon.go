@@ -36,7 +36,7 @@ func (n *Node) StartDaemon() {
 	n.daemon.life++
 	n.settleLate()
 	set := core.Settings{
-		Self: n.ID, Name: n.Name, Host: ident.UUID{byte(n.ID)}, Boot: n.machine.boot, Life: uint64(n.clock()),
+		Self: n.ID, Name: n.Name, Host: n.host, Protocol: n.Protocol, Boot: n.machine.boot, Life: uint64(n.clock()),
 		Timing: n.devices(), WaitLess: n.w.opt.Broken.WaitLess,
 	}
 	for _, k := range n.w.Disks {

@@ -150,7 +150,7 @@ func (n *Node) obey() {
 func (n *Node) beat(issued ident.Instant) []byte {
 	g := &n.guard
 	h := quorumdisk.BeatHeader{
-		Node: n.ID, Host: ident.UUID{byte(n.ID)}, Inc: g.inc, Seq: uint64(issued), State: g.state, Lease: g.params, DiskGen: 1,
+		Node: n.ID, Host: n.host, Inc: g.inc, Seq: uint64(issued), State: g.state, Lease: g.params, DiskGen: 1,
 	}
 	raw, err := n.w.bytes.format.Beat(&h, &g.payload)
 	if err != nil {

@@ -35,7 +35,10 @@ type Node struct {
 	Faults
 	// Resets counts how often its watchdogs or its guard have ended it.
 	Resets int
+	// Protocol is what its daemon speaks from its next life on; zero: the latest.
+	Protocol cluster.Protocol
 
+	host    ident.UUID
 	w       *World
 	machine machine
 	guard   guard
@@ -77,7 +80,7 @@ type process struct {
 
 func newNode(w *World, id ident.NodeID) *Node {
 	return &Node{
-		ID: id, Name: nodeName(id), w: w, running: map[string]*process{}, clones: make([]*Disk, w.opt.Disks),
+		ID: id, Name: nodeName(id), host: ident.UUID{byte(id)}, w: w, running: map[string]*process{}, clones: make([]*Disk, w.opt.Disks),
 		Faults: Faults{
 			DiskCut: make([]bool, w.opt.Disks), DiskHang: make([]bool, w.opt.Disks),
 			StartTime: 300 * time.Millisecond, StopTime: 200 * time.Millisecond,
@@ -221,6 +224,27 @@ func (n *Node) PowerOff() {
 
 // Freeze stops everything on the node but its watchdogs; Thaw lets it go on.
 func (n *Node) Freeze() { n.Frozen = true }
+
+// Replace cuts the power of the node's machine for good and boots another one
+// with the node's disk and identity.
+func (n *Node) Replace() *Node {
+	n.PowerOff()
+	n.host[15]++
+	n.PowerOn()
+	return n
+}
+
+// Twin boots a second machine with the node's disk and identity beside it. The
+// network reaches only the first.
+func (n *Node) Twin() *Node {
+	twin := newNode(n.w, n.ID)
+	twin.host[15]++
+	twin.PowerOn()
+	return twin
+}
+
+// Bound says that the node's guard is bound to an incarnation.
+func (n *Node) Bound() bool { return n.guard.lease != nil && n.guard.lease.State() == lease.Bound }
 
 // Thaw lets a frozen node go on, with everything that waited.
 func (n *Node) Thaw() {

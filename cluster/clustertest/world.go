@@ -51,8 +51,10 @@ type Options struct {
 	Fencing  []cluster.Ways // how each node may be fenced, beside the time proof
 	PowerOn  bool           // a node that was fenced by its power gets it back
 	Timing   func(*timing.Input)
-	Pause    time.Duration // how long a hypervisor may stop a node, watchdogs and all
-	Broken   Broken
+	// Configure changes the first configuration.
+	Configure func(*cluster.Config)
+	Pause     time.Duration // how long a hypervisor may stop a node, watchdogs and all
+	Broken    Broken
 	// Record is told of every step of every node.
 	Record func(n *Node, now ident.Instant, ev cluster.Event, actions []cluster.Action)
 	// Begin is told of every new life of a daemon.
@@ -147,6 +149,9 @@ func New(t T, opt Options) *World {
 		return strings.Compare(a.Name, b.Name)
 	})
 	conf := &cluster.Config{Name: "test", FailoverWithin: opt.Within, Services: opt.Services, Fencing: opt.Fencing, PowerOn: opt.PowerOn}
+	if opt.Configure != nil {
+		opt.Configure(conf)
+	}
 	w.confs = map[string]*cluster.Config{"": conf}
 	first := &cluster.State{Ver: 1, ConfigRev: 1, Conf: conf, View: 1, DiskGen: 1}
 	for i := range opt.Nodes {

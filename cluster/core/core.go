@@ -33,6 +33,8 @@ type Settings struct {
 	Disks   []ident.UUID
 	Digest  cluster.Digest // of Disks, as messages carry it
 	Timing  timing.Input   // FailoverWithin is taken from the configuration
+	// Protocol is what this node speaks; zero: what the program does. A test sets it to be an older node.
+	Protocol cluster.Protocol
 	// WaitLess shortens every wait of a time proof. It exists for the tests
 	// that must see the proof fail; a daemon never sets it.
 	WaitLess time.Duration
@@ -277,6 +279,10 @@ func (c *Core) learn(s *cluster.State, ver uint64) {
 		return
 	}
 	c.reg.state, c.reg.ver = s, ver
+	if s.Life.Protocol > c.spoken() {
+		c.refuse(tooNew(s.Life.Protocol, c.spoken()))
+		return
+	}
 	c.retime()
 }
 

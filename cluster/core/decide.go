@@ -183,7 +183,7 @@ func (c *Core) coordinator() ident.NodeID {
 
 // able says that this node could act on the evidence.
 func (c *Core) able() bool {
-	return c.timed && !c.reg.halted && c.reg.state != nil && c.reg.state.Conf != nil
+	return c.timed && !c.reg.halted && c.reg.state != nil && c.reg.state.Conf != nil && c.reg.state.Life.Protocol <= c.spoken()
 }
 
 // works says that a member's guard writes beats, and that its daemon is there
@@ -212,7 +212,10 @@ func (c *Core) hasWord() bool {
 	if c.dec.ways.Holds(c.fenceEnv()) {
 		return true
 	}
-	for _, p := range c.others {
+	for _, p := range c.peers {
+		if p == nil {
+			continue
+		}
 		if n := c.reg.state.Node(p.id); p.word.Kind == cluster.ProofOperator && n != nil && n.Inc == p.word.Inc && n.Dead < n.Inc.N {
 			return true
 		}

@@ -112,12 +112,7 @@ func (c *Core) proofTime(base cluster.Proof, p *peer, n *cluster.NodeState) (clu
 	if p.beat == nil || p.beat.Inc != n.Inc || p.beat.DiskGen != c.reg.state.DiskGen {
 		return cluster.Proof{}, false
 	}
-	switch p.beat.Lease.Class {
-	case cluster.WatchdogQualified, cluster.WatchdogUnqualified, cluster.WatchdogSoftAccepted:
-	default:
-		return cluster.Proof{}, false
-	}
-	if c.claimsLease(p, n) {
+	if !p.beat.Lease.Class.CarriesTime() || c.claimsLease(p, n) {
 		return cluster.Proof{}, false
 	}
 	w := c.wait(p)
@@ -138,25 +133,6 @@ func (c *Core) claimsLease(p *peer, n *cluster.NodeState) bool {
 	m := p.msg
 	return m != nil && m.Inc == n.Inc && c.now.Sub(p.heard) < c.t.F &&
 		m.Disks == c.set.Digest && m.LeaseAge >= 0 && m.LeaseAge < c.t.F
-}
-
-// kills are the kill records of this node's beat: every incarnation that is
-// being fenced, as far as they fit.
-func (c *Core) kills() []cluster.Kill {
-	var list []cluster.Kill
-	if c.reg.state == nil {
-		return nil
-	}
-	for i := range c.reg.state.Nodes {
-		n := &c.reg.state.Nodes[i]
-		if n.Fencing.IsZero() || len(list) == cluster.MaxKills {
-			continue
-		}
-		k := cluster.Kill{Node: n.ID, Inc: n.Fencing.N, Ver: c.reg.state.Ver}
-		copy(k.Boot[:], n.Fencing.Boot[:8])
-		list = append(list, k)
-	}
-	return list
 }
 
 // kick asks the guard for a disk cycle now, at most every tenth of a second.

@@ -29,6 +29,7 @@ func (c *Core) View(now ident.Instant) cluster.View {
 		}
 		v.Disks = append(v.Disks, dv)
 	}
+	var course []string
 	if s := c.reg.state; s != nil && c.timed {
 		for i := range s.Nodes {
 			n := &s.Nodes[i]
@@ -38,11 +39,12 @@ func (c *Core) View(now ident.Instant) cluster.View {
 			}
 		}
 		sight := c.sight(s)
+		course = decide.Warnings(s, sight)
 		for i := range s.Services {
 			v.Services = append(v.Services, c.serviceView(sight, &s.Services[i]))
 		}
 	}
-	v.Warnings = c.warnings(&v)
+	v.Warnings = append(c.warnings(&v), course...)
 	return v
 }
 
@@ -53,7 +55,7 @@ func (c *Core) nodeView(n *cluster.NodeState) cluster.NodeView {
 	}
 	if n.ID == c.set.Self {
 		v.Lease, v.Guard = c.lease(), cluster.GuardBound
-		v.Watchdog = watchdogWord(v.Lease.Class)
+		v.Watchdog = v.Lease.Class.String()
 		v.DiskAge, v.NetAge = c.now.Sub(c.leaseStart()), 0
 		if c.guard.bound.IsZero() {
 			v.Guard, v.DiskAge = cluster.GuardNone, -1
@@ -67,7 +69,7 @@ func (c *Core) nodeView(n *cluster.NodeState) cluster.NodeView {
 	}
 	if p.beat != nil {
 		v.Guard, v.Lease = p.beat.State, p.beat.Lease
-		v.Watchdog = watchdogWord(v.Lease.Class)
+		v.Watchdog = v.Lease.Class.String()
 	}
 	if age, ok := p.disk.Age(c.now); ok {
 		v.DiskAge = age
@@ -82,21 +84,6 @@ func (c *Core) nodeView(n *cluster.NodeState) cluster.NodeView {
 	return v
 }
 
-// watchdogWord says what a proof by time rests on.
-func watchdogWord(class cluster.WatchdogClass) string {
-	switch class {
-	case cluster.WatchdogQualified:
-		return "qualified"
-	case cluster.WatchdogUnqualified:
-		return "unqualified"
-	case cluster.WatchdogSoftAccepted:
-		return "softdog, weak"
-	case cluster.WatchdogSoftOnly:
-		return "softdog, none"
-	}
-	return "NONE"
-}
-
 func (c *Core) serviceView(sight *decide.Sight, g *cluster.Grant) cluster.ServiceView {
 	v := cluster.ServiceView{
 		Name: g.Service, Owner: g.Owner, Term: g.Term, Why: g.Why, Stopped: g.Stopped, Frozen: g.Frozen,
@@ -109,7 +96,12 @@ func (c *Core) serviceView(sight *decide.Sight, g *cluster.Grant) cluster.Servic
 	if !ok {
 		return v
 	}
-	if g.Owner == 0 && !g.Stopped {
+	switch held := decide.Held(c.reg.state, g); {
+	case c.reg.state.Life.Stop.On:
+		v.Why = "the cluster is stopped: holdfast cluster start"
+	case held != "":
+		v.Why = held
+	case g.Owner == 0 && !g.Stopped:
 		if before := decide.Waits(c.reg.state, sight, svc); before != "" {
 			v.Why = fmt.Sprintf("after: waits for %s", before)
 		}

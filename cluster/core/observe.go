@@ -69,24 +69,16 @@ func (c *Core) seen(e cluster.Table, s *cluster.SeenBeat) {
 	if s.Beat == nil || !changed {
 		return
 	}
-	if p.beat == nil || newerBeat(s.Beat, p.beat) {
+	if p.beat == nil || s.Beat.Supersedes(p.beat) {
 		p.beat = s.Beat
 	}
 	c.heardClaim(s.Beat.Payload.Committed)
 }
 
-// newerBeat orders the beats of one node: by incarnation, then by sequence.
-func newerBeat(a, b *cluster.Beat) bool {
-	if a.Inc != b.Inc {
-		return a.Inc.N >= b.Inc.N
-	}
-	return a.Seq >= b.Seq
-}
-
 // heardClaim reads a version that somebody knows to be committed.
 func (c *Core) heardClaim(cl cluster.Claim) {
 	if cl.Ver > c.reg.ver {
-		c.reg.m.Learn(c.now, registerClaim(cl))
+		c.reg.m.Learn(c.now, cl.Register())
 	}
 }
 
@@ -216,31 +208,13 @@ func (c *Core) releasedBy(g *cluster.Grant) (why string, ok bool) {
 	if p == nil {
 		return "", false
 	}
-	if p.msg != nil && p.msg.Inc == g.Inc && hasReleased(p.msg.Released, g) {
-		return stateText(p.msg.Services, g), true
+	if p.msg != nil && p.msg.Inc == g.Inc && cluster.HasReleased(p.msg.Released, g) {
+		return cluster.StateText(p.msg.Services, g), true
 	}
-	if p.blob != nil && p.blob.Inc == g.Inc && hasReleased(p.blob.Released, g) {
-		return stateText(p.blob.Services, g), true
+	if p.blob != nil && p.blob.Inc == g.Inc && cluster.HasReleased(p.blob.Released, g) {
+		return cluster.StateText(p.blob.Services, g), true
 	}
 	return "", false
-}
-
-func hasReleased(list []cluster.Released, g *cluster.Grant) bool {
-	for _, r := range list {
-		if r.Service == g.Service && r.Term == g.Term {
-			return true
-		}
-	}
-	return false
-}
-
-func stateText(list []cluster.RunState, g *cluster.Grant) string {
-	for i := range list {
-		if list[i].Service == g.Service && list[i].Term == g.Term {
-			return list[i].Text
-		}
-	}
-	return ""
 }
 
 // runState is what the owner of a service says of it.
@@ -253,19 +227,10 @@ func (c *Core) runState(g *cluster.Grant) (cluster.RunState, bool) {
 		return cluster.RunState{}, false
 	}
 	if p.msg != nil && p.msg.Inc == g.Inc && c.onNet(p) {
-		return findState(p.msg.Services, g)
+		return cluster.FindState(p.msg.Services, g)
 	}
 	if p.blob != nil && p.blob.Inc == g.Inc {
-		return findState(p.blob.Services, g)
-	}
-	return cluster.RunState{}, false
-}
-
-func findState(list []cluster.RunState, g *cluster.Grant) (cluster.RunState, bool) {
-	for _, r := range list {
-		if r.Service == g.Service && r.Term == g.Term {
-			return r, true
-		}
+		return cluster.FindState(p.blob.Services, g)
 	}
 	return cluster.RunState{}, false
 }

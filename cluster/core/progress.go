@@ -52,6 +52,9 @@ func (c *Core) fromReading() {
 		c.resume()
 		return
 	}
+	if c.self.waiting = c.standingOrders(); c.self.waiting != "" {
+		return
+	}
 	if c.self.waiting = c.slotTaken(); c.self.waiting != "" {
 		return
 	}
@@ -108,11 +111,7 @@ func (c *Core) slotTaken() string {
 	if age, ok := own.disk.Quiet(c.now); ok && own.beat.Inc.Boot != c.set.Boot && age < c.t.Slot {
 		return fmt.Sprintf("the slot of node %d must stand still for %s: another machine may be using it", c.set.Self, c.t.Slot)
 	}
-	n := c.reg.state.Node(c.set.Self)
-	if own.beat.Host != c.set.Host && own.beat.State != cluster.GuardRetired && n.Dead < own.beat.Inc.N {
-		return fmt.Sprintf("node %d ran on another machine (%s) last; if that is off: holdfast node confirm-off %s on another node", c.set.Self, own.beat.Host, c.set.Name)
-	}
-	return ""
+	return c.otherMachine()
 }
 
 func (c *Core) readTwice() int {
@@ -152,7 +151,7 @@ func (c *Core) claim() {
 // lease is what this node's beats promise.
 func (c *Core) lease() cluster.Lease {
 	l := cluster.Lease{F: c.t.F, G: c.t.G, TMax: c.t.TMax, M: uint8(c.t.M), PauseBound: c.t.V}
-	l.Class = classOf(c.set.Timing)
+	l.Class = cluster.ClassOf(c.set.Timing)
 	return l
 }
 
@@ -160,10 +159,10 @@ func (c *Core) fromJoining() {
 	n := c.reg.state.Node(c.set.Self)
 	switch {
 	case c.doomed(n):
-	case c.self.leave && n.Inc != c.self.inc && c.services.AllDown() && c.allReleased():
+	case (c.self.leave || c.stopped()) && n.Inc != c.self.inc && c.services.AllDown() && c.allReleased():
 		c.retire() // nobody has let it in yet
 	case n.Inc == c.self.inc && n.Phase == cluster.Leaving:
-		c.self.leave = true // a former life of this daemon was leaving
+		c.self.leave = !c.stopped() // a former life of this daemon was leaving
 		c.enter(member)
 	case n.Inc == c.self.inc && n.Phase == cluster.MemberPhase:
 		c.enter(member)
@@ -228,7 +227,7 @@ func (c *Core) fromMember() {
 		c.self.lost = false
 		c.note(cluster.Note{Kind: cluster.NoteLease, Inc: c.self.inc, Text: "the lease is held again"})
 	}
-	if c.self.leave && c.self.stage == member {
+	if (c.self.leave || c.mayGo()) && c.self.stage == member {
 		c.enter(leaving)
 	}
 	if c.self.stage == leaving {
@@ -257,7 +256,9 @@ func (c *Core) fromRetired() {
 	if c.now.Sub(c.self.since) < 2*c.t.Tz+2*c.t.H || c.ownAge() > max(c.t.F/4, c.t.H) {
 		return
 	}
-	c.note(cluster.Note{Kind: cluster.NoteJoined, Text: "everything was stopped; coming back with a new incarnation"})
+	if !c.stopped() {
+		c.note(cluster.Note{Kind: cluster.NoteJoined, Text: "everything was stopped; coming back with a new incarnation"})
+	}
 	c.guard.bound = ident.Incarnation{}
 	c.enter(reading)
 }
@@ -314,7 +315,7 @@ func (c *Core) wasRetired() {
 	c.guard.bound = ident.Incarnation{}
 	c.self.ack = c.self.inc
 	c.guard.retire = false
-	if c.self.stage == leaving || c.self.leave {
+	if c.self.leave {
 		c.enter(out)
 		c.emit(cluster.Exit{Text: "this node has left the cluster; nothing of it runs here"})
 		return

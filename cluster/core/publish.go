@@ -5,10 +5,9 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
-	"github.com/holdfast-ha/holdfast/cluster/register"
-	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
 
 // blobSide is this node's status blob.
@@ -31,7 +30,7 @@ func (c *Core) publish() {
 		return // what a former life has said stands until this one knows better
 	}
 	p := c.payload()
-	if !samePayload(&p, &c.guard.payload) || c.guard.sent == 0 {
+	if !p.Equal(&c.guard.payload) || c.guard.sent == 0 {
 		changed := p.Released != c.guard.payload.Released
 		c.guard.payload = p
 		c.guard.sent = c.order(cluster.Order{Kind: cluster.OrderPayload, Inc: c.self.inc, Payload: p})
@@ -50,7 +49,7 @@ func (c *Core) releaseEchoed() bool {
 }
 
 func (c *Core) payload() cluster.Payload {
-	p := cluster.Payload{Phase: c.ownPhase(), Committed: claimOf(c.reg.m.Claim()), Released: cluster.DigestOf(c.services.Released()), BlobGen: c.blob.stable, Kills: c.kills()}
+	p := cluster.Payload{Phase: c.ownPhase(), Committed: cluster.ClaimOf(c.reg.m.Claim()), Released: cluster.DigestOf(c.services.Released()), BlobGen: c.blob.stable, Kills: decide.Kills(c.reg.state), Protocol: c.spoken()}
 	if c.reg.state != nil {
 		p.ViewAcked = c.reg.state.View
 	}
@@ -68,12 +67,6 @@ func (c *Core) payload() cluster.Payload {
 // unable is the score of a node that holds its services but cannot decide: it
 // does not understand the configuration, or sees disks that were rolled back.
 const unable = -1
-
-func samePayload(a, b *cluster.Payload) bool {
-	return a.Phase == b.Phase && a.ViewAcked == b.ViewAcked && a.Committed == b.Committed && a.Reach == b.Reach &&
-		a.Score == b.Score && a.Registering == b.Registering && a.Released == b.Released && a.BlobGen == b.BlobGen &&
-		slices.Equal(a.Kills, b.Kills)
-}
 
 // ownPhase is what this node says of its standing.
 func (c *Core) ownPhase() cluster.Phase {
@@ -193,7 +186,7 @@ func (c *Core) sendAll() {
 func (c *Core) message() *cluster.Message {
 	m := &cluster.Message{
 		From: c.set.Self, Inc: c.self.inc, Host: c.set.Host, Phase: c.ownPhase(), State: cluster.GuardBound,
-		ViewAcked: c.reg.state.View, Committed: claimOf(c.reg.m.Claim()), LeaseAge: -1, Disks: c.set.Digest,
+		ViewAcked: c.reg.state.View, Committed: cluster.ClaimOf(c.reg.m.Claim()), LeaseAge: -1, Disks: c.set.Digest,
 		Reach: c.guard.payload.Reach, Services: c.services.States(), Leaving: c.self.stage == leaving,
 	}
 	if c.releaseEchoed() {
@@ -210,31 +203,4 @@ func (c *Core) message() *cluster.Message {
 		m.Ack = c.self.ack == c.self.inc
 	}
 	return m
-}
-
-func claimOf(c register.Claim) cluster.Claim {
-	return cluster.Claim{Ver: c.Ver, Ballot: c.Ballot, Node: c.Node, Gen: c.Gen}
-}
-
-func registerClaim(c cluster.Claim) register.Claim {
-	return register.Claim{Ver: c.Ver, Ballot: c.Ballot, Node: c.Node, Gen: c.Gen}
-}
-
-// classOf is how much a time proof may rest on this node's watchdogs: the best
-// that its devices allow.
-func classOf(in timing.Input) cluster.WatchdogClass {
-	class := cluster.WatchdogNone
-	for _, d := range in.Devices {
-		switch {
-		case d.Software && len(in.Devices) == 1 && in.AcceptSoftdog:
-			return cluster.WatchdogSoftAccepted
-		case d.Software && len(in.Devices) == 1:
-			return cluster.WatchdogSoftOnly
-		case d.Class == timing.Qualified:
-			return cluster.WatchdogQualified
-		default:
-			class = max(class, cluster.WatchdogUnqualified)
-		}
-	}
-	return class
 }

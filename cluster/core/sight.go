@@ -17,7 +17,9 @@ func (c *Core) sight(s *cluster.State) *decide.Sight {
 	}
 	for _, p := range c.others {
 		if s.Node(p.id) == nil && p.beat != nil {
-			v.Nodes = append(v.Nodes, decide.Node{ID: p.id, Last: p.beat.Inc, Host: p.beat.Host})
+			n := decide.Node{ID: p.id, Last: p.beat.Inc, Host: p.beat.Host}
+			n.Claims, n.Phase, _ = c.claimed(p.id)
+			v.Nodes = append(v.Nodes, n)
 		}
 	}
 	for i := range s.Services {
@@ -42,7 +44,10 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 		}
 	}
 	if p.beat != nil {
-		v.Last, v.Host = p.beat.Inc, p.beat.Host
+		v.Last, v.Host, v.Protocol = p.beat.Inc, p.beat.Host, p.beat.Payload.Protocol
+	}
+	if n.ID == c.set.Self {
+		v.Protocol = c.spoken()
 	}
 	if !c.timed || n.Inc.IsZero() || n.Dead >= n.Inc.N {
 		return v

@@ -60,6 +60,7 @@ func (d *Draft) note(n cluster.Note) { d.Notes = append(d.Notes, n) }
 type Memory struct {
 	fails   map[failKey]ident.Instant
 	healthy map[ident.NodeID]healthy
+	clock   counting
 }
 
 type failKey struct {
@@ -92,9 +93,11 @@ func (m *Memory) Revise(base *cluster.State, sight *Sight, asked []Question) *Dr
 	if !sight.Coordinates || !sight.Timed || base.Conf == nil {
 		return d
 	}
+	d.reviseClock()
 	for i := range base.Nodes {
 		d.reviseNode(base.Nodes[i].ID)
 	}
+	d.reviseProtocol()
 	d.reviseServices()
 	return d
 }
@@ -121,6 +124,8 @@ func (d *Draft) reviseNode(id ident.NodeID) {
 	}
 	here := !v.Claims.IsZero()
 	switch {
+	case here && v.Claims.N > n.Inc.N && v.Claims.N > n.Dead && d.State.Uses(max(v.Protocol, cluster.Protocol1)+1):
+		return // it speaks less than the cluster uses: it says so itself, and waits for its upgrade
 	case here && v.Claims.N > n.Inc.N && v.Claims.N > n.Dead:
 		d.admit(id, v.Claims)
 	case n.Inc.IsZero() || n.Dead >= n.Inc.N:
@@ -150,8 +155,10 @@ func (d *Draft) admit(id ident.NodeID, inc ident.Incarnation) {
 			Text: "a newer incarnation of the node publishes beats",
 		}
 		d.note(cluster.Note{Kind: cluster.NoteProof, Node: id, Inc: old, Proof: cluster.ProofReborn, Text: n.Proof.Text})
+		d.crashed(id)
 	}
 	n.Inc, n.Phase, n.Fencing, n.Why = inc, cluster.Joining, ident.Incarnation{}, ""
+	n.Life.Protocol = d.sight.node(id).Protocol
 	if v := d.sight.node(id); !v.Last.IsZero() {
 		n.Host = v.Host
 	} else if id == d.sight.Self {
@@ -188,9 +195,7 @@ func (d *Draft) reviseEnd(id ident.NodeID) {
 	}
 	if n.Fencing.IsZero() {
 		if why := d.mustFence(n); why != "" {
-			e := d.edit().Node(id)
-			e.Fencing, e.Why = e.Inc, cluster.Limit(why, 200)
-			d.note(cluster.Note{Kind: cluster.NoteFencing, Node: id, Inc: e.Inc, Text: why})
+			d.fence(id, why, d.sight.node(id).Word.Kind == cluster.ProofOperator)
 		} else if n.Phase == cluster.Leaving && ownsNothing(d.State, id) && d.saysGone(n) {
 			d.end(id, cluster.Proof{Kind: cluster.ProofReleased, Node: id, Inc: n.Inc, By: d.sight.Self, Text: "left the cluster after releasing everything"})
 		}
@@ -207,15 +212,17 @@ func (d *Draft) reviseEnd(id ident.NodeID) {
 // mustFence says why a node has to be fenced; empty if it has not.
 func (d *Draft) mustFence(n *cluster.NodeState) string {
 	v := d.sight.node(n.ID)
-	if v.Suspect != "" {
-		return v.Suspect
-	}
-	if v.Word.Inc == n.Inc && v.Word.Kind == cluster.ProofOperator {
+	switch {
+	case v.Word.Inc == n.Inc && v.Word.Kind == cluster.ProofOperator:
 		return v.Word.Text
+	case d.State.Life.Stop.On:
+		return "" // nodes go away as they should; one that does not is named, not shot
+	case v.Suspect != "":
+		return v.Suspect
 	}
 	for i := range d.State.Services {
 		g := &d.State.Services[i]
-		if g.Owner != n.ID || g.Inc != n.Inc {
+		if g.Owner != n.ID || g.Inc != n.Inc || Held(d.State, g) != "" {
 			continue
 		}
 		if r := d.sight.run(g); r.Known && r.State == cluster.Broken {
@@ -242,6 +249,9 @@ func (d *Draft) end(id ident.NodeID, pr cluster.Proof) {
 		kind = cluster.NoteLeft
 	}
 	d.note(cluster.Note{Kind: kind, Node: id, Inc: n.Inc, Proof: pr.Kind, Text: pr.Text})
+	if pr.Kind != cluster.ProofReleased {
+		d.crashed(id)
+	}
 }
 
 func ownsNothing(s *cluster.State, id ident.NodeID) bool {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -153,6 +154,7 @@ func (d *Draft) reviseGrant(name string) {
 	switch {
 	case g.Owner != 0:
 		d.reviseWant(g, svc)
+	case d.State.Life.Stop.On || Held(d.State, g) != "":
 	case !g.Stopped && !g.Frozen && Waits(d.State, d.sight, svc) == "":
 		d.award(g, svc)
 	}
@@ -213,7 +215,7 @@ func nowhere(list []placement.Candidate) string {
 
 // reviseWant says where a running service shall go, if not where it is.
 func (d *Draft) reviseWant(g *cluster.Grant, svc *cluster.Service) {
-	if g.Want != 0 || g.Frozen || svc.Failback.Mode != cluster.Automatic {
+	if g.Want != 0 || g.Frozen || d.State.Life.Stop.On || Held(d.State, g) != "" || svc.Failback.Mode != cluster.Automatic {
 		return
 	}
 	if r := d.sight.run(g); !r.Known || r.State != cluster.Up {
@@ -300,6 +302,10 @@ func (v *Sight) unfit(n *cluster.NodeState) (reason, remedy string) {
 		return "it is not a member", fmt.Sprintf("start holdfastd on %s", n.Name)
 	case n.Standby:
 		return "it is on standby", fmt.Sprintf("holdfast node online %s", n.Name)
+	case n.Life.Maintenance.On():
+		return "it is in maintenance", fmt.Sprintf("holdfast node online %s", n.Name)
+	case n.Life.Quarantine.On():
+		return "it is quarantined: " + n.Life.Quarantine.Why, fmt.Sprintf("holdfast node online %s", n.Name)
 	case n.ID == v.Self && !v.Fit:
 		return "it is stopping", ""
 	case !v.node(n.ID).Present:
@@ -316,4 +322,18 @@ func apart(s *cluster.State, svc *cluster.Service, other string) bool {
 func together(s *cluster.State, svc *cluster.Service, other string) bool {
 	o, ok := s.Conf.Service(other)
 	return slices.Contains(svc.With, other) || ok && slices.Contains(o.With, svc.Name)
+}
+
+// Held says why a service is left as it is now, for how long still, and what ends
+// that; empty if it is not held.
+func Held(s *cluster.State, g *cluster.Grant) string {
+	m, of := s.Maintained(g)
+	if m == nil {
+		return ""
+	}
+	end := map[bool]string{true: "holdfast cluster maintenance --off", false: "holdfast service maintenance " + g.Service + " --off"}[m == &s.Life.Maintenance]
+	if name, ok := strings.CutPrefix(of, "node "); ok {
+		end = "holdfast node online " + name
+	}
+	return fmt.Sprintf("%s is in maintenance for another %s, in which nothing of it is started, stopped or moved; to end that: %s", of, Words(s.Left(m.Until)), end)
 }

@@ -29,13 +29,15 @@ type Node struct {
 	Present bool              // it shows signs of life, on the disk or the network
 	Claims  ident.Incarnation // what its fresh beat publishes; zero: there is none
 	Phase   cluster.Phase     // and the phase in that beat
-	Acked   uint64            // the latest view that it says it knows
-	Last    ident.Incarnation // the latest incarnation seen in its slot, however long ago
-	Host    ident.UUID        // of the machine that wrote that
-	Suspect string            // why it should be fenced; empty if it should not
-	Proof   cluster.Proof     // that it is dead or out; its Kind is NoProof if there is none
-	Plan    string            // what fencing it would do, in words; filled in where somebody asks
-	Word    cluster.Proof     // a proof that this node alone has: the operator's word, or its own readings of the power
+	// Protocol is what the daemon that wrote the beat speaks; 0 stands for 1.
+	Protocol cluster.Protocol
+	Acked    uint64            // the latest view that it says it knows
+	Last     ident.Incarnation // the latest incarnation seen in its slot, however long ago
+	Host     ident.UUID        // of the machine that wrote that
+	Suspect  string            // why it should be fenced; empty if it should not
+	Proof    cluster.Proof     // that it is dead or out; its Kind is NoProof if there is none
+	Plan     string            // what fencing it would do, in words; filled in where somebody asks
+	Word     cluster.Proof     // a proof that this node alone has: the operator's word, or its own readings of the power
 }
 
 // Run is what the owner of a service says of the term that the base names.

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/holdfast-ha/holdfast/cluster"
-	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
 // grantWish applies a request to the draft. It returns what to tell, and why it
@@ -23,7 +21,7 @@ func (d *Draft) grantWish(r cluster.Request) (text, refused string) {
 	case cluster.StartService:
 		return d.wishStart(r)
 	case cluster.StopService:
-		return d.wishGrant(r.Service, "stopping", func(g *cluster.Grant) { g.Stopped = true })
+		return d.wishStop(r)
 	case cluster.FreezeService:
 		return d.wishGrant(r.Service, "done", func(g *cluster.Grant) { g.Frozen = r.On })
 	case cluster.ClearService:
@@ -40,6 +38,12 @@ func (d *Draft) grantWish(r cluster.Request) (text, refused string) {
 		return d.wishRemove(r)
 	case cluster.ApplyConfig:
 		return d.wishApply(r)
+	case cluster.Maintain:
+		return d.wishMaintain(r)
+	case cluster.StopCluster:
+		return d.wishStopAll(r)
+	case cluster.StartCluster:
+		return d.wishStartAll()
 	}
 	return "", "this version does not know the request"
 }
@@ -48,7 +52,8 @@ func (d *Draft) grantWish(r cluster.Request) (text, refused string) {
 // was understood. Mending it, and ending a node, must be possible.
 func needsConfig(r cluster.Request) bool {
 	switch r.(type) {
-	case cluster.ApplyConfig, cluster.FenceNode, cluster.ConfirmOff, cluster.StandbyNode:
+	case cluster.ApplyConfig, cluster.FenceNode, cluster.ConfirmOff, cluster.StandbyNode,
+		cluster.Maintain, cluster.StopCluster, cluster.StartCluster:
 		return false
 	}
 	return true
@@ -78,10 +83,26 @@ func (d *Draft) wishStart(r cluster.StartService) (string, string) {
 	case !g.Stopped && g.Owner != 0:
 		return "it is started already", ""
 	}
+	if held := d.held(g); held != "" {
+		return "", held
+	}
 	e := d.edit().Grant(r.Service)
 	e.Stopped, e.Fails = false, nil
 	return "starting", ""
 }
+
+func (d *Draft) wishStop(r cluster.StopService) (string, string) {
+	if g := d.State.Grant(r.Service); g != nil {
+		if held := d.held(g); held != "" {
+			return "", held
+		}
+	}
+	return d.wishGrant(r.Service, "stopping", func(g *cluster.Grant) { g.Stopped = true })
+}
+
+// held says why a service is left as it is, and how to change that; empty if it
+// is not.
+func (d *Draft) held(g *cluster.Grant) string { return Held(d.State, g) }
 
 // wishMove tests the target before anything is stopped.
 func (d *Draft) wishMove(r cluster.MoveService) (string, string) {
@@ -94,6 +115,9 @@ func (d *Draft) wishMove(r cluster.MoveService) (string, string) {
 		return "", fmt.Sprintf("%s runs nowhere now (%s): holdfast service start %s", r.Service, g.Why, r.Service)
 	case g.Frozen:
 		return "", fmt.Sprintf("%s is frozen: holdfast service unfreeze %s", r.Service, r.Service)
+	}
+	if held := d.held(g); held != "" {
+		return "", held
 	}
 	list := Candidates(d.State, d.sight, svc)
 	for i := range list {
@@ -121,11 +145,11 @@ func (d *Draft) wishStandby(r cluster.StandbyNode) (string, string) {
 	if d.State.NodeNamed(r.Node) == nil {
 		return "", noNode(r.Node)
 	}
-	d.edit().NodeNamed(r.Node).Standby = r.On
-	if r.On {
-		return "its services are moved away", ""
+	if !r.On {
+		return d.wishOnline(d.State.NodeNamed(r.Node))
 	}
-	return "it may run services again", ""
+	d.edit().NodeNamed(r.Node).Standby = true
+	return "its services are moved away", ""
 }
 
 func (d *Draft) wishFence(r cluster.FenceNode) (string, string) {
@@ -146,9 +170,7 @@ func (d *Draft) wishFence(r cluster.FenceNode) (string, string) {
 	if r.Why != "" {
 		why += ": " + r.Why
 	}
-	e := d.edit().NodeNamed(r.Node)
-	e.Fencing, e.Why = e.Inc, cluster.Limit(why, 200)
-	d.note(cluster.Note{Kind: cluster.NoteFencing, Node: e.ID, Inc: e.Inc, Text: why})
+	d.fence(n.ID, why, true)
 	return "fencing has begun; its services move when it is proven dead", ""
 }
 
@@ -182,7 +204,7 @@ func (d *Draft) wishConfirm(r cluster.ConfirmOff) (string, string) {
 		return "", noNode(r.Node)
 	case n.Inc.IsZero() || n.Dead >= n.Inc.N:
 		return "it is known to be out already", ""
-	case n.ID == d.sight.Self:
+	case n.ID == d.sight.Self && d.sight.node(n.ID).Host == d.sight.Host:
 		return "", "this is the node itself: confirm it on another node"
 	case d.sight.node(n.ID).Present:
 		return "", fmt.Sprintf("%s still shows signs of life on the quorum disk or the network: it is not off", r.Node)
@@ -191,66 +213,9 @@ func (d *Draft) wishConfirm(r cluster.ConfirmOff) (string, string) {
 	word := cluster.Proof{Kind: cluster.ProofOperator, Node: n.ID, Inc: n.Inc, By: d.sight.Self, DiskGen: d.State.DiskGen, Text: text}
 	d.Words = append(d.Words, word)
 	if n.Fencing.IsZero() {
-		e := d.edit().Node(n.ID)
-		e.Fencing, e.Why = e.Inc, text
-		d.note(cluster.Note{Kind: cluster.NoteFencing, Node: n.ID, Inc: n.Inc, Text: text})
+		d.fence(n.ID, text, true)
 	}
 	return "recorded as a proof; its services may start elsewhere", ""
-}
-
-// freeSlot is the lowest free slot for a new node; zero if there is none.
-func freeSlot(s *cluster.State) ident.NodeID {
-	for id := ident.NodeID(1); id != 0; id++ {
-		if s.Node(id) == nil {
-			return id
-		}
-	}
-	return 0
-}
-
-func (d *Draft) wishAdd(r cluster.AddNode) (string, string) {
-	if n := d.State.NodeNamed(r.Name); n != nil {
-		return "", fmt.Sprintf("there is a node %q already (node %d): choose another --name, or remove that one first", r.Name, n.ID)
-	}
-	for i := range d.State.Nodes {
-		if d.State.Nodes[i].Host == r.Host && !r.Host.IsZero() {
-			return "", fmt.Sprintf("this host is node %q already (host UUID %s)", d.State.Nodes[i].Name, r.Host)
-		}
-	}
-	id := freeSlot(d.State)
-	if id == 0 {
-		return "", "no slot is free on the quorum disk"
-	}
-	e := d.edit()
-	// Whoever had the slot before was not a member when it was removed, and is
-	// none now: its last incarnation counts as over.
-	dead := d.sight.node(id).Last.N
-	e.Nodes = append(e.Nodes, cluster.NodeState{ID: id, Name: r.Name, Host: r.Host, Links: r.Links, Dead: dead})
-	sort.Slice(e.Nodes, func(i, j int) bool { return e.Nodes[i].ID < e.Nodes[j].ID })
-	e.View++
-	d.note(cluster.Note{Kind: cluster.NoteAdmin, Node: id, Text: r.Name + " was added to the cluster"})
-	return fmt.Sprint(id), ""
-}
-
-func (d *Draft) wishRemove(r cluster.RemoveNode) (string, string) {
-	n := d.State.NodeNamed(r.Node)
-	switch {
-	case n == nil:
-		return "", noNode(r.Node)
-	case !n.Inc.IsZero() && n.Dead < n.Inc.N:
-		return "", fmt.Sprintf("%s is in the cluster: stop it there first (holdfast node leave), or fence it", r.Node)
-	case !ownsNothing(d.State, n.ID):
-		return "", fmt.Sprintf("services of %s are still being taken over: try again in a moment", r.Node)
-	}
-	e := d.edit()
-	for i := range e.Nodes {
-		if e.Nodes[i].Name == r.Node {
-			e.Nodes = append(e.Nodes[:i], e.Nodes[i+1:]...)
-			break
-		}
-	}
-	e.View++
-	return "removed", ""
 }
 
 func (d *Draft) wishApply(r cluster.ApplyConfig) (string, string) {

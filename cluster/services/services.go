@@ -300,12 +300,14 @@ func (s *Set) manageOne(l *local) {
 	case l.state == cluster.Broken:
 		if s.env.Standing == Ending {
 			s.run(l, cluster.RunKill, "again: the stop before failed")
+		} else if s.env.State.Life.Stop.On {
+			s.run(l, cluster.RunStop, "again: the stop before failed")
 		}
 	case s.env.Standing == Ending && l.state != cluster.Down:
 		s.run(l, cluster.RunKill, s.env.Why)
 	case l.state != cluster.Down && why != "":
 		s.run(l, cluster.RunStop, why)
-	case l.state == cluster.Up && l.again:
+	case l.state == cluster.Up && l.again && !s.held(g) && !s.env.State.Life.Stop.On:
 		s.run(l, cluster.RunStop, "restart: "+l.text)
 	case l.state == cluster.Down && l.term > l.released && (why != "" || s.env.Standing == Ending):
 		s.release(l)
@@ -314,38 +316,6 @@ func (s *Set) manageOne(l *local) {
 	case l.state == cluster.Up && s.env.Now >= l.checkAt:
 		s.run(l, cluster.RunCheck, "")
 	}
-}
-
-// mustStop says why a service has to be stopped here; empty if it has not.
-func (s *Set) mustStop(l *local, g *cluster.Grant) string {
-	switch {
-	case g == nil || g.Term != l.term:
-		return "this node does not own it"
-	case l.giveUp != "":
-		return l.giveUp
-	case g.Stopped:
-		return "stopped by request"
-	case g.Want != 0 && g.Want != s.env.Self:
-		return "moving to " + s.env.State.NameOf(g.Want)
-	case s.env.Standing == Leaving:
-		return "this node is leaving the cluster"
-	}
-	if n := s.env.State.Node(s.env.Self); n != nil && n.Standby && !g.Frozen {
-		return "this node is on standby"
-	}
-	if _, ok := s.env.State.Conf.Service(l.name); !ok && s.env.State.Conf != nil {
-		return "it was removed from the configuration"
-	}
-	return ""
-}
-
-// mayStart is the start rule: a committed grant of exactly this incarnation,
-// learned in this life, which is bound, a member, holds its lease and is not
-// being fenced.
-func (s *Set) mayStart(l *local, g *cluster.Grant) bool {
-	_, known := s.env.State.Conf.Service(l.name)
-	n := s.env.State.Node(s.env.Self)
-	return known && g != nil && s.env.MayStart && n != nil && n.Inc == s.env.Inc && n.Fencing.IsZero() && n.Dead < n.Inc.N
 }
 
 func (s *Set) run(l *local, kind cluster.RunKind, why string) {
@@ -422,6 +392,13 @@ func (s *Set) checkDone(l *local, e cluster.RunDone) {
 
 // failed spends the failure budget: restart here, or give the service up.
 func (s *Set) failed(l *local, text string) {
+	if g := s.mine(l.name); g != nil && s.held(g) {
+		if text += "; nothing is done about it during the maintenance"; l.text != text {
+			l.text = text
+			s.emit(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: text})
+		}
+		return
+	}
 	l.text = text
 	s.emit(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: text})
 	b := l.spec.Restarts

@@ -128,6 +128,7 @@ func plainState(s *cluster.State) []byte {
 		w.UUID(d)
 	}
 	w.U32(s.DiskGen)
+	putLife(&w, &s.Life)
 	return w.B
 }
 
@@ -155,6 +156,7 @@ func readState(plain []byte) (*cluster.State, error) {
 		s.Disks = append(s.Disks, r.UUID())
 	}
 	s.DiskGen = r.U32()
+	s.Life = getLife(r)
 	err := r.End()
 	if err == nil {
 		err = checkState(s)
@@ -195,10 +197,10 @@ func checkState(s *cluster.State) error {
 const (
 	minIncarnation = 4 + 16
 	minProof       = 1 + 1 + minIncarnation + 1 + 4 + 8 + 8 + 4
-	minNode        = 1 + 4 + 16 + 4 + 1 + 2*minIncarnation + 4 + 4 + minProof + 1
+	minNode        = 1 + 4 + 16 + 4 + 1 + 2*minIncarnation + 4 + 4 + minProof + 1 + minNodeLife
 	minPending     = 1 + minIncarnation
 	minFail        = 1 + 4 + 4
-	minGrant       = 4 + 1 + minIncarnation + 8 + 4 + 1 + 1 + 1 + 4 + minProof + 4
+	minGrant       = 4 + 1 + minIncarnation + 8 + 4 + 1 + 1 + 1 + 4 + minProof + 4 + minMaintenance
 )
 
 func putNode(w *wire.Writer, n *cluster.NodeState) {
@@ -216,6 +218,7 @@ func putNode(w *wire.Writer, n *cluster.NodeState) {
 	w.U32(n.Dead)
 	putProof(w, &n.Proof)
 	w.Bool(n.Standby)
+	putNodeLife(w, &n.Life)
 }
 
 func getNode(r *wire.Reader) cluster.NodeState {
@@ -226,6 +229,7 @@ func getNode(r *wire.Reader) cluster.NodeState {
 	n.Phase = cluster.Phase(r.OneOf("phase", uint8(cluster.Leaving)))
 	n.Inc, n.Fencing = r.Inc(), r.Inc()
 	n.Why, n.Dead, n.Proof, n.Standby = r.Text(), r.U32(), getProof(r), r.Bool()
+	n.Life = getNodeLife(r)
 	return n
 }
 
@@ -274,6 +278,7 @@ func putGrant(w *wire.Writer, g *cluster.Grant) {
 		w.U32(f.Count)
 		w.Text(f.Text)
 	}
+	putMaintenance(w, &g.Maintenance)
 }
 
 func getGrant(r *wire.Reader) cluster.Grant {
@@ -286,5 +291,6 @@ func getGrant(r *wire.Reader) cluster.Grant {
 	for range r.Count(minFail) {
 		g.Fails = append(g.Fails, cluster.Fail{Node: ident.NodeID(r.U8()), Count: r.U32(), Text: r.Text()})
 	}
+	g.Maintenance = getMaintenance(r)
 	return g
 }

@@ -45,16 +45,25 @@ func state() *cluster.State {
 		Ver: 44, Cluster: uuid(0xc0), Config: []byte("cluster:\n  name: hospital\n"), ConfigRev: 7, View: 12,
 		Nodes: []cluster.NodeState{
 			{ID: 1, Name: "alpha", Host: uuid(0xa0), Links: []string{"10.0.0.1:7400", "10.1.0.1:7400"}, Phase: cluster.MemberPhase, Inc: incarnation()},
-			{ID: 2, Name: "beta", Host: uuid(0xa1), Phase: cluster.Out, Fencing: incarnation(), Why: "no beat", Dead: 7, Proof: proof, Standby: true},
+			{ID: 2, Name: "beta", Host: uuid(0xa1), Phase: cluster.Out, Fencing: incarnation(), Why: "no beat", Dead: 7, Proof: proof, Standby: true, Life: cluster.NodeLife{
+				Protocol: cluster.Protocol2, Fenced: cluster.Fenced{Inc: incarnation(), By: 1, Ver: 43, Asked: true, Why: "silent"},
+				Crashes: []time.Duration{time.Minute, 2 * time.Minute}, Quarantine: cluster.Quarantine{Until: time.Hour, Why: "crashed 3 times"},
+				Maintenance: cluster.Maintenance{Until: 2 * time.Hour, Remind: time.Hour, By: "root"},
+			}},
 		},
 		Services: []cluster.Grant{
 			{
 				Service: "orders", Owner: 1, Inc: incarnation(), Term: 5, Pending: []cluster.Pending{{Node: 2, Inc: incarnation()}}, Want: 1,
 				Frozen: true, Why: "beta died", Proof: proof, Fails: []cluster.Fail{{Node: 2, Count: 3, Text: "start: exit status 1"}},
+				Maintenance: cluster.Maintenance{Until: time.Hour, By: "root"},
 			},
 			{Service: "reports", Term: 1, Stopped: true},
 		},
 		Disks: []ident.UUID{uuid(0xd0), uuid(0xd1), uuid(0xd2)}, DiskGen: 3,
+		Life: cluster.Life{
+			Protocol: cluster.Protocol2, Clock: 5 * time.Minute, Maintenance: cluster.Maintenance{Until: time.Hour, Remind: 50 * time.Minute, By: "ops"},
+			Stop: cluster.Stop{On: true, By: "ops"}, Removed: []cluster.Removed{{ID: 3, Dead: 9}},
+		},
 	}
 }
 
@@ -81,10 +90,10 @@ func TestStateRoundTrip(t *testing.T) {
 // Every field of a state is stored: a field that somebody adds to
 // cluster.State must not be lost silently.
 func TestEveryFieldOfStateIsStored(t *testing.T) {
-	for _, v := range []any{cluster.State{}, cluster.NodeState{}, cluster.Grant{}, cluster.Proof{}, cluster.Pending{}, cluster.Fail{}, cluster.Blob{}, cluster.Released{}, cluster.RunState{}, cluster.Payload{}, cluster.Kill{}, cluster.Claim{}, cluster.Lease{}, ident.Ballot{}, ident.Incarnation{}} {
+	for _, v := range []any{cluster.State{}, cluster.NodeState{}, cluster.Grant{}, cluster.Proof{}, cluster.Pending{}, cluster.Fail{}, cluster.Blob{}, cluster.Released{}, cluster.RunState{}, cluster.Payload{}, cluster.Kill{}, cluster.Claim{}, cluster.Lease{}, cluster.Life{}, cluster.NodeLife{}, cluster.Maintenance{}, cluster.Stop{}, cluster.Removed{}, cluster.Fenced{}, cluster.Quarantine{}, ident.Ballot{}, ident.Incarnation{}} {
 		want := map[string]int{
-			"State": 10, "NodeState": 11, "Grant": 11, "Proof": 8, "Pending": 2, "Fail": 3, "Blob": 5, "Released": 2, "RunState": 4,
-			"Payload": 9, "Kill": 4, "Claim": 4, "Lease": 6, "Ballot": 4, "Incarnation": 2,
+			"State": 11, "NodeState": 12, "Grant": 12, "Life": 5, "NodeLife": 5, "Maintenance": 3, "Stop": 2, "Removed": 2, "Fenced": 5, "Quarantine": 2, "Proof": 8, "Pending": 2, "Fail": 3, "Blob": 5, "Released": 2, "RunState": 4,
+			"Payload": 10, "Kill": 4, "Claim": 4, "Lease": 6, "Ballot": 4, "Incarnation": 2,
 		}
 		if typ := reflect.TypeOf(v); typ.NumField() != want[typ.Name()] {
 			t.Errorf("%v has %d fields, the codec knows %d: add the new one to the codec and its format", typ, typ.NumField(), want[typ.Name()])
@@ -171,7 +180,7 @@ func TestStateRefusals(t *testing.T) {
 		"bomb":          {pack(make([]byte, statecodec.MaxPlain+1)), q.ErrTooLarge},
 		"nothing":       {pack(nil), q.ErrLength},
 		"lying length":  {pack(append(make([]byte, 24), 0xff, 0xff, 0xff, 0x7f)), q.ErrLength},
-		"trailing byte": {pack(make([]byte, 8+16+4+8+8+4+4+4+4+1)), q.ErrLength},
+		"trailing byte": {pack(make([]byte, 8+16+4+8+8+4+4+4+4+1+8+8+8+4+1+4+4+1)), q.ErrLength},
 	} {
 		if _, err := statecodec.Decode(c.body); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)

@@ -1,0 +1,146 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+// Protocol is the version of the rules that daemons keep together. It is an
+// ordered enumeration: a node that speaks one speaks all below it.
+type Protocol uint8
+
+// The protocols. A cluster begins to use one when every member speaks it, and
+// from then on admits nobody who does not.
+const (
+	// Protocol1 is the first: membership, grants, proofs.
+	Protocol1 Protocol = 1 + iota
+	// Protocol2 has maintenance, quarantine and the planned stop. A node that
+	// speaks less would start and stop services in spite of them.
+	Protocol2
+)
+
+// Spoken is the protocol of this program.
+const Spoken = Protocol2
+
+// Life is what the cluster agrees on about its own course, beside who is in it
+// and who owns what.
+type Life struct {
+	Protocol Protocol // in use; 0 stands for Protocol1
+	// Clock is how long coordinators have counted while something was to end by
+	// itself. It stands still otherwise, never falls, and is no time of day: what
+	// ends, ends at a value of it. A change of coordinator loses at most ClockStep.
+	Clock       time.Duration
+	Maintenance Maintenance // of the whole cluster
+	Stop        Stop
+	Removed     []Removed // by ID: the last of those that had a slot which is free now
+}
+
+// ClockStep is the longest part of Life.Clock that is counted but not committed.
+const ClockStep = time.Minute
+
+// Maintenance leaves services as they are until it ends: nothing is started,
+// stopped or moved. The zero value is none.
+type Maintenance struct {
+	Until  time.Duration // on Life.Clock
+	Remind time.Duration // on Life.Clock: when to remind of its end; 0: done
+	By     string        // who asked for it
+}
+
+// On says that there is a maintenance.
+func (m *Maintenance) On() bool { return m.Until != 0 }
+
+// Stop is the planned stop of the whole cluster.
+type Stop struct {
+	On bool
+	By string // who asked for it
+}
+
+// Removed remembers what had a slot before, so that the next node in it begins
+// above every incarnation that was ever registered there.
+type Removed struct {
+	ID   ident.NodeID
+	Dead uint32 // highest incarnation that had the slot
+}
+
+// NodeLife is what the cluster remembers of a node beyond its incarnation.
+type NodeLife struct {
+	Protocol    Protocol // that its latest incarnation speaks; 0 stands for Protocol1
+	Fenced      Fenced
+	Crashes     []time.Duration // ends that nobody asked for, on Life.Clock, the oldest first
+	Quarantine  Quarantine
+	Maintenance Maintenance
+}
+
+// Fenced is the latest fencing of a node: it stays when the node comes back, so
+// that the node and its admins can be told. What proved the end is the Proof of
+// the same incarnation.
+type Fenced struct {
+	Inc   ident.Incarnation
+	By    ident.NodeID // whose commit it was; 0: never fenced
+	Ver   uint64       // register version that chose it
+	Asked bool         // an administrator asked for it
+	Why   string       // at most 200 bytes
+}
+
+// Quarantine keeps services from a node that has crashed or was fenced too
+// often. It is a member all the same. The zero value is none.
+type Quarantine struct {
+	Until time.Duration // on Life.Clock
+	Why   string        // at most 200 bytes
+}
+
+// On says that there is a quarantine.
+func (q *Quarantine) On() bool { return q.Until != 0 }
+
+// FlapRule says when a node is quarantined, and for how long.
+type FlapRule struct {
+	Budget               // a Count of 0 means never
+	For    time.Duration // how long it lasts
+}
+
+// Uses says that the cluster has begun to use a protocol.
+func (s *State) Uses(p Protocol) bool { return max(s.Life.Protocol, Protocol1) >= p }
+
+// Maintained returns the maintenance that holds a service as it is, and what it
+// is a maintenance of, in words; nil if there is none. A service that nobody
+// owns is held by its latest owner's, so that a node which dies while somebody
+// works on it is not failed over.
+func (s *State) Maintained(g *Grant) (m *Maintenance, of string) {
+	if s.Life.Maintenance.On() {
+		return &s.Life.Maintenance, "the cluster"
+	}
+	if g.Maintenance.On() {
+		return &g.Maintenance, "service " + g.Service
+	}
+	owner := g.Owner
+	if owner == 0 && g.Proof.Kind != NoProof {
+		owner = g.Proof.Node
+	}
+	if n := s.Node(owner); n != nil && n.Life.Maintenance.On() {
+		return &n.Life.Maintenance, "node " + n.Name
+	}
+	return nil, ""
+}
+
+// Dependent returns a service that somebody owns and that runs after this one:
+// it has to be stopped first. It is empty if there is none.
+func (s *State) Dependent(service string) string {
+	for i := range s.Services {
+		g := &s.Services[i]
+		if g.Owner == 0 {
+			continue
+		}
+		if c, ok := s.Conf.Service(g.Service); ok {
+			for _, before := range c.After {
+				if before == service {
+					return g.Service
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// Left is how long until an instant of Life.Clock, as far as it is counted.
+func (s *State) Left(until time.Duration) time.Duration { return max(0, until-s.Life.Clock) }

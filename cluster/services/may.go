@@ -1,0 +1,51 @@
+package services
+
+import "github.com/holdfast-ha/holdfast/cluster"
+
+// mustStop says why a service has to be stopped here; empty if it has not.
+func (s *Set) mustStop(l *local, g *cluster.Grant) string {
+	switch {
+	case g == nil || g.Term != l.term:
+		return "this node does not own it"
+	case s.env.State.Life.Stop.On:
+		if s.env.State.Dependent(l.name) != "" {
+			return "" // what runs on top of it goes first
+		}
+		return "the cluster is being stopped"
+	case s.held(g) && s.env.Standing != Leaving:
+		return ""
+	case l.giveUp != "":
+		return l.giveUp
+	case g.Stopped:
+		return "stopped by request"
+	case g.Want != 0 && g.Want != s.env.Self:
+		return "moving to " + s.env.State.NameOf(g.Want)
+	case s.env.Standing == Leaving:
+		return "this node is leaving the cluster"
+	}
+	if n := s.env.State.Node(s.env.Self); n != nil && n.Standby && !g.Frozen {
+		return "this node is on standby"
+	}
+	if _, ok := s.env.State.Conf.Service(l.name); !ok && s.env.State.Conf != nil {
+		return "it was removed from the configuration"
+	}
+	return ""
+}
+
+// held says that a maintenance leaves the service as it is.
+func (s *Set) held(g *cluster.Grant) bool {
+	if g == nil {
+		return false
+	}
+	m, _ := s.env.State.Maintained(g)
+	return m != nil
+}
+
+// mayStart is the start rule: a committed grant of exactly this incarnation,
+// learned in this life, which is bound, a member, holds its lease and is not
+// being fenced.
+func (s *Set) mayStart(l *local, g *cluster.Grant) bool {
+	_, known := s.env.State.Conf.Service(l.name)
+	n := s.env.State.Node(s.env.Self)
+	return known && g != nil && s.env.MayStart && !s.held(g) && !s.env.State.Life.Stop.On && n != nil && n.Inc == s.env.Inc && n.Fencing.IsZero() && n.Dead < n.Inc.N
+}
