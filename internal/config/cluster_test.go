@@ -156,7 +156,7 @@ func TestProblems(t *testing.T) {
 		{head + "---\n" + head, 3, 1, "second document"},
 		{"\ufeff" + head, 1, 1, "byte order mark"},
 		{head + strings.Repeat("[", 50), 2, 1, "deeply nested"},
-		{head + "x" + strings.Repeat("# comment\n", 30000), 1, 1, "more than"},
+		{head + "x" + strings.Repeat("# comment\n", 110000), 1, 1, "more than"},
 		{head + "servises: {}\n", 2, 1, "did you mean services?"},
 		{head + "cluster: {}\n", 2, 1, "twice"},
 		{"cluster: {name: c, failover_within: 10}\n", 1, 37, "write 10s"},

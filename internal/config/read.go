@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	mostSource = 256 << 10 // bytes; a register body has 128 KiB, compressed
-	mostDepth  = 40        // nested brackets, or dashes on one line
+	mostSource = 1 << 20 // bytes: a thousand services of five members take half of it; a register body has 128 KiB, compressed
+	mostDepth  = 40      // nested brackets, or dashes on one line
 )
 
 // value is one value of a file that has the right shape, with its place.

@@ -121,9 +121,9 @@ func (d *Daemon) Parse(file string, text []byte, s *cluster.State) (*cluster.Con
 	if err != nil {
 		return nil, err
 	}
-	with := s.Clone()
+	with := *s
 	with.Config = text
-	if _, err := statecodec.Encode(with); err != nil {
+	if err := statecodec.Fits(&with, conf); err != nil {
 		return nil, fmt.Errorf("%s does not fit the quorum disk: %w", file, err)
 	}
 	return conf, nil

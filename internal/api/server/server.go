@@ -19,7 +19,7 @@ import (
 
 const (
 	askWithin = 30 * time.Second // for a commit; a register without a majority gives no answer
-	mostBody  = 1 << 20          // bytes of a request
+	mostBody  = 4 << 20          // bytes of a request: the longest configuration, quoted
 )
 
 // Server answers on the daemon's Unix socket.
