@@ -21,7 +21,7 @@ const (
 const (
 	NodeStandby    = "standby"
 	NodeOnline     = "online"
-	NodeFence      = "fence"       // Why
+	NodeFence      = "fence"       // Why, By, DryRun
 	NodeConfirmOff = "confirm-off" // Operator and How
 	NodeRemove     = "remove"
 )
@@ -34,6 +34,8 @@ type ServiceRequest struct {
 // NodeRequest is the body of a node verb.
 type NodeRequest struct {
 	Why      string `json:"why,omitempty"`
+	By       string `json:"by,omitempty"`      // the way to begin with; empty: all at once
+	DryRun   bool   `json:"dry_run,omitempty"` // only say what would be done
 	Operator string `json:"operator,omitempty"`
 	How      string `json:"how,omitempty"` // how it was verified that the node is off
 }

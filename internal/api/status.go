@@ -44,6 +44,7 @@ type Status struct {
 	Links     []Link      `json:"links"`
 	Watchdogs []Watchdog  `json:"watchdogs"`
 	Failover  Failover    `json:"failover"`
+	Fencing   []Readiness `json:"fencing"` // how each node could be fenced, beside the proof by time
 	Warnings  []string    `json:"warnings"`
 }
 
@@ -164,6 +165,21 @@ type Expected struct {
 	Typical Seconds `json:"typical_seconds,omitempty"`
 	Worst   Seconds `json:"worst_seconds,omitempty"`
 	Why     string  `json:"why"`
+}
+
+// Readiness is how the ways to fence one node are doing, as the answering node
+// has checked them.
+type Readiness struct {
+	Node string `json:"node"`
+	Ways []Way  `json:"ways"`
+}
+
+// Way is one way to fence a node.
+type Way struct {
+	Way   string   `json:"way"`
+	State string   `json:"state"` // works, failed, unknown, not checked yet, always there
+	Text  string   `json:"text,omitempty"`
+	Age   *Seconds `json:"age_seconds,omitempty"` // since the latest check
 }
 
 // Measured is a takeover that happened: from the last beat of the node that was

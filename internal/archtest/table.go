@@ -46,7 +46,7 @@ func coreRows() []row {
 			why: "the state machines of a node's services know what is granted, and neither disks nor peers",
 		},
 		{
-			tree: "cluster/fencing", may: []string{"cluster", "cluster/ident"},
+			tree: "cluster/fencing", may: []string{"cluster", "cluster/ident", "cluster/timing"},
 			why: "the ways to fence a node know what is decided and what was shown, and no machine",
 		},
 		{
@@ -130,8 +130,12 @@ func deviceRows() []row {
 func internalRows() []row {
 	return []row{
 		{
-			tree: "internal/config", may: []string{"cluster/...", "internal/build"},
+			tree: "internal/config", may: []string{"cluster/...", "internal/build", "bmc"},
 			why: "configuration is text in, valid values out",
+		},
+		{
+			tree: "internal/config/nodefile", may: []string{"internal/config"},
+			why: "what init and join write is only text of what config reads",
 		},
 		{
 			tree: "internal/api", may: []string{"cluster/...", "internal/build"},
@@ -172,6 +176,10 @@ func processRows() []row {
 			why:  "a list of work knows nothing of the work",
 		},
 		{
+			tree: "internal/daemon/ways", may: []string{"cluster", "cluster/ident", "bmc", "internal/config"},
+			why: "an attempt to fence a node knows switches, and no disk, no peer and no decision",
+		},
+		{
 			tree: "internal/daemon/decisions", may: []string{"cluster/...", "internal/daemon/queue"},
 			why: "what was decided is recorded and replayed with nothing but the core",
 		},
@@ -195,13 +203,13 @@ func processRows() []row {
 			why:  "a part of the daemon keeps or orders what the daemon gives it; it starts, fences and sends nothing",
 		},
 		{
-			tree: "internal/ctl/screen", may: []string{"internal/api", "internal/config", "cluster/..."},
+			tree: "internal/ctl/screen", may: []string{"internal/api", "internal/config/...", "cluster/..."},
 			why: "what the administrator sees is made from values, and tested without a cluster",
 		},
 		{
 			tree: "internal/ctl/...",
 			may: []string{
-				"internal/ctl/...", "internal/api", "internal/config", "internal/guardwire", "internal/clock", "internal/build",
+				"internal/ctl/...", "internal/api", "internal/config/...", "internal/guardwire", "internal/clock", "internal/build",
 				"cluster/...", "quorumdisk/...", "sbd", "sbd/watchdog", "storage",
 			},
 			why: "the command line talks to the daemon, and works on disks alone when no daemon runs; it starts, stops and fences nothing itself",

@@ -93,6 +93,7 @@ func (c *clusterReader) config(v *value) *cluster.Config {
 			conf.Fencing = append(conf.Fencing, cluster.Ways{Node: e.name, Ways: c.ways(e.value, "fencing.ways."+e.name)})
 		}
 	}
+	conf.PowerOn = v.get("fencing").yes("power_on")
 	slices.SortFunc(conf.Fencing, func(a, b cluster.Ways) int { return strings.Compare(a.Node, b.Node) })
 	switch head.str("on_disk_loss") {
 	case "keep":

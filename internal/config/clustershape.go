@@ -21,6 +21,7 @@ func clusterShape() *shape {
 		optional("services", tableOf("The services, by name", serviceName, serviceShape())),
 		optional("fencing", objectOf("How nodes are fenced, beside the time proof that always runs",
 			required("ways", tableOf("The ways of each node, tried together; the first proof wins", nodeName, listOf("Ways to fence this node", wayShape()))),
+			optional("power_on", truthOf("A node that was fenced by its power gets it back; default false")),
 		)),
 		optional("alerts", listOf("Who is told", alertShape())),
 	)

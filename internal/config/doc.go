@@ -2,7 +2,7 @@
 // says everything that is wrong with them at once.
 //
 // The cluster's configuration (ParseCluster) is one file that the admin edits;
-// its truth lives on the quorum disks. A node's own file (ParseNode, WriteNode)
+// its truth lives on the quorum disks. A node's own file (ParseNode, nodefile.Write)
 // names its disks, links and watchdogs, and is written by init and join.
 //
 // Parsing is strict, because a key that is silently ignored is a service that is

@@ -5,12 +5,12 @@ import (
 	"net/netip"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/holdfast-ha/holdfast/bmc"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
@@ -27,6 +27,7 @@ type Node struct {
 	AcceptSoftdog bool             // softdog alone may carry a time proof: weak
 	Platform      Platform
 	BMC           BMC
+	Controllers   map[string]Controller // of the other nodes, by name
 	Dirs          Dirs
 }
 
@@ -67,6 +68,14 @@ type Platform struct {
 type BMC struct {
 	URL          string // redfish://user@host or ipmi://user@host; empty: none
 	PasswordFile string
+}
+
+// Controller is how this node reaches the power switch of another one: a
+// management controller, or whatever a fence agent reaches.
+type Controller struct {
+	URL          string   // as bmc.Parse reads it
+	PasswordFile string   // a file of mode 0600, or credential:NAME
+	GUIDs        []string // the machine that must answer; empty: the one that has claimed the node's slot
 }
 
 // Dirs are where a node keeps things.
@@ -131,8 +140,21 @@ func nodeOf(v *value) *Node {
 		}
 		n.Watchdogs = append(n.Watchdogs, w)
 	}
+	if all := v.get("controllers"); all != nil {
+		n.Controllers = map[string]Controller{}
+		for _, e := range all.keys {
+			n.Controllers[e.name] = Controller{URL: e.value.str("url"), PasswordFile: e.value.str("password_file"), GUIDs: e.value.texts("guid")}
+		}
+	}
 	n.Dirs.defaults(n.Name)
 	return n
+}
+
+// UsualDirs are where a node keeps things unless its file says otherwise.
+func UsualDirs(node string) Dirs {
+	var d Dirs
+	d.defaults(node)
+	return d
 }
 
 func (d *Dirs) defaults(node string) {
@@ -250,6 +272,10 @@ func nodeShape() *shape {
 		optional("bmc", objectOf("This node's own management controller",
 			required("url", textOf("", "redfish://user@10.0.0.11", bmcURL)),
 			optional("password_file", absolutePath("", "/etc/holdfast/bmc.secret")))),
+		optional("controllers", tableOf("The power switches of the other nodes, for the way `bmc` under fencing.ways", nodeName, objectOf("",
+			required("url", textOf("", "redfish://user@10.0.0.12", bmcURL)),
+			optional("password_file", textOf("A file of mode 0600, or credential:NAME of the service manager", "/etc/holdfast/bmc.secret", secretPlace)),
+			optional("guid", listOf("The machine that must answer, where that is not the node's own product_uuid", textOf("", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", guidText)))))),
 		optional("directories", objectOf("Where this node keeps things",
 			optional("run", absolutePath("Default /run/holdfast/NAME", "/run/holdfast/alpha")),
 			optional("state", absolutePath("Default /var/lib/holdfast", "/var/lib/holdfast")),
@@ -292,27 +318,21 @@ func addrPort(s string) string {
 	return ""
 }
 
-func bmcURL(s string) string {
-	scheme, rest, ok := strings.Cut(s, "://")
-	if !ok || scheme != "redfish" && scheme != "ipmi" && scheme != "redfish+http" || rest == "" {
-		return "is neither redfish://user@host nor ipmi://user@host"
-	}
-	if user, _, found := strings.Cut(rest, "@"); found && strings.Contains(user, ":") {
-		return "holds a password; it belongs into password_file"
+func bmcURL(s string) string { return problemOf(bmc.Parse(s)) }
+
+func guidText(s string) string { return problemOf(bmc.ParseGUID(s)) }
+
+// problemOf says what is wrong with a text that another package reads.
+func problemOf(_ any, err error) string {
+	if err != nil {
+		return "cannot be used: " + err.Error()
 	}
 	return ""
 }
 
-// quote writes a text so that YAML reads the same text back.
-func quote(s string) string {
-	plain := s != ""
-	for _, c := range s {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '/' || c == '_') {
-			plain = false
-		}
+func secretPlace(s string) string {
+	if strings.HasPrefix(s, "credential:") {
+		return ""
 	}
-	if plain && !slices.Contains([]string{"true", "false", "null", "yes", "no", "on", "off", "y", "n"}, strings.ToLower(s)) {
-		return s
-	}
-	return strconv.Quote(s)
+	return absolute(s)
 }

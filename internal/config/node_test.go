@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/config/nodefile"
 )
 
 const uuid = "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11"
@@ -66,9 +67,9 @@ func TestNodeProblems(t *testing.T) {
 		{least + "watchdogs: [{device: /dev/watchdog0}]\nplatform: {emulated: true, emulator: /run/p}\n", "a device of this machine", 7},
 		{least + "platform: {emulated: true}\n", "no emulator", 7},
 		{least + "platform: {emulator: /run/p}\n", "emulated is not true", 7},
-		{least + "bmc: {url: \"redfish://u:secret@h\"}\n", "belongs into password_file", 7},
+		{least + "bmc: {url: \"redfish://u:secret@h\"}\n", "belongs into a file", 7},
 		{least + "bmc: {url: \"redfish://u@h\"}\n", "no password_file", 7},
-		{least + "bmc: {url: \"telnet://u@h\"}\n", "redfish://user@host", 7},
+		{least + "bmc: {url: \"telnet://u@h\"}\n", "telnet", 7},
 	} {
 		_, err := config.ParseNode("n", []byte(c.src))
 		var all config.Problems
@@ -78,11 +79,11 @@ func TestNodeProblems(t *testing.T) {
 	}
 }
 
-// What WriteNode writes, ParseNode reads back.
+// What nodefile.Write writes, ParseNode reads back.
 func TestNodeRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := node(t)
-		src := config.WriteNode(n)
+		src := nodefile.Write(n)
 		got, err := config.ParseNode("node.yaml", src)
 		if err != nil {
 			t.Fatalf("%s\n%v", src, err)
@@ -154,9 +155,9 @@ func FuzzParseNode(f *testing.F) {
 			judge(t, src, err)
 			return
 		}
-		again, err := config.ParseNode("n", config.WriteNode(*n))
+		again, err := config.ParseNode("n", nodefile.Write(*n))
 		if err != nil || !reflect.DeepEqual(n, again) {
-			t.Fatalf("%+v is written as\n%s\nand read as %+v, %v", n, config.WriteNode(*n), again, err)
+			t.Fatalf("%+v is written as\n%s\nand read as %+v, %v", n, nodefile.Write(*n), again, err)
 		}
 	})
 }

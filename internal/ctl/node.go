@@ -40,17 +40,19 @@ func (a *app) askNode(c *cobra.Command, node, verb, word string, r api.NodeReque
 }
 
 func (a *app) nodeFence() *cobra.Command {
-	var why string
+	var r api.NodeRequest
 	var yes bool
 	c := a.PrintsJSON(shell.Command("fence NODE", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
-		if !yes {
+		if !yes && !r.DryRun {
 			if err := a.Confirm("fencing resets "+args[0]+", and its services start elsewhere. Fence it", args[0]); err != nil {
 				return err
 			}
 		}
-		return a.askNode(c, args[0], api.NodeFence, "is being fenced", api.NodeRequest{Why: why})
+		return a.askNode(c, args[0], api.NodeFence, "is being fenced", r)
 	}))
-	c.Flags().StringVar(&why, "why", "asked for by the admin", "`reason`, for the record")
+	c.Flags().StringVar(&r.Why, "why", "asked for by the admin", "`reason`, for the record")
+	c.Flags().StringVar(&r.By, "by", "", "the `way` to begin with: bmc, an agent's name, or disk")
+	c.Flags().BoolVar(&r.DryRun, "dry-run", false, "only say what would be done, and how the ways are doing")
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return c
 }

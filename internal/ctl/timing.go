@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/fencing"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/api"
@@ -70,19 +72,21 @@ func (a *app) timing(ctx context.Context, within time.Duration) (*api.Timing, st
 	if err != nil {
 		return nil, "", err
 	}
+	var conf *cluster.Config
 	source := "as it would be"
 	if within == 0 {
 		source = "derived from the quorum disk and this node's hardware, for the daemon does not run"
-		if within, err = withinOnDisk(n); err != nil {
+		if conf, err = onDisk(n); err != nil {
 			return nil, "", fmt.Errorf("the daemon does not run, and failover_within cannot be read from the quorum disks: %w; give --failover-within", err)
 		}
+		within = conf.FailoverWithin
 	}
 	h.Input.FailoverWithin = within
 	table, err := timing.Derive(h.Input)
 	if err != nil {
 		return nil, "", err
 	}
-	return wireTiming(table), source, nil
+	return wireTiming(table, conf), source, nil
 }
 
 // hostOf is the identity of this host; an emulated node's needs its emulator.
@@ -97,12 +101,11 @@ func hostOf(n *config.Node) (ident.UUID, error) {
 	return p.Identity().Host, nil
 }
 
-// withinOnDisk reads failover_within from the newest configuration on the first
-// quorum disk that answers.
-func withinOnDisk(n *config.Node) (time.Duration, error) {
+// onDisk reads the newest configuration from the first quorum disk that answers.
+func onDisk(n *config.Node) (*cluster.Config, error) {
 	keys, err := quorumdisk.LoadKeys(n.Key)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var failed error
 	for _, d := range n.Disks {
@@ -117,21 +120,17 @@ func withinOnDisk(n *config.Node) (time.Duration, error) {
 			failed = errors.Join(failed, fmt.Errorf("%s: no state of the cluster: %w", d.Path, err))
 			continue
 		}
-		conf, err := config.ParseCluster("the cluster's configuration", s.Config)
-		if err != nil {
-			return 0, err
-		}
-		return conf.FailoverWithin, nil
+		return config.ParseCluster("the cluster's configuration", s.Config)
 	}
-	return 0, failed
+	return nil, failed
 }
 
-func wireTiming(t timing.Table) *api.Timing {
+func wireTiming(t timing.Table, conf *cluster.Config) *api.Timing {
 	w := &api.Timing{Version: api.Version, Within: api.Of(t.B)}
 	for _, r := range t.Explain() {
 		w.Rows = append(w.Rows, api.Row{Name: r.Name, Value: api.Of(r.Value), Why: r.Why})
 	}
-	for _, e := range t.Expect(timing.Costs{}) {
+	for _, e := range t.Expect(fencing.CostsOf(conf)) {
 		w.Expected = append(w.Expected, api.Expected{Proof: e.Proof, Known: e.Known, Typical: api.Of(e.Typ), Worst: api.Of(e.Worst), Why: e.Why})
 	}
 	return w

@@ -40,6 +40,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
 	"github.com/holdfast-ha/holdfast/internal/daemon/operations"
 	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
+	"github.com/holdfast-ha/holdfast/internal/daemon/ways"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
 	"github.com/holdfast-ha/holdfast/storage"
@@ -64,6 +65,7 @@ type Deps struct {
 	RunLinks  func(context.Context) error // the task that receives
 	Runner    operations.Runner
 	Leftovers operations.Leftovers
+	Power     ways.Open // opens power switches; nil: this daemon has none
 	Core      func(core.Settings) Core
 	Wall      func() time.Time   // for people only
 	Notify    func(state string) // the service manager; nil: there is none
@@ -85,6 +87,7 @@ type Daemon struct {
 	cache    *journal.Cache
 	record   *decisions.Log
 	join     *enlist.Service
+	ways     *ways.Ways
 	tasks    *errgroup.Group
 }
 
@@ -116,6 +119,7 @@ func New(deps Deps) (*Daemon, error) {
 		})
 	}
 	d.join = newJoinService(d)
+	d.ways = ways.New(ways.Settings{Controllers: deps.Node.Controllers, Open: deps.Power, Now: d.watch.instant})
 	return d, nil
 }
 

@@ -175,6 +175,14 @@ func (d *Daemon) act(ctx context.Context) func(cluster.Action) error {
 				post[cluster.Event](ctx, d.loop.events, operations.CarryOut(ctx, d.deps.Runner, a))
 				return nil
 			})
+		case cluster.Fence:
+			carry := d.ways.Begin(ctx, a)
+			d.tasks.Go(func() error { // task "fence N": ends with its attempt
+				post[cluster.Event](ctx, d.loop.events, carry())
+				return nil
+			})
+		case cluster.FenceStop:
+			d.ways.Stop(a.Op)
 		case cluster.Reply:
 			d.requests.reply(a)
 		case cluster.Note:

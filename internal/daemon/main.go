@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog/journald"
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-ha/holdfast/bmc/drivers"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/heartbeat"
 	"github.com/holdfast-ha/holdfast/internal/build"
@@ -142,7 +143,7 @@ func run(node *config.Node, log zerolog.Logger) error {
 		log.Warn().Err(err).Msg("the service manager's watchdog")
 	}
 	d, err := New(Deps{
-		Node: node, Keys: keys, Clock: platform, Links: links, RunLinks: links.Run, Runner: runner, Leftovers: runner,
+		Node: node, Keys: keys, Clock: platform, Links: links, RunLinks: links.Run, Runner: runner, Leftovers: runner, Power: drivers.Open,
 		Dial: func() (Guard, error) { return guardwire.Dial(filepath.Join(node.Dirs.Run, guardSocket)) },
 		OpenDisk: func(path string, sector int) (storage.Disk, error) {
 			return place.Handle(path, storage.Options{Sync: true, SectorSize: sector}, placeTimeout)

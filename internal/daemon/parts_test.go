@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/config/nodefile"
 	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
@@ -246,7 +247,7 @@ func TestMainRefusals(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "node.yaml")
 	r.node.Disks[0].Path = "/dev/disk/by-id/wwn-0x600"
 	r.node.Links, r.node.SingleLink = []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:7320")}, true
-	must(t, os.WriteFile(file, config.WriteNode(*r.node), 0o600))
+	must(t, os.WriteFile(file, nodefile.Write(*r.node), 0o600))
 	if code := run("--config", file, "--check"); code != exitOK || !strings.Contains(out.String(), "node 1 (alpha) of hospital") {
 		t.Errorf("%d: %s%s", code, out.String(), errs.String())
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/fencing"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/api"
@@ -16,7 +17,7 @@ func StatusOf(f *Facts, now time.Time) *api.Status {
 	s := &api.Status{
 		Version: api.Version, Time: now.UTC(), Cluster: clusterOf(f), Self: selfOf(f),
 		Nodes: []api.Node{}, Services: []api.Service{}, Disks: []api.Disk{}, Links: f.Links, Watchdogs: f.Watchdogs,
-		Failover: failoverOf(f), Warnings: append(append([]string{}, v.Warnings...), f.Warnings...),
+		Failover: failoverOf(f), Fencing: fencingOf(v), Warnings: append(append([]string{}, v.Warnings...), f.Warnings...),
 	}
 	for i := range v.Nodes {
 		s.Nodes = append(s.Nodes, nodeOf(f, &v.Nodes[i]))
@@ -30,6 +31,18 @@ func StatusOf(f *Facts, now time.Time) *api.Status {
 	s.Warnings = append(s.Warnings, ownWarnings(f)...)
 	s.Health = healthOf(f, s)
 	return s
+}
+
+func fencingOf(v *cluster.View) []api.Readiness {
+	list := []api.Readiness{}
+	for _, r := range v.Fencing {
+		n := api.Readiness{Node: r.Name, Ways: []api.Way{}}
+		for _, w := range r.Ways {
+			n.Ways = append(n.Ways, api.Way{Way: w.Way, State: w.State, Text: w.Text, Age: api.Maybe(w.Age)})
+		}
+		list = append(list, n)
+	}
+	return list
 }
 
 func clusterOf(f *Facts) api.ClusterInfo {
@@ -183,13 +196,17 @@ func failoverOf(f *Facts) api.Failover {
 		}
 		return out
 	}
-	out.Within, out.Expected = api.Of(t.B), expectedOf(t)
+	out.Within, out.Expected = api.Of(t.B), expectedOf(t, f.View.State)
 	return out
 }
 
-func expectedOf(t timing.Table) []api.Expected {
+func expectedOf(t timing.Table, s *cluster.State) []api.Expected {
 	list := []api.Expected{}
-	for _, e := range t.Expect(timing.Costs{}) {
+	var costs timing.Costs
+	if s != nil {
+		costs = fencing.CostsOf(s.Conf)
+	}
+	for _, e := range t.Expect(costs) {
 		list = append(list, api.Expected{Proof: e.Proof, Known: e.Known, Typical: api.Of(e.Typ), Worst: api.Of(e.Worst), Why: e.Why})
 	}
 	return list

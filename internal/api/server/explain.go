@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/api"
 )
 
@@ -72,9 +74,27 @@ func (s *Server) explainNode(ctx context.Context, f *Facts, name string) (*api.E
 		e.Text = append(e.Text, "It is on standby and runs nothing until `holdfast node online "+name+"`.")
 	}
 	e.Text = append(e.Text, fmt.Sprintf("If it fell silent now, it would count as dead after %v; that rests on: %s.", v.Wait, orElse(v.Watchdog, "nothing")))
+	e.Text = append(e.Text, waysText(&f.View, v.ID)...)
 	var err error
 	e.Events, err = s.history(ctx, api.EventQuery{Node: name, Limit: mostHistory})
 	return e, err
+}
+
+// waysText says how the ways to fence a node are doing.
+func waysText(v *cluster.View, id ident.NodeID) []string {
+	var list []string
+	for _, r := range v.Fencing {
+		for _, w := range r.Ways {
+			switch {
+			case r.Node != id:
+			case w.Age < 0:
+				list = append(list, fmt.Sprintf("Fencing it by %s: %s.", w.Way, w.State))
+			default:
+				list = append(list, fmt.Sprintf("Fencing it by %s: %s, as checked %v ago: %s.", w.Way, w.State, w.Age.Round(time.Second), w.Text))
+			}
+		}
+	}
+	return list
 }
 
 // explainEvent shows an event and what went before it on the same subject.

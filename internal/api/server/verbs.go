@@ -122,7 +122,7 @@ func (s *Server) node(ctx context.Context, f *Facts, r *http.Request) (any, erro
 	case api.NodeStandby, api.NodeOnline:
 		return s.ask(ctx, cluster.StandbyNode{Node: name, On: verb == api.NodeStandby}, askWithin)
 	case api.NodeFence:
-		return s.ask(ctx, cluster.FenceNode{Node: name, Why: orElse(in.Why, "asked by an administrator")}, askWithin)
+		return s.ask(ctx, cluster.FenceNode{Node: name, Why: orElse(in.Why, "asked by an administrator"), By: in.By, DryRun: in.DryRun}, askWithin)
 	case api.NodeConfirmOff:
 		if in.Operator == "" || in.How == "" {
 			return nil, api.Errorf(api.CodeInvalid, "confirm-off is recorded as a proof: it needs who says so, and how it was verified that %s is off", name)

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/config/nodefile"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
@@ -102,7 +103,7 @@ func check(o Options, c NewCluster) (*founding, error) {
 			p.sector = s
 		}
 	}
-	if _, bad := config.ParseNode(o.Config, config.WriteNode(*n)); err == nil {
+	if _, bad := config.ParseNode(o.Config, nodefile.Write(*n)); err == nil {
 		err = bad
 	}
 	if err != nil {
@@ -165,7 +166,7 @@ func (p *founding) found(o Options, c NewCluster) error {
 	if err == nil {
 		err = replaceFiles([]file{
 			{filepath.Join(filepath.Dir(o.Config), "guard.conf"), conf, 0o644},
-			{o.Config, config.WriteNode(*n), 0o644},
+			{o.Config, nodefile.Write(*n), 0o644},
 		})
 	}
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/build"
 	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/config/nodefile"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
@@ -246,7 +247,7 @@ func (j *joining) files(yaml string) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := config.WriteNode(*j.Node)
+	text := nodefile.Write(*j.Node)
 	if _, err := config.ParseNode(yaml, text); err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ func Status(w io.Writer, s *api.Status, since map[string]time.Time) {
 	writeServices(w, s, since)
 	writeDisks(w, s)
 	writeFailover(w, s)
+	writeFencing(w, s)
 	if len(s.Warnings) > 0 {
 		fmt.Fprintln(w, "\nWARNINGS")
 		for _, text := range s.Warnings {
@@ -65,6 +66,28 @@ func writeNodes(w io.Writer, s *api.Status) {
 		if why != "" {
 			fmt.Fprintln(w, "  "+Wrap(n.Name+": "+why, Width-2, "    "))
 		}
+	}
+}
+
+// writeFencing shows how each node could be fenced, beside the proof by time.
+func writeFencing(w io.Writer, s *api.Status) {
+	if len(s.Fencing) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nFENCING")
+	for _, n := range s.Fencing {
+		words := make([]string, 0, len(n.Ways))
+		for _, way := range n.Ways {
+			word := way.Way + " " + way.State
+			if way.Age != nil {
+				word += ", checked " + Seconds(way.Age.Duration()) + " ago"
+			}
+			if way.State == "failed" || way.State == "unknown" {
+				word += " (" + way.Text + ")"
+			}
+			words = append(words, word)
+		}
+		fmt.Fprintln(w, "  "+Wrap(n.Node+": "+strings.Join(words, "; "), Width-2, "    "))
 	}
 }
 

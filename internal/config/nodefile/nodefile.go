@@ -1,13 +1,21 @@
-package config
+// Package nodefile writes node.yaml, with comments that say what each value is
+// for. Package config reads it.
+package nodefile
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/internal/config"
 )
 
-// WriteNode writes node.yaml, with a comment on everything. ParseNode gives the
+// Write gives node.yaml, with a comment on everything. config.ParseNode gives the
 // same Node back, with defaults filled in.
-func WriteNode(n Node) []byte {
+func Write(n config.Node) []byte {
 	var w writer
 	w.line("# This node only. Written by `holdfast init` or `holdfast join`; the cluster's")
 	w.line("# configuration stands on the quorum disks: `holdfast config export` shows it.")
@@ -40,6 +48,7 @@ func WriteNode(n Node) []byte {
 		w.line("  url: %s", quote(n.BMC.URL))
 		w.maybe("  password_file: %s", n.BMC.PasswordFile)
 	}
+	w.controllers(n)
 	w.dirs(n)
 	return []byte(w.String())
 }
@@ -55,7 +64,7 @@ func (w *writer) maybe(format, text string) {
 	}
 }
 
-func (w *writer) watchdogs(n Node) {
+func (w *writer) watchdogs(n config.Node) {
 	w.line("")
 	w.line("# What resets this node when it hangs. Without a timeout it is derived from")
 	w.line("# failover_within; `holdfast timing` shows it.")
@@ -80,9 +89,9 @@ func (w *writer) watchdogs(n Node) {
 	}
 }
 
-func (w *writer) platform(n Node) {
+func (w *writer) platform(n config.Node) {
 	p := n.Platform
-	if p == (Platform{}) {
+	if p == (config.Platform{}) {
 		return
 	}
 	w.line("")
@@ -97,9 +106,29 @@ func (w *writer) platform(n Node) {
 	w.maybe("  holder: %s", p.Holder)
 }
 
-func (w *writer) dirs(n Node) {
-	def := Dirs{}
-	def.defaults(n.Name)
+func (w *writer) controllers(n config.Node) {
+	if len(n.Controllers) == 0 {
+		return
+	}
+	w.line("")
+	w.line("# The power switches of the other nodes.")
+	w.line("controllers:")
+	for _, name := range slices.Sorted(maps.Keys(n.Controllers)) {
+		c := n.Controllers[name]
+		w.line("  %s:", quote(name))
+		w.line("    url: %s", quote(c.URL))
+		w.maybe("    password_file: %s", c.PasswordFile)
+		for i, g := range c.GUIDs {
+			if i == 0 {
+				w.line("    guid:")
+			}
+			w.line("      - %q", g)
+		}
+	}
+}
+
+func (w *writer) dirs(n config.Node) {
+	def := config.UsualDirs(n.Name)
 	d := n.Dirs
 	if d.Run == def.Run {
 		d.Run = ""
@@ -107,7 +136,7 @@ func (w *writer) dirs(n Node) {
 	if d.State == def.State {
 		d.State = ""
 	}
-	if d == (Dirs{}) {
+	if d == (config.Dirs{}) {
 		return
 	}
 	w.line("")
@@ -115,4 +144,30 @@ func (w *writer) dirs(n Node) {
 	w.maybe("  run: %s", d.Run)
 	w.maybe("  state: %s", d.State)
 	w.maybe("  cgroup: %s", d.Cgroup)
+}
+
+// quote writes a text so that YAML reads the same text back.
+func quote(s string) string {
+	plain := s != ""
+	for _, c := range s {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '/' || c == '_') {
+			plain = false
+		}
+	}
+	if plain && !slices.Contains([]string{"true", "false", "null", "yes", "no", "on", "off", "y", "n"}, strings.ToLower(s)) {
+		return s
+	}
+	return strconv.Quote(s)
+}
+
+// short writes a duration as a person would: 1h instead of 1h0m0s.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }

@@ -1,0 +1,228 @@
+// Package ways carries out the attempts to fence a node that the core asks for:
+// it finds the node's power switch in node.yaml or in the cluster's
+// configuration, uses it through package bmc, and says what was shown as
+// proven, failed or unknown. It decides nothing: when to try, and what counts,
+// is the core's.
+package ways
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/bmc"
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/internal/config"
+)
+
+// Open makes a power switch; drivers.Open does.
+type Open func(bmc.Reference, bmc.Options) (bmc.Switch, error)
+
+// passwordFile is the parameter of an agent that names the file with its
+// password on every node; the agent itself is not told of it.
+const passwordFile = "password_file"
+
+// Settings is what the attempts need.
+type Settings struct {
+	Controllers map[string]config.Controller // management controllers by node, of node.yaml
+	Open        Open
+	Now         func() ident.Instant // the interval clock
+	Hold        time.Duration        // between two readings; 0: bmc.Hold
+}
+
+// Ways carries out attempts. It may be used by several goroutines.
+type Ways struct {
+	set Settings
+
+	mu       sync.Mutex
+	cancels  map[uint64]context.CancelFunc // of the attempts under way
+	switches map[string]opened             // by reference and machine
+}
+
+type opened struct {
+	bmc.Switch
+	secret string
+}
+
+// New returns what carries out attempts.
+func New(set Settings) *Ways {
+	if set.Hold == 0 {
+		set.Hold = bmc.Hold
+	}
+	return &Ways{set: set, cancels: map[uint64]context.CancelFunc{}, switches: map[string]opened{}}
+}
+
+// Begin takes note of an attempt, so that Stop finds it, and returns what
+// carries it out: that returns soon after f.Within, after Stop, or when ctx ends,
+// whatever the switch does.
+func (w *Ways) Begin(ctx context.Context, f cluster.Fence) func() cluster.FenceDone {
+	ctx, cancel := context.WithTimeout(ctx, f.Within)
+	w.mu.Lock()
+	w.cancels[f.Op] = cancel
+	w.mu.Unlock()
+	return func() cluster.FenceDone {
+		defer func() {
+			cancel()
+			w.mu.Lock()
+			delete(w.cancels, f.Op)
+			w.mu.Unlock()
+		}()
+		done := w.carryOut(ctx, &f)
+		done.Op, done.Text = f.Op, cluster.Limit(done.Text, 300)
+		return done
+	}
+}
+
+// Stop calls an attempt off; it still ends in its result.
+func (w *Ways) Stop(op uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if cancel := w.cancels[op]; cancel != nil {
+		cancel()
+	}
+}
+
+func (w *Ways) carryOut(ctx context.Context, f *cluster.Fence) cluster.FenceDone {
+	s, err := w.find(f)
+	if err != nil {
+		return cluster.FenceDone{Outcome: cluster.FenceFailed, Text: err.Error()}
+	}
+	switch f.Kind {
+	case cluster.FenceOff:
+		return w.off(ctx, s)
+	case cluster.FenceOn:
+		return on(ctx, s)
+	case cluster.FenceCheck:
+		r := s.State(ctx)
+		if r.State == bmc.Unknown {
+			return cluster.FenceDone{Text: s.String() + ": " + r.Text}
+		}
+		return cluster.FenceDone{Outcome: cluster.FenceProven, Text: fmt.Sprintf("%s answers: %v, %v", s, r.State, r.Identity)}
+	}
+	return cluster.FenceDone{Outcome: cluster.FenceFailed, Text: fmt.Sprintf("an attempt of kind %d is not known", f.Kind)}
+}
+
+// off cuts the power and makes sure.
+func (w *Ways) off(ctx context.Context, s bmc.Switch) cluster.FenceDone {
+	clocked := &clocked{Switch: s, now: w.set.Now, at: map[time.Time]ident.Instant{}}
+	r := bmc.Confirm(ctx, clocked, w.set.Hold)
+	switch r.State {
+	case bmc.Off:
+		return cluster.FenceDone{
+			Outcome: cluster.FenceProven, First: clocked.at[r.First], Second: clocked.at[r.Second],
+			Text: fmt.Sprintf("%s, machine %v", r.Text, r.Identity),
+		}
+	case bmc.On:
+		return cluster.FenceDone{Outcome: cluster.FenceFailed, Text: r.Text}
+	}
+	return cluster.FenceDone{Text: r.Text}
+}
+
+// clocked notes, on the interval clock, when each reading was complete: never
+// earlier than that.
+type clocked struct {
+	bmc.Switch
+	now func() ident.Instant
+	at  map[time.Time]ident.Instant
+}
+
+// State implements bmc.Switch.
+func (c *clocked) State(ctx context.Context) bmc.Reading {
+	r := c.Switch.State(ctx)
+	c.at[r.At] = c.now()
+	return r
+}
+
+func on(ctx context.Context, s bmc.Switch) cluster.FenceDone {
+	err := s.On(ctx)
+	r := s.State(ctx)
+	if r.State == bmc.On {
+		return cluster.FenceDone{Outcome: cluster.FenceProven, Text: s.String() + ": on"}
+	}
+	return cluster.FenceDone{Text: fmt.Sprintf("%s: asked to switch on: %v; now %v %s", s, err, r.State, r.Text)}
+}
+
+// find opens the switch of an attempt. One that is open already is used again,
+// so that no more than one call at a time reaches a controller.
+func (w *Ways) find(f *cluster.Fence) (bmc.Switch, error) {
+	ref, options, err := w.reference(f)
+	if err != nil {
+		return nil, err
+	}
+	key := ref.String() + " " + f.Host.String()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s, ok := w.switches[key]; ok && s.secret == options.Password.Reveal() {
+		return s.Switch, nil
+	}
+	s, err := w.set.Open(ref, options)
+	if err != nil {
+		return nil, err
+	}
+	w.switches[key] = opened{s, options.Password.Reveal()}
+	return s, nil
+}
+
+// reference says where the switch is, with which password, and which machine
+// has to answer: the one that has claimed the node's slot, unless node.yaml
+// names others. An agent names no machine, so nothing can be expected of it.
+func (w *Ways) reference(f *cluster.Fence) (bmc.Reference, bmc.Options, error) {
+	var ref bmc.Reference
+	var options bmc.Options
+	place := ""
+	switch f.Way.Kind {
+	case cluster.WayBMC:
+		c, ok := w.set.Controllers[f.Name]
+		if !ok {
+			return ref, options, fmt.Errorf("node.yaml of this node has no controller of %s: add it under controllers, with url and password_file", f.Name)
+		}
+		var err error
+		if ref, err = bmc.Parse(c.URL); err != nil {
+			return ref, options, err
+		}
+		place = c.PasswordFile
+		for _, g := range c.GUIDs {
+			guid, err := bmc.ParseGUID(g)
+			if err != nil {
+				return ref, options, err
+			}
+			options.Expect = append(options.Expect, guid)
+		}
+		if len(options.Expect) == 0 && !f.Host.IsZero() && ref.Way != bmc.WayAgent {
+			options.Expect = []bmc.GUID{bmc.GUID(f.Host)}
+		}
+	case cluster.WayAgent:
+		with := maps.Clone(f.Way.With)
+		place = with[passwordFile]
+		delete(with, passwordFile)
+		made := bmc.Reference{Way: bmc.WayAgent, Agent: f.Way.Agent, Options: with}
+		var err error
+		if ref, err = bmc.Parse(made.String()); err != nil {
+			return ref, options, errors.New(hidden(err.Error(), with))
+		}
+	default:
+		return ref, options, errors.New("no power switch: the way is " + f.Way.Name())
+	}
+	if place == "" {
+		return ref, options, nil
+	}
+	secret, err := bmc.ReadSecret(place)
+	options.Password = secret
+	return ref, options, err
+}
+
+// hidden takes the values of parameters out of a text: one of them may be a
+// password that stands where it should not.
+func hidden(text string, with map[string]string) string {
+	for _, v := range with {
+		if v != "" {
+			text = strings.ReplaceAll(text, v, "...")
+		}
+	}
+	return text
+}
