@@ -507,3 +507,32 @@ func TestDiskThatForgetsItsWriteDoesNotCount(t *testing.T) {
 		w.commit(a)
 	})
 }
+
+// TestCase06EveryNodeSeesOtherDisks: each of three nodes reaches another two of
+// three disks, as on stretched arrays. Whoever commits builds on what was
+// committed before.
+func TestCase06EveryNodeSeesOtherDisks(t *testing.T) {
+	w := newWorld(t, 1, 3, 3)
+	sees := [][]int{{0, 1}, {1, 2}, {0, 2}}
+	for i, n := range w.nodes {
+		w.only(n, sees[i]...)
+	}
+	last := val{}
+	for round := range 12 {
+		n, disks := w.nodes[round%3], sees[round%3]
+		for tries := 0; ; tries++ {
+			if tries == 10 {
+				t.Fatalf("node %d does not commit on disks %v", n.id, disks)
+			}
+			w.begin(n)
+			w.only(n, disks...)
+			if o := n.got(register.Committed); o != nil {
+				if o.Value.base != last.id {
+					t.Fatalf("node %d built on %d, committed was %d", n.id, o.Value.base, last.id)
+				}
+				last = o.Value
+				break
+			}
+		}
+	}
+}
