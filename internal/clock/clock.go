@@ -26,6 +26,9 @@ type Platform interface {
 	// Reset ends this node's life at once, without sync. It returns only if
 	// the platform did not obey; the caller then starves the watchdogs.
 	Reset(why string) error
+	// PowerOff switches this node off; it is for a node that holds nothing. It
+	// returns only if the platform did not obey, or not yet.
+	PowerOff(why string) error
 }
 
 // Sampler is a Platform that also tells how a reading came about. Both platforms

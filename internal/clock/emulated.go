@@ -104,18 +104,23 @@ func (e *Emulated) Identity() Identity { return e.identity }
 
 // Reset asks the emulator to cut this node's power. The emulator kills this
 // process; when Reset returns, it did not.
-func (e *Emulated) Reset(why string) error {
+func (e *Emulated) Reset(why string) error { return e.end("reset", why) }
+
+// PowerOff asks the emulator to switch this node off, as Reset does.
+func (e *Emulated) PowerOff(why string) error { return e.end("off", why) }
+
+func (e *Emulated) end(how, why string) error {
 	request := struct {
 		Op  string `json:"op"`
 		Why string `json:"why"`
-	}{"reset", why}
+	}{how, why}
 	var reply struct {
 		Error string `json:"error"`
 	}
 	if err := e.ask(request, &reply); err != nil {
-		return fmt.Errorf("emulated reset (%s): %w", why, err)
+		return fmt.Errorf("emulated %s (%s): %w", how, why, err)
 	}
-	return fmt.Errorf("emulated reset (%s): this process was left running: %s", why, reply.Error)
+	return fmt.Errorf("emulated %s (%s): this process was left running: %s", how, why, reply.Error)
 }
 
 // Close leaves the emulator; the node's power is not touched.

@@ -58,6 +58,21 @@ func (l *Linux) Reset(why string) error {
 	return fmt.Errorf("reset this host (%s): the kernel took 'b' and went on", why)
 }
 
+// PowerOff writes 's', 'u' and 'o' to the reset line: what is cached is written,
+// file systems become read-only, and the machine goes off. 's' and 'u' are begun
+// and not waited for.
+func (l *Linux) PowerOff(why string) error {
+	if l.reset == nil {
+		return errors.New("power this host off: no reset line was opened")
+	}
+	for _, key := range []byte("suo") {
+		if _, err := l.reset.Write([]byte{key}); err != nil {
+			return fmt.Errorf("power this host off (%s): write '%c' to sysrq-trigger: %w", why, key, err)
+		}
+	}
+	return nil
+}
+
 // Close closes the reset line.
 func (l *Linux) Close() error {
 	if l.reset == nil {

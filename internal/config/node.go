@@ -25,6 +25,7 @@ type Node struct {
 	Key           string           // path of the cluster key
 	Watchdogs     []Watchdog       // in the order in which they are listed
 	AcceptSoftdog bool             // softdog alone may carry a time proof: weak
+	PowerOff      bool             // the message "off" powers the node off at the boot after, instead of only keeping it out
 	Platform      Platform
 	BMC           BMC
 	Controllers   map[string]Controller // of the other nodes, by name
@@ -113,7 +114,7 @@ func nodeOf(v *value) *Node {
 		Name:    v.str("name"),
 		Cluster: ClusterRef{Name: head.str("name")},
 		Key:     v.str("key"), SingleLink: v.yes("single_link"),
-		AcceptSoftdog: v.get("watchdog").yes("accept_softdog"),
+		AcceptSoftdog: v.get("watchdog").yes("accept_softdog"), PowerOff: v.get("watchdog").str("mail_off") == "power-off",
 		Platform: Platform{
 			PauseBound: platform.dur("pause_bound"), PauseSet: platform.get("pause_bound") != nil,
 			Emulated: platform.yes("emulated"), Emulator: platform.str("emulator"), Holder: platform.str("holder"),
@@ -262,8 +263,10 @@ func nodeShape() *shape {
 		optional("single_link", truthOf("Accepts that there is one link only: then one broken cable silences a healthy node")),
 		required("key", absolutePath("The file with the cluster key", "/etc/holdfast/cluster.key")),
 		optional("watchdogs", listOf("What resets this node when it hangs", dog)),
-		optional("watchdog", objectOf("", optional("accept_softdog",
-			truthOf("Accepts takeover by lease with softdog alone, which one locked-up CPU defeats: weak")))),
+		optional("watchdog", objectOf("",
+			optional("accept_softdog", truthOf("Accepts takeover by lease with softdog alone, which one locked-up CPU defeats: weak")),
+			optional("mail_off", oneOf("What the message \"off\" of sbd(8) means at the boot after the reset: stay (default) keeps the node out of the "+
+				"cluster until the message is cleared, power-off switches it off as well", "stay", "power-off")))),
 		optional("platform", objectOf("What kind of machine this is",
 			optional("pause_bound", spanOf("How long a hypervisor may stop it; default 0 s, in guests 10 s", "0s", 0, 10*time.Minute)),
 			optional("emulated", truthOf("A node of a power emulator (demo and tests)")),

@@ -18,6 +18,7 @@ func (a *app) bindNode(c *cobra.Command, o *enrol.Options) {
 	fs.BoolVar(&o.SingleLink, "single-link", false, "accept that there is one heartbeat network only")
 	fs.StringArrayVar(&o.Watchdogs, "watchdog", nil, "watchdog `device`, as /dev/watchdog0, /dev/watchdog0:5s or softdog; repeatable (default: all that nobody uses)")
 	fs.BoolVar(&o.AcceptSoftdog, "accept-softdog", false, "accept takeover by lease with softdog alone, which is weak")
+	fs.BoolVar(&o.PowerOff, "mail-off-powers-off", false, "the message off of sbd(8) switches the node off at the boot after, instead of only keeping it out of the cluster")
 	fs.StringVar(&o.Key, "key", "", "`file` for the cluster key (default: cluster.key beside node.yaml)")
 	fs.DurationVar(&o.Pause.Bound, "pause-bound", 0, "`time` for which a hypervisor may stop this machine (default: 0s, in guests 10s)")
 	fs.BoolVar(&o.Emulation.On, "emulated", false, "a node of a power emulator, for the demo and for tests: no device of this machine is used")

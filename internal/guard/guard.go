@@ -52,9 +52,11 @@ const (
 type Deps struct {
 	Platform Platform
 	Node     ident.NodeID
+	Name     string        // whose SBD slot is this node's
 	Run      string        // directory of socket and mark
 	Drain    time.Duration // how long writes of a dead host may still land
 	Pause    time.Duration // how long a hypervisor may stop this node
+	PowerOff bool          // mail "off" powers this node off at its next boot, instead of only keeping it out
 	Disks    []DiskPort
 	Sets     []quorum.Set // of disks; nil: all of them are one
 	Codec    func() (*quorumdisk.Codec, error)
@@ -77,7 +79,7 @@ type Platform interface {
 type DiskPort struct {
 	Path string
 	UUID ident.UUID
-	Open func() (storage.Disk, error)
+	Open func(sector int) (storage.Disk, error) // with sectors of so many bytes
 }
 
 // Armed is what Arm found.

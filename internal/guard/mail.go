@@ -6,34 +6,19 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/internal/guard/mailbox"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
-	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/sbd"
-	"github.com/holdfast-ha/holdfast/storage"
 )
 
-// mailbox is this node's mailbox on one disk: anybody may write to it, and
-// nothing rests on a message being delivered.
-type mailbox struct {
-	at     int64 // bytes from the start of the disk; 0: there is none
-	sector []byte
-	last   []byte        // the message seen last; nil before the first reading
-	old    bool          // last was there before this guard: it is never obeyed
-	since  ident.Instant // when last was first seen
-}
-
-// findMailbox looks where this node's mailbox is. A disk whose SBD area has no
-// header, or sectors that cannot be written one by one here, has none for us.
-func (w *worker) findMailbox(d storage.Disk, patience time.Duration) error {
-	m := &w.mail
-	if err := d.Read(m.sector, quorumdisk.SBDOffset, patience); err != nil {
-		return err
-	}
-	m.at = 0
-	if h, err := sbd.DecodeHeader(m.sector); err == nil && h.SectorSize == len(m.sector) {
-		m.at = h.MailOffset(int(w.g.deps.Node) - 1)
-	}
-	return nil
+// mail is what came through this node's mailbox on one disk: anybody may write
+// to it, and nothing rests on a message being delivered.
+type mail struct {
+	box   *mailbox.Box
+	last  []byte        // the message seen last; nil before the first reading
+	old   bool          // last was there before this guard: it is never obeyed
+	since ident.Instant // when last was first seen
+	said  mailbox.Problem // as it was last told
 }
 
 // readMail reads the mailbox and obeys what is new. Mail that was there before
@@ -41,23 +26,26 @@ func (w *worker) findMailbox(d storage.Disk, patience time.Duration) error {
 // writes of that boot are over.
 func (w *worker) readMail() error {
 	m := &w.mail
-	if m.at == 0 {
-		return nil
-	}
-	_, patience := w.g.state.pace()
-	if err := w.disk.Read(m.sector, m.at, patience); err != nil {
-		return err
-	}
 	now, err := w.g.now()
 	if err != nil {
 		return err
 	}
-	if m.last == nil || !bytes.Equal(m.sector, m.last) {
-		m.old, m.since = m.last == nil, now
-		m.last = append(m.last[:0], m.sector...)
-		if sbd.Command(m.sector[0]) != sbd.Clear {
-			w.newMail()
+	_, patience := w.g.state.pace()
+	sector, err := m.box.Read(w.disk, now, patience)
+	if p := m.box.Problem(); p != m.said {
+		m.said = p
+		if p != mailbox.None {
+			w.g.note(guardwire.NoticeMail, 0, p.Sentence(w.port.Path, w.g.deps.Name))
 		}
+	}
+	if err != nil || sector == nil {
+		return err
+	}
+	late := w.off.Load() && !w.g.state.bound().IsZero() // it came at the same moment as a claim
+	if m.last == nil || late || !bytes.Equal(sector, m.last) {
+		m.old, m.since = m.last == nil, now
+		m.last = append(m.last[:0], sector...)
+		w.newMail()
 	}
 	return w.clearMail(now)
 }
@@ -66,9 +54,13 @@ func (w *worker) readMail() error {
 func (w *worker) newMail() {
 	m := &w.mail
 	bound := !w.g.state.bound().IsZero()
-	mail, _ := sbd.DecodeMail(m.sector) // a whole sector always is mail
-	text := fmt.Sprintf("mail: %v from %q", mail.Command, mail.From)
-	switch cmd := mail.Command; {
+	letter, _ := sbd.DecodeMail(m.last) // a whole sector always is mail
+	text := fmt.Sprintf("mail: %v from %q", letter.Command, letter.From)
+	w.off.Store(letter.Command == sbd.Off && !bound)
+	switch cmd := letter.Command; {
+	case cmd == sbd.Clear:
+	case cmd == sbd.Off && !bound:
+		w.stayOff(text)
 	case m.old:
 		w.g.note(guardwire.NoticeMail, 0, text+", found at the start and not obeyed")
 	case bound && (cmd == sbd.Reset || cmd == sbd.Off || cmd == sbd.CrashDump):
@@ -80,20 +72,48 @@ func (w *worker) newMail() {
 	}
 }
 
-// clearMail empties a mailbox that holds a message which was dealt with.
+// stayOff obeys "off" on a node that holds nothing: either it came while nothing
+// was bound, or the node was reset for it and this is the boot after. The
+// message stays in the mailbox, where everybody sees it, until somebody clears it.
+func (w *worker) stayOff(text string) {
+	w.g.note(guardwire.NoticeMail, 0, text+"; "+w.wayBack())
+	if !w.g.deps.PowerOff {
+		return
+	}
+	if err := w.g.deps.Platform.PowerOff(text); err != nil {
+		w.g.note(guardwire.NoticeMail, 0, err.Error())
+	}
+}
+
+// wayBack is what an admin does to let the node come back.
+func (w *worker) wayBack() string {
+	return fmt.Sprintf("this node stays out of the cluster until: holdfast sbd -d %s message %s clear", w.port.Path, w.g.deps.Name)
+}
+
+// clearMail empties a mailbox that holds a message which was dealt with. "Off"
+// goes on until somebody takes it back.
 func (w *worker) clearMail(now ident.Instant) error {
 	m, wait := &w.mail, time.Duration(0)
 	if m.old {
 		wait = w.g.deps.Drain
 	}
-	if sbd.Command(m.last[0]) == sbd.Clear || now.Sub(m.since) < wait || w.g.dead.Load() {
+	if sbd.Command(m.last[0]) == sbd.Clear || w.off.Load() || now.Sub(m.since) < wait || w.g.dead.Load() {
 		return nil
 	}
-	clear(m.sector)
 	_, patience := w.g.state.pace()
-	if err := w.disk.Write(m.sector, m.at, patience); err != nil {
+	if err := m.box.Clear(patience); err != nil {
 		return err
 	}
 	clear(m.last)
 	return nil
+}
+
+// toldOff says why this node must not be bound: a mailbox tells it to stay off.
+func (g *Guard) toldOff() string {
+	for _, w := range g.workers {
+		if w.off.Load() {
+			return `its mailbox says "off"; ` + w.wayBack()
+		}
+	}
+	return ""
 }

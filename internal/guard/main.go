@@ -99,7 +99,7 @@ func run(s *guardwire.Settings, log zerolog.Logger) error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 	d := Deps{
-		Platform: platform, Node: s.Node, Run: s.Run, Drain: s.Drain, Pause: s.PauseBound,
+		Platform: platform, Node: s.Node, Name: s.Name, PowerOff: s.PowerOff, Run: s.Run, Drain: s.Drain, Pause: s.PauseBound,
 		Disks: ports(s), Sets: sets(s),
 		Codec:    func() (*quorumdisk.Codec, error) { return codec(s) },
 		Arm:      func() Armed { return arm(s, platform.Identity(), before, log) },
@@ -131,8 +131,8 @@ func ports(s *guardwire.Settings) []DiskPort {
 	l := quorumdisk.Layout{SectorSize: s.Layout.Sector, Nmax: s.Layout.NMax}
 	var out []DiskPort
 	for _, d := range s.Disks {
-		out = append(out, DiskPort{Path: d.Path, UUID: d.UUID, Open: func() (storage.Disk, error) {
-			return place.Handle(d.Path, storage.Options{Sync: true, MaxIO: l.TableSize(), SectorSize: l.SectorSize}, placeTimeout)
+		out = append(out, DiskPort{Path: d.Path, UUID: d.UUID, Open: func(sector int) (storage.Disk, error) {
+			return place.Handle(d.Path, storage.Options{Sync: true, MaxIO: l.TableSize(), SectorSize: sector}, placeTimeout)
 		}})
 	}
 	return out

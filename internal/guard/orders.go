@@ -88,6 +88,9 @@ func (g *Guard) claim(seq uint64, o *guardwire.Claim) error {
 	if !g.state.bound().IsZero() {
 		return lease.ErrBound
 	}
+	if why := g.toldOff(); why != "" {
+		return errors.New(why)
+	}
 	if err := g.checkPromise(o); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/internal/guard/mailbox"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/storage"
@@ -31,7 +32,8 @@ type worker struct {
 	disk   storage.Disk // nil: not open
 	failed int          // requests in a row
 	on     medium
-	mail   mailbox
+	mail   mail
+	off    atomic.Bool // the mailbox tells this node to stay off
 
 	mu     sync.Mutex
 	status guardwire.Disk // under mu
@@ -61,7 +63,7 @@ func newWorker(g *Guard, index int, port DiskPort) (*worker, error) {
 		g: g, index: index, port: port,
 		kick: make(chan struct{}, 1), looked: make(chan struct{}),
 		status: guardwire.Disk{Path: port.Path, UUID: port.UUID, Last: ident.LongAgo},
-		mail:   mailbox{sector: make([]byte, l.SectorSize)},
+		mail:   mail{box: mailbox.New(g.deps.Name, port.Open)},
 		on: medium{
 			codec: codec, table: make([]byte, l.TableSize()),
 			sector: make([]byte, l.SectorSize), payload: make([]byte, quorumdisk.MaxPayload),
@@ -218,7 +220,7 @@ func (w *worker) lookAtOwn() {
 
 // open opens the disk and refuses what is not the disk it has to be.
 func (w *worker) open() error {
-	d, err := w.port.Open()
+	d, err := w.port.Open(w.on.codec.Layout().SectorSize)
 	if err != nil {
 		return err
 	}
@@ -252,7 +254,7 @@ func (w *worker) verify(d storage.Disk) error {
 		return fmt.Errorf("%s: it is %v, formatted was %v: %w", w.port.Path, d.Info().Identity, s.Identity, errIdentity)
 	}
 	w.on.super = s
-	return w.findMailbox(d, patience)
+	return nil
 }
 
 // account keeps the disk's status and gives up a handle that only fails. A handle
@@ -275,7 +277,7 @@ func (w *worker) account(err error) {
 	if w.failed++; err == nil {
 		w.failed = 0
 	}
-	if w.failed >= reopenAfter && w.disk != nil && w.disk.Close() == nil {
+	if w.failed >= reopenAfter && w.disk != nil && w.mail.box.Forget() == nil && w.disk.Close() == nil {
 		w.disk, w.failed = nil, 0
 	}
 }

@@ -26,6 +26,7 @@ import (
 //	key = PATH                            the cluster's key file
 //	watchdog = DEVICE timeout=5s          repeatable, may be absent
 //	accept_softdog = no                   the administrator's word, in writing
+//	mail_off = stay                       optional: or power-off, at the boot after
 //	run = /run/holdfast                   socket, lock and mark of the guard
 //	holder = PATH                         optional: socket of a holder process
 //	emulator = PATH                       optional: socket of a power emulator
@@ -44,6 +45,7 @@ type Settings struct {
 	Key         string
 	Watchdogs   []WatchdogSetting
 	AcceptSoft  bool
+	PowerOff    bool // mail "off" powers the node off, instead of only keeping it out
 	Run         string
 	Holder      string
 	Emulator    string
@@ -200,7 +202,7 @@ func (s *Settings) Marshal() ([]byte, error) {
 // order is the order of the keys in the file.
 func order() []string {
 	return []string{
-		"node", "name", "cluster", "nmax", "sector", "disk", "key", "watchdog", "accept_softdog",
+		"node", "name", "cluster", "nmax", "sector", "disk", "key", "watchdog", "accept_softdog", "mail_off",
 		"run", "holder", "emulator", "pause_bound", "drain", "records",
 	}
 }
@@ -231,6 +233,12 @@ func keys() map[string]key {
 		"watchdog": {set: addWatchdog, get: watchdogs, repeatable: true, optional: true},
 		"accept_softdog": {set: setAccept, get: func(s *Settings) []string {
 			return one(map[bool]string{false: "no", true: "yes"}[s.AcceptSoft])
+		}},
+		"mail_off": {set: setMailOff, optional: true, get: func(s *Settings) []string {
+			if !s.PowerOff {
+				return nil
+			}
+			return one("power-off")
 		}},
 		"run":         text(func(s *Settings) *string { return &s.Run }, false),
 		"holder":      text(func(s *Settings) *string { return &s.Holder }, true),
@@ -284,6 +292,14 @@ func setSector(s *Settings, v string) error {
 		return fmt.Errorf("%q: want 512 or 4096", v)
 	}
 	return number(v, 512, 4096, func(n int) { s.Layout.Sector = n })
+}
+
+func setMailOff(s *Settings, v string) error {
+	if v != "stay" && v != "power-off" {
+		return fmt.Errorf("%q is neither stay nor power-off", v)
+	}
+	s.PowerOff = v == "power-off"
+	return nil
 }
 
 func setAccept(s *Settings, v string) error {

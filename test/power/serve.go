@@ -238,11 +238,8 @@ func (e *Emulator) servePlatform(c *connection, q request, buf []byte) {
 		}
 		var q request
 		err = json.Unmarshal(b, &q)
-		if err == nil && q.Op != "reset" {
-			err = fmt.Errorf("unknown op %q", q.Op)
-		}
 		if err == nil {
-			err = e.resetOwn(c, q.Why)
+			err = e.endOwn(c, q)
 		}
 		if err != nil && c.answerError(err) != nil {
 			return
@@ -250,15 +247,23 @@ func (e *Emulator) servePlatform(c *connection, q request, buf []byte) {
 	}
 }
 
-// resetOwn resets the node of a platform connection, if it is still that life. It
-// does not wait: the answer to a reset is its absence.
-func (e *Emulator) resetOwn(c *connection, why string) error {
+// endOwn resets the node of a platform connection, or switches it off, if it is
+// still that life. It does not wait: the answer to a reset is its absence.
+func (e *Emulator) endOwn(c *connection, q request) error {
+	what, after := ResetRequested, Resetting
+	switch q.Op {
+	case "reset":
+	case "off":
+		what, after = PowerOff, Off
+	default:
+		return fmt.Errorf("unknown op %q", q.Op)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.current(c) {
 		return errors.New("the node lost power before")
 	}
-	e.lose(c.machine, Event{What: ResetRequested, Text: why}, Resetting)
+	e.lose(c.machine, Event{What: what, Text: q.Why}, after)
 	return nil
 }
 

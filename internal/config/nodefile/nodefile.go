@@ -83,8 +83,13 @@ func (w *writer) watchdogs(n config.Node) {
 			w.line("  - %s", quote(d.Device))
 		}
 	}
-	if n.AcceptSoftdog {
+	if n.AcceptSoftdog || n.PowerOff {
 		w.line("watchdog:")
+	}
+	if n.PowerOff {
+		w.line("  mail_off: power-off    # sbd(8)'s message off: the node goes off at the boot after")
+	}
+	if n.AcceptSoftdog {
 		w.line("  accept_softdog: true   # accepted: takeover by lease is weak with softdog alone")
 	}
 }

@@ -30,6 +30,7 @@ type Options struct {
 	SingleLink    bool     // one link is accepted
 	Watchdogs     []string // DEVICE or DEVICE:TIMEOUT; default: every device that nobody uses
 	AcceptSoftdog bool     // softdog alone is accepted
+	PowerOff      bool     // the message off of sbd(8) switches the node off
 	Key           string   // path of the key file; default: cluster.key beside node.yaml
 	Pause         Pause
 	Emulation     Emulation
@@ -68,7 +69,7 @@ func (o *Options) settle() (*config.Node, error) {
 		o.Key = filepath.Join(filepath.Dir(o.Config), "cluster.key")
 	}
 	n := &config.Node{
-		Name: o.Name, Key: o.Key, AcceptSoftdog: o.AcceptSoftdog,
+		Name: o.Name, Key: o.Key, AcceptSoftdog: o.AcceptSoftdog, PowerOff: o.PowerOff,
 		Platform: config.Platform{
 			PauseBound: o.Pause.Bound, PauseSet: o.Pause.Set, Emulated: o.Emulation.On,
 			Emulator: o.Emulation.Emulator, Holder: o.Emulation.Holder,

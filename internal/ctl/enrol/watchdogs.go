@@ -176,7 +176,7 @@ func lockupTime(emulated bool) time.Duration {
 // settings is guard.conf.
 func settings(n *config.Node, t timing.Table, layout guardwire.Layout) ([]byte, error) {
 	s := &guardwire.Settings{
-		Node: n.ID, Name: n.Name, Cluster: n.Cluster.ID, Layout: layout, Key: n.Key, AcceptSoft: n.AcceptSoftdog,
+		Node: n.ID, Name: n.Name, Cluster: n.Cluster.ID, Layout: layout, Key: n.Key, AcceptSoft: n.AcceptSoftdog, PowerOff: n.PowerOff,
 		Run: n.Dirs.Run, Holder: n.Platform.Holder, Emulator: n.Platform.Emulator,
 		PauseBound: n.Platform.PauseBound, Drain: t.Tz, RecordsPath: recordsDir(n),
 	}
