@@ -66,6 +66,9 @@ func (p *platform) Identity() clock.Identity {
 	return clock.Identity{Boot: ident.BootID(uuid(0xb0)), Host: uuid(0xaa), Emulated: true}
 }
 
+// PowerOff is not obeyed, as Reset is not.
+func (p *platform) PowerOff(why string) error { return p.Reset(why) }
+
 func (p *platform) Reset(why string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -29,6 +29,7 @@ type platform struct {
 	suspended time.Duration
 	noisy     bool
 	resets    []string
+	offs      []string
 	id        clock.Identity
 	real      *clock.Interval // nil: the manual clock
 }
@@ -57,6 +58,13 @@ func (p *platform) Reset(why string) error {
 	defer p.mu.Unlock()
 	p.resets = append(p.resets, why)
 	return errors.New("the test's reset line is not connected")
+}
+
+func (p *platform) PowerOff(why string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.offs = append(p.offs, why)
+	return nil
 }
 
 func (p *platform) step(d time.Duration) {
@@ -168,7 +176,7 @@ func newRig(t testing.TB) *rig {
 	r.soft = &fakeDog{name: "softdog", soft: true, log: &r.order}
 	r.hard = &fakeDog{name: "hard", log: &r.order}
 	r.deps = Deps{
-		Platform: r.p, Node: self, Run: t.TempDir(), Drain: time.Second,
+		Platform: r.p, Node: self, Name: "beta", Run: t.TempDir(), Drain: time.Second,
 		Codec:   func() (*quorumdisk.Codec, error) { return quorumdisk.NewCodec(keys, clusterID, layout) },
 		Signals: r.signal, Log: zerolog.Nop(),
 		Arm: func() Armed {
@@ -179,9 +187,13 @@ func newRig(t testing.TB) *rig {
 		m := storagetest.NewMemory(layout.MinSize(), layout.SectorSize)
 		r.disks, r.open = append(r.disks, m), append(r.open, nil)
 		r.format(i)
-		r.deps.Disks = append(r.deps.Disks, DiskPort{Path: "memory", UUID: diskUUID(i), Open: func() (storage.Disk, error) {
-			r.open[i] = m.Open("self")
-			return r.open[i], nil
+		r.deps.Disks = append(r.deps.Disks, DiskPort{Path: "memory", UUID: diskUUID(i), Open: func(sector int) (storage.Disk, error) {
+			h := m.Open("self")
+			if sector != layout.SectorSize {
+				return h, nil // the mail's handle: its sectors do not matter to a disk in memory
+			}
+			r.open[i] = h
+			return h, nil
 		}})
 	}
 	return r
@@ -200,6 +212,14 @@ func (r *rig) format(i int) {
 	r.disks[i].Poke(quorumdisk.SuperOffset, sector)
 	must(r.t, sbd.EncodeHeader(sector, sbd.DefaultHeader(layout.SectorSize, diskUUID(i))))
 	r.disks[i].Poke(quorumdisk.SBDOffset, sector)
+	r.slot(i, int(self)-1, "beta")
+}
+
+// slot gives an SBD slot to a node.
+func (r *rig) slot(disk, slot int, name string) {
+	sector := make([]byte, layout.SectorSize)
+	must(r.t, sbd.EncodeSlot(sector, name))
+	r.disks[disk].Poke(int64(1+2*slot)*int64(layout.SectorSize), sector)
 }
 
 // start makes the guard without its tasks: the test takes every turn itself.

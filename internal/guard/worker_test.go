@@ -450,7 +450,7 @@ func TestBeatingAllocatesNothing(t *testing.T) {
 	path, l := fileDisk(t)
 	r.deps.Codec = func() (*quorumdisk.Codec, error) { return quorumdisk.NewCodec(keys, clusterID, l) }
 	r.deps.Disks = r.deps.Disks[:1]
-	r.deps.Disks[0].Open = func() (storage.Disk, error) {
+	r.deps.Disks[0].Open = func(int) (storage.Disk, error) {
 		return storage.Open(path, storage.Options{Sync: true, SectorSize: l.SectorSize})
 	}
 	r.start().claim()
