@@ -144,6 +144,14 @@ func (a *Area) Find(name string, timeout time.Duration) (slot int, ok bool, err 
 // at the same time, so the caller then waits Header().Allocate and asks Holds
 // whether the claim has stood, and claims again if not. It fails with ErrFull.
 func (a *Area) Claim(name string, timeout time.Duration) (slot int, had bool, err error) {
+	return a.ClaimAt(0, name, timeout)
+}
+
+// ClaimAt is Claim, but of the free slots it takes prefer before all others.
+func (a *Area) ClaimAt(prefer int, name string, timeout time.Duration) (slot int, had bool, err error) {
+	if err := a.check(prefer); err != nil {
+		return 0, false, err
+	}
 	if slot, had, err = a.Find(name, timeout); err != nil || had {
 		return slot, had, err
 	}
@@ -151,7 +159,11 @@ func (a *Area) Claim(name string, timeout time.Duration) (slot int, had bool, er
 	if err != nil {
 		return 0, false, err
 	}
-	for i := range a.slots() {
+	for n := range a.slots() + 1 {
+		i := n - 1
+		if n == 0 {
+			i = prefer
+		}
 		if _, used, err := DecodeSlot(b[a.header.SlotOffset(i):]); err != nil || used {
 			continue
 		}

@@ -46,11 +46,15 @@ type Disk interface {
 
 // Info says what a handle is open on.
 type Info struct {
-	Path       string   // as given to Open
-	SectorSize int      // bytes, 512 or 4096: the larger of logical and physical block, and of what direct I/O needs
-	Size       int64    // bytes at the time of Open, whole sectors
-	Identity   Identity // of the device itself, not of what is written on it
-	Block      bool     // a block device, not a regular file
+	Path       string // as given to Open
+	SectorSize int    // bytes, 512 or 4096: the larger of logical and physical block, and of what direct I/O needs
+	// LogicalSize is the bytes of a logical block, 512 or 4096: what direct I/O
+	// needs, and what sbd(8) calls a sector. A disk with 512 logical and 4096
+	// physical bytes is called 512e.
+	LogicalSize int
+	Size        int64    // bytes at the time of Open, whole sectors
+	Identity    Identity // of the device itself, not of what is written on it
+	Block       bool     // a block device, not a regular file
 }
 
 // Check returns ErrAlignment or ErrRange if a request for n bytes at off does

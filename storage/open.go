@@ -81,9 +81,9 @@ func onDescriptor(fd int, path string, opts Options) (*direct, error) {
 	}
 	info := Info{Path: path, Block: block, Identity: identify(sysfs("/sys"), &stat)}
 	if block {
-		info.SectorSize, err = blockSector(fd, opts.SectorSize)
+		info.SectorSize, info.LogicalSize, err = blockSector(fd, opts.SectorSize)
 	} else {
-		info.SectorSize, err = fileSector(fd, opts.SectorSize)
+		info.SectorSize, info.LogicalSize, err = fileSector(fd, opts.SectorSize)
 	}
 	if err != nil {
 		return nil, err
@@ -182,43 +182,57 @@ func kindOf(stat *unix.Stat_t) (block bool, err error) {
 	return false, errors.New("it is neither a block device nor a regular file")
 }
 
-// blockSector returns the sector size to use on a block device: the larger of
-// logical and physical block unless want says otherwise. Physical blocks above
+// blockSector returns the sector size to use on a block device, and its logical
+// block: the larger of logical and physical block unless want says otherwise. Physical blocks above
 // 4096 bytes (volumes of some arrays) are written in parts of 4096: what has to
 // be atomic is one logical block.
-func blockSector(fd, want int) (int, error) {
-	logical, err := unix.IoctlGetUint32(fd, unix.BLKSSZGET)
+func blockSector(fd, want int) (sector, logical int, err error) {
+	block, err := unix.IoctlGetUint32(fd, unix.BLKSSZGET)
 	if err != nil {
-		return 0, fmt.Errorf("logical block size (BLKSSZGET): %w", err)
+		return 0, 0, fmt.Errorf("logical block size (BLKSSZGET): %w", err)
 	}
 	physical, err := unix.IoctlGetUint32(fd, unix.BLKPBSZGET)
 	if err != nil {
-		return 0, fmt.Errorf("physical block size (BLKPBSZGET): %w", err)
+		return 0, 0, fmt.Errorf("physical block size (BLKPBSZGET): %w", err)
 	}
 	if want == 0 && physical > smallSector {
 		want = largeSector
 	}
-	return chooseSector(int(logical), want)
+	return withLogical(int(block), want)
+}
+
+// withLogical gives the sector that chooseSector chooses, and the smallest that
+// it could have chosen.
+func withLogical(need, want int) (sector, logical int, err error) {
+	if sector, err = chooseSector(need, want); err != nil {
+		return 0, 0, err
+	}
+	logical, err = chooseSector(need, smallSector)
+	if err != nil {
+		logical, err = largeSector, nil // need is more than 512
+	}
+	return sector, logical, err
 }
 
 // fileSector returns the sector size to use on a regular file. What direct I/O
 // needs there comes from statx(2), STATX_DIOALIGN, Linux 6.1; kernels and file
 // systems that do not tell get 4096, which all of them accept.
-func fileSector(fd, want int) (int, error) {
+func fileSector(fd, want int) (sector, logical int, err error) {
 	var stat unix.Statx_t
-	err := retry(func() error {
+	err = retry(func() error {
 		return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &stat)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("statx: %w", err)
+		return 0, 0, fmt.Errorf("statx: %w", err)
 	}
 	if stat.Mask&unix.STATX_DIOALIGN == 0 {
-		return chooseSector(smallSector, cmp.Or(want, largeSector))
+		sector, err = chooseSector(smallSector, cmp.Or(want, largeSector))
+		return sector, sector, err
 	}
 	if stat.Dio_offset_align == 0 {
-		return 0, errNoDirect(nil)
+		return 0, 0, errNoDirect(nil)
 	}
-	return chooseSector(int(stat.Dio_offset_align), want)
+	return withLogical(int(stat.Dio_offset_align), want)
 }
 
 // chooseSector returns want, or for 0 the smallest sector that is not less than

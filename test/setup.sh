@@ -18,6 +18,7 @@ needs() {
 	fuser     psmisc     who keeps a file system busy
 	ipmitool  ipmitool   power through IPMI
 	sbd       sbd        compatibility of the SBD area
+	fence_sbd fence-agents messages and power through unchanged fence agents
 	END
 }
 

@@ -159,10 +159,14 @@ func internalRows() []row {
 func processRows() []row {
 	return []row{
 		{
+			tree: "internal/guard/mailbox", may: []string{"cluster/ident", "quorumdisk", "sbd", "storage"},
+			why: "it finds and reads a mailbox; what a message does is the guard's",
+		},
+		{
 			tree: "internal/guard",
 			may: []string{
 				"cluster", "cluster/ident", "cluster/lease", "cluster/quorum", "quorumdisk", "quorumdisk/place", "sbd", "sbd/watchdog", "storage",
-				"internal/clock", "internal/guardwire", "internal/build",
+				"internal/clock", "internal/guardwire", "internal/guard/mailbox", "internal/build",
 			},
 			why: "the guard beats, feeds and resets; it is small enough to read in one sitting and has no heartbeat, BMC, resources or YAML",
 		},

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/sbd"
 )
 
 func (a *app) initCommand() *cobra.Command {
@@ -35,6 +36,7 @@ func (a *app) initCommand() *cobra.Command {
 	fs.IntVar(&n.Nmax, "nmax", quorumdisk.DefaultNodes, "room for so many `nodes`, up to 255; cannot be changed later")
 	fs.IntVar(&n.Sector, "sector-size", 0, "`bytes` of a sector, 512 or 4096 (default: what the disks need)")
 	fs.DurationVar(&n.Within, "failover-within", 0, "`time` from a fault to the permission to start elsewhere (default: 10s, or the smallest that is safe)")
+	fs.BoolVar(&n.AdoptSBD, "adopt-sbd", false, "take over disks that are SBD devices: slots, timeouts and messages stay; the SBD cluster must be stopped on every node")
 	fs.StringArrayVar(&n.Force, "force-wipe", nil, "erase what the disk with this `identity` carries; the refusal prints it")
 	return c
 }
@@ -51,6 +53,7 @@ func (a *app) reportInit(e *enrol.Enrolled) {
 		a.Say("  link       %v", l)
 	}
 	a.reportDerived(e)
+	a.reportAdopted(e)
 	a.Say("\ngo on")
 	a.Say("  1. start the daemons on this node:  systemctl enable --now holdfast-guard holdfastd")
 	a.Say("  2. make a one-time token:           holdfast token%s", a.configFlag())
@@ -58,6 +61,23 @@ func (a *app) reportInit(e *enrol.Enrolled) {
 	a.Say("  4. describe the services:           holdfast config export > cluster.yaml,")
 	a.Say("                                      edit it, then holdfast apply -f cluster.yaml")
 	a.Say("\nkeep %s secret: whoever has it and the disks is a node", n.Key)
+}
+
+// reportAdopted says what an SBD area that was taken over means from now on.
+func (a *app) reportAdopted(e *enrol.Enrolled) {
+	for i, x := range e.Adopted {
+		path := e.Node.Disks[i].Path
+		a.Say("\nSBD area of %s: taken over, with %s and its timeouts", path, screen.Plural(len(x.Slots), "slot"))
+		if h := x.Header; h.MsgWait < e.Table.W {
+			a.Say("  its message wait of %s is less than the %s after which a silent node is proven dead: agents of sbd(8)", screen.Seconds(h.MsgWait), screen.Seconds(e.Table.W))
+			a.Say("  must not take a message for a death; Holdfast itself never does")
+		}
+		for _, s := range x.Slots {
+			if s.Mail.Command == sbd.Off {
+				a.Say("  %s was told to stay off (by %s) and will not join until: holdfast sbd -d %s message %s clear", s.Name, s.Mail.From, path, s.Name)
+			}
+		}
+	}
 }
 
 // configFlag repeats --config in a suggested command where it is needed.

@@ -427,20 +427,27 @@ func TestInitMeasured(t *testing.T) {
 	}
 }
 
+// inTheWay puts something where init's last step wants to write.
+func inTheWay(t *testing.T, s *site) string {
+	t.Helper()
+	path := s.yaml("alpha") + ".new"
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // TestInitTakesBack: when the last step fails, what was made before it goes.
 func TestInitTakesBack(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	path := s.disk("q", 70)
-	inTheWay := s.yaml("alpha") + ".new"
-	if err := os.MkdirAll(inTheWay, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	s.init("--disk", path).says(t, 1, inTheWay)
+	wall := inTheWay(t, s)
+	s.init("--disk", path).says(t, 1, wall)
 	if found, err := storage.Signatures(t.Context(), path); err != nil || len(found) > 0 {
 		t.Errorf("the disk is not empty: %v, %v", found, err)
 	}
-	if err := os.Remove(inTheWay); err != nil {
+	if err := os.Remove(wall); err != nil {
 		t.Fatal(err)
 	}
 	nothingIn(t, s.etc("alpha"))

@@ -219,7 +219,7 @@ func (r *rig) guard() {
 	}
 	g, err := guard.New(guard.Deps{
 		Platform: r.p, Node: 1, Run: r.node.Dirs.Run, Drain: time.Second, Arm: arm, Log: r.log,
-		Disks: []guard.DiskPort{{Path: "memory", UUID: uuid(0xd0), Open: func() (storage.Disk, error) { return r.disk.Open("guard"), nil }}},
+		Disks: []guard.DiskPort{{Path: "memory", UUID: uuid(0xd0), Open: func(int) (storage.Disk, error) { return r.disk.Open("guard"), nil }}},
 		Codec: func() (*quorumdisk.Codec, error) {
 			return quorumdisk.NewCodec(r.keys, uuid(0xc0), quorumdisk.Layout{SectorSize: 512, Nmax: quorumdisk.DefaultNodes})
 		},

@@ -15,9 +15,9 @@ import (
 // to it, and nothing rests on a message being delivered.
 type mail struct {
 	box   *mailbox.Box
-	last  []byte        // the message seen last; nil before the first reading
-	old   bool          // last was there before this guard: it is never obeyed
-	since ident.Instant // when last was first seen
+	last  []byte          // the message seen last; nil before the first reading
+	old   bool            // last was there before this guard: it is never obeyed
+	since ident.Instant   // when last was first seen
 	said  mailbox.Problem // as it was last told
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
+	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/test/power"
 )
 
@@ -33,6 +34,7 @@ type node struct {
 	t        *testing.T
 	emulator *power.Emulator
 	control  *power.Control
+	holder   *power.Holder
 	boot     ident.BootID
 	dir      string
 	guard    *exec.Cmd
@@ -40,14 +42,21 @@ type node struct {
 
 func newNode(t *testing.T) *node {
 	t.Helper()
+	disk, l := fileDisk(t)
+	return newNodeOn(t, disk, l)
+}
+
+// newNodeOn is newNode with a quorum disk that is there already.
+func newNodeOn(t *testing.T, disk string, l quorumdisk.Layout) *node {
+	t.Helper()
 	n := &node{t: t, dir: t.TempDir()}
 	var err error
 	n.emulator, err = power.Start(n.path("power.sock"), nil)
 	must(t, err)
 	t.Cleanup(func() { _ = n.emulator.Close() })
-	holder, err := power.StartHolder(n.path("holder.sock"))
+	n.holder, err = power.StartHolder(n.path("holder.sock"))
 	must(t, err)
-	t.Cleanup(func() { _ = holder.Close() })
+	t.Cleanup(func() { _ = n.holder.Close() })
 	n.control, err = power.DialControl(n.path("power.sock"))
 	must(t, err)
 	t.Cleanup(func() { _ = n.control.Close() })
@@ -59,7 +68,6 @@ func newNode(t *testing.T) *node {
 	n.boot, err = n.control.PowerOn("alpha")
 	must(t, err)
 	must(t, keys.Save(n.path("key")))
-	disk, l := fileDisk(t)
 	s := &guardwire.Settings{
 		Node: self, Name: "alpha", Cluster: clusterID, Layout: guardwire.Layout{NMax: l.Nmax, Sector: l.SectorSize},
 		Disks: []guardwire.DiskSetting{{Path: disk, UUID: diskUUID(0)}}, Key: n.path("key"),
@@ -114,12 +122,18 @@ func (n *node) dial() *guardwire.Client {
 // claim binds incarnation 7 of this boot, permitted for a minute.
 func (n *node) claim(c *guardwire.Client) ident.Incarnation {
 	n.t.Helper()
-	inc := ident.Incarnation{N: 7, Boot: n.boot}
+	if e := n.tryClaim(c); !e.OK {
+		n.t.Fatalf("claim was refused: %s", e.Err)
+	}
+	return ident.Incarnation{N: 7, Boot: n.boot}
+}
+
+func (n *node) tryClaim(c *guardwire.Client) *guardwire.Echo {
+	n.t.Helper()
 	p := promise()
 	p.Lease.TMax, p.Lease.Class = 3*time.Second, cluster.WatchdogUnqualified
 	x := &running{rig: &rig{t: n.t}}
-	x.obeyed(c, &guardwire.Claim{Inc: inc, Until: c.Snapshot().Now.Add(time.Minute), Params: p})
-	return inc
+	return x.order(c, &guardwire.Claim{Inc: ident.Incarnation{N: 7, Boot: n.boot}, Until: c.Snapshot().Now.Add(time.Minute), Params: p})
 }
 
 // happened says whether the emulator saw such an event.

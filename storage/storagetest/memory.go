@@ -75,10 +75,10 @@ func NewMemory(size int64, sector int) *Memory {
 	return &Memory{
 		info: storage.Info{
 			Path:       "memory",
-			SectorSize: sector,
-			Size:       size,
-			Identity:   storage.Identity{Kind: "naa", Value: "600000000000000000000000000000aa"},
-			Block:      true,
+			SectorSize: sector, LogicalSize: sector,
+			Size:     size,
+			Identity: storage.Identity{Kind: "naa", Value: "600000000000000000000000000000aa"},
+			Block:    true,
 		},
 		pages: map[int64]*page{},
 	}

@@ -12,8 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/holdfast-ha/holdfast/cluster/ident"
-	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
@@ -29,6 +27,7 @@ type candidate struct {
 	path   string
 	disk   storage.Disk
 	forced bool // the admin named its identity: what it carries goes
+	adopt  bool // it is an SBD device, and its area stays as it is
 }
 
 // Reach opens the quorum disk at path, wherever on the device it stands, and
@@ -62,14 +61,14 @@ func within[T any](patience time.Duration, what string, do func() (T, error)) (T
 
 // checkDisks opens the disks and refuses those that must not be written. The
 // caller closes what it gets.
-func checkDisks(paths []string, emulated bool, sector, nmax int, force []string) ([]candidate, error) {
+func checkDisks(paths []string, emulated bool, want NewCluster) ([]candidate, error) {
 	if n := len(paths); n != 1 && n != 3 {
 		return nil, fmt.Errorf("%d quorum disks given: use one or three (--disk), for quorum is a majority of them", n)
 	}
 	var all []candidate
-	unused := slices.Clone(force)
+	unused := slices.Clone(want.Force)
 	for _, path := range paths {
-		c, err := checkDisk(path, emulated, sector, force)
+		c, err := checkDisk(path, emulated, want)
 		if err != nil {
 			closeAll(all)
 			return nil, err
@@ -77,7 +76,7 @@ func checkDisks(paths []string, emulated bool, sector, nmax int, force []string)
 		all = append(all, c)
 		id := c.disk.Info().Identity
 		unused = slices.DeleteFunc(unused, func(s string) bool { return s == id.String() })
-		err = checkSize(c.disk.Info(), nmax)
+		err = checkSize(c.disk.Info(), want.Nmax)
 		for _, other := range all[:len(all)-1] {
 			if other.disk.Info().Identity == id {
 				err = fmt.Errorf("%s and %s are the same disk (%v): each quorum disk must be one of its own", other.path, path, id)
@@ -101,8 +100,8 @@ func closeAll(all []candidate) {
 	}
 }
 
-func checkDisk(path string, emulated bool, sector int, force []string) (candidate, error) {
-	c := candidate{path: path}
+func checkDisk(path string, emulated bool, want NewCluster) (candidate, error) {
+	c := candidate{path: path, adopt: want.AdoptSBD}
 	if err := mayTouch(path, emulated); err != nil {
 		return c, err
 	}
@@ -117,8 +116,8 @@ func checkDisk(path string, emulated bool, sector int, force []string) (candidat
 	if err != nil {
 		return c, err
 	}
-	c.forced = slices.Contains(force, id.String())
-	if c.disk, err = storage.Open(path, storage.Options{Sync: true, SectorSize: sector}); err != nil {
+	c.forced = slices.Contains(want.Force, id.String())
+	if c.disk, err = storage.Open(path, storage.Options{Sync: true, SectorSize: want.Sector}); err != nil {
 		return c, err
 	}
 	carries, err := c.carries()
@@ -156,13 +155,16 @@ func (c *candidate) carries() (string, error) {
 	case !errors.Is(err, volume.ErrUnformatted):
 		return "", err
 	}
+	if c.adopt {
+		return "", c.adoptable()
+	}
 	h, err := sbd.ReadHeader(c.disk, Patience)
 	var failed *storage.OpError
 	switch {
 	case errors.As(err, &failed):
 		return "", err
 	case err == nil:
-		return fmt.Sprintf("an SBD device (%v; see: sbd -d %s list)", h.UUID, c.path), nil
+		return fmt.Sprintf("an SBD device (%v; see: holdfast sbd -d %s list; if its SBD cluster is stopped for good, --adopt-sbd keeps its slots and timeouts)", h.UUID, c.path), nil
 	case !errors.Is(err, sbd.ErrMagic):
 		return fmt.Sprintf("an SBD device (%v)", err), nil
 	}
@@ -251,32 +253,6 @@ func OpenVolume(path string, keys quorumdisk.Keys, want volume.Expect, opts stor
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), disk.Close())
 	}
 	return v, nil
-}
-
-// sbdArea is the SBD area of a new quorum disk, through which sbd(8) and its
-// agents can send mail to the nodes. Its timeouts tell them how long to wait.
-func sbdArea(sector int, id ident.UUID, t timing.Table) ([]byte, error) {
-	h := sbd.DefaultHeader(sector, id)
-	whole := func(d time.Duration) time.Duration { return (d + time.Second - 1).Truncate(time.Second) }
-	h.Watchdog, h.MsgWait = whole(t.Twd), whole(t.W)
-	return sbd.Image(h)
-}
-
-// nameMailbox writes the node's name into the SBD slot that its guard reads, the
-// one of its own number. A disk without an SBD area has none.
-func nameMailbox(disk storage.Disk, id ident.NodeID, name string) error {
-	h, err := sbd.ReadHeader(disk, Patience)
-	if errors.Is(err, sbd.ErrMagic) || err == nil && h.SectorSize != disk.Info().SectorSize {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	slot := make([]byte, h.SectorSize)
-	if err := sbd.EncodeSlot(slot, name); err != nil {
-		return err
-	}
-	return disk.Write(slot, h.SlotOffset(int(id)-1), Patience)
 }
 
 // replaceFiles writes all files or none: each beside its place first, then all

@@ -30,6 +30,9 @@ type NewCluster struct {
 	Sector int           // bytes of a sector; 0: what the disks need
 	Within time.Duration // failover_within; 0: UsualWithin, or the smallest that is safe
 	Force  []string      // identities (kind:value) of disks whose content may go
+	// AdoptSBD takes over disks that are SBD devices; their slots, timeouts and
+	// messages stay.
+	AdoptSBD bool
 }
 
 // Enrolled is a node that was made, and what that rests on.
@@ -39,6 +42,7 @@ type Enrolled struct {
 	Hardware Hardware
 	Table    timing.Table
 	Disks    []storage.Info // in the order of the node's
+	Adopted  []Adopted      // the SBD areas that were taken over, in the same order; none if none was
 }
 
 // founding is a cluster that was checked and may be made.
@@ -65,7 +69,8 @@ func Found(o Options, c NewCluster) (*Enrolled, error) {
 	for _, d := range p.disks {
 		p.Disks = append(p.Disks, d.disk.Info())
 	}
-	return &p.Enrolled, nil
+	p.Adopted, err = p.adopted()
+	return &p.Enrolled, err
 }
 
 // check refuses everything that can be refused before anything is changed.
@@ -92,7 +97,7 @@ func check(o Options, c NewCluster) (*founding, error) {
 	if err := keyIsNew(o.Key); err != nil {
 		return nil, err
 	}
-	if p.disks, err = checkDisks(o.Disks, o.Emulation.On, c.Sector, c.Nmax, c.Force); err != nil {
+	if p.disks, err = checkDisks(o.Disks, o.Emulation.On, c); err != nil {
 		return nil, err
 	}
 	for _, d := range p.disks {
@@ -184,11 +189,14 @@ func (p *founding) makeDisk(i, nmax int, keys quorumdisk.Keys) error {
 			return err
 		}
 	}
-	area, err := sbdArea(p.sector, n.Disks[i].UUID, p.Table)
-	if err != nil {
-		return err
+	var area []byte // none: what is there stays
+	if !c.adopt {
+		var err error
+		if area, err = sbdArea(c.disk.Info().LogicalSize, n.Disks[i].UUID, p.Table); err != nil {
+			return err
+		}
 	}
-	_, err = volume.Create(c.disk, volume.Options{
+	_, err := volume.Create(c.disk, volume.Options{
 		Keys: keys, Cluster: n.Cluster.ID, Disk: n.Disks[i].UUID, Index: uint8(i), DiskGen: 1,
 		Nmax: nmax, Created: time.Now(), SBD: area, Timeout: Patience,
 	})
@@ -225,7 +233,11 @@ func (p *founding) firstState() *cluster.State {
 func (p *founding) takeBack(last int) error {
 	var errs []error
 	for i := range p.disks[:last+1] {
-		if err := Erase(p.disks[i].disk); err != nil {
+		erase := Erase
+		if p.disks[i].adopt { // it was an SBD device, and is one again
+			erase = func(d storage.Disk) error { return volume.Wipe(d, Patience) }
+		}
+		if err := erase(p.disks[i].disk); err != nil {
 			errs = append(errs, fmt.Errorf("%s may be half made: holdfast disk wipe %s (%w)", p.disks[i].path, p.disks[i].path, err))
 		}
 	}
