@@ -176,7 +176,7 @@ func newRig(t testing.TB) *rig {
 	r.soft = &fakeDog{name: "softdog", soft: true, log: &r.order}
 	r.hard = &fakeDog{name: "hard", log: &r.order}
 	r.deps = Deps{
-		Platform: r.p, Node: self, Name: "beta", Run: t.TempDir(), Drain: time.Second,
+		Platform: r.p, Node: self, Mail: MailRules{Name: "beta"}, Run: t.TempDir(), Drain: time.Second,
 		Codec:   func() (*quorumdisk.Codec, error) { return quorumdisk.NewCodec(keys, clusterID, layout) },
 		Signals: r.signal, Log: zerolog.Nop(),
 		Arm: func() Armed {

@@ -52,11 +52,10 @@ const (
 type Deps struct {
 	Platform Platform
 	Node     ident.NodeID
-	Name     string        // whose SBD slot is this node's
 	Run      string        // directory of socket and mark
 	Drain    time.Duration // how long writes of a dead host may still land
 	Pause    time.Duration // how long a hypervisor may stop this node
-	PowerOff bool          // mail "off" powers this node off at its next boot, instead of only keeping it out
+	Mail     MailRules
 	Disks    []DiskPort
 	Sets     []quorum.Set // of disks; nil: all of them are one
 	Codec    func() (*quorumdisk.Codec, error)
@@ -66,6 +65,12 @@ type Deps struct {
 	Restored *Handover                           // what the program had that this one replaced; nil after an ordinary start
 	RealTime string                              // what the kernel refused
 	Log      zerolog.Logger
+}
+
+// MailRules say whose mailbox is this node's, and how far its mail reaches.
+type MailRules struct {
+	Name     string // of the node, whose SBD slot carries it
+	PowerOff bool   // "off" powers this node off at its next boot, instead of only keeping it out
 }
 
 // Platform is the node's clock, identity and reset line; both platforms of

@@ -35,7 +35,7 @@ func (w *worker) readMail() error {
 	if p := m.box.Problem(); p != m.said {
 		m.said = p
 		if p != mailbox.None {
-			w.g.note(guardwire.NoticeMail, 0, p.Sentence(w.port.Path, w.g.deps.Name))
+			w.g.note(guardwire.NoticeMail, 0, p.Sentence(w.port.Path, w.g.deps.Mail.Name))
 		}
 	}
 	if err != nil || sector == nil {
@@ -77,7 +77,7 @@ func (w *worker) newMail() {
 // message stays in the mailbox, where everybody sees it, until somebody clears it.
 func (w *worker) stayOff(text string) {
 	w.g.note(guardwire.NoticeMail, 0, text+"; "+w.wayBack())
-	if !w.g.deps.PowerOff {
+	if !w.g.deps.Mail.PowerOff {
 		return
 	}
 	if err := w.g.deps.Platform.PowerOff(text); err != nil {
@@ -87,7 +87,7 @@ func (w *worker) stayOff(text string) {
 
 // wayBack is what an admin does to let the node come back.
 func (w *worker) wayBack() string {
-	return fmt.Sprintf("this node stays out of the cluster until: holdfast sbd -d %s message %s clear", w.port.Path, w.g.deps.Name)
+	return fmt.Sprintf("this node stays out of the cluster until: holdfast sbd -d %s message %s clear", w.port.Path, w.g.deps.Mail.Name)
 }
 
 // clearMail empties a mailbox that holds a message which was dealt with. "Off"

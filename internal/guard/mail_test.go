@@ -34,7 +34,7 @@ func TestOffIsHonouredAtTheNextBoot(t *testing.T) {
 
 func TestOffPowersOffWhereTheAdminSaidSo(t *testing.T) {
 	r := newRig(t)
-	r.deps.PowerOff = true
+	r.deps.Mail.PowerOff = true
 	r.mail(0, sbd.Off)
 	r.start().turn()
 	r.turn()

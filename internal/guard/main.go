@@ -99,7 +99,7 @@ func run(s *guardwire.Settings, log zerolog.Logger) error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 	d := Deps{
-		Platform: platform, Node: s.Node, Name: s.Name, PowerOff: s.PowerOff, Run: s.Run, Drain: s.Drain, Pause: s.PauseBound,
+		Platform: platform, Node: s.Node, Mail: MailRules{Name: s.Name, PowerOff: s.PowerOff}, Run: s.Run, Drain: s.Drain, Pause: s.PauseBound,
 		Disks: ports(s), Sets: sets(s),
 		Codec:    func() (*quorumdisk.Codec, error) { return codec(s) },
 		Arm:      func() Armed { return arm(s, platform.Identity(), before, log) },

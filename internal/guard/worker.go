@@ -63,7 +63,7 @@ func newWorker(g *Guard, index int, port DiskPort) (*worker, error) {
 		g: g, index: index, port: port,
 		kick: make(chan struct{}, 1), looked: make(chan struct{}),
 		status: guardwire.Disk{Path: port.Path, UUID: port.UUID, Last: ident.LongAgo},
-		mail:   mail{box: mailbox.New(g.deps.Name, port.Open)},
+		mail:   mail{box: mailbox.New(g.deps.Mail.Name, port.Open)},
 		on: medium{
 			codec: codec, table: make([]byte, l.TableSize()),
 			sector: make([]byte, l.SectorSize), payload: make([]byte, quorumdisk.MaxPayload),
