@@ -211,4 +211,5 @@ type Message struct {
 	Services  []RunState
 	Ack       bool // the kill is obeyed: everything was verified stopped (E6)
 	Leaving   bool // wants to leave: its services shall be moved
+	Partial   bool // Released and Services are a page of more, as package pages divides them
 }

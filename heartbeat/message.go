@@ -29,7 +29,7 @@ var ErrMessage = errors.New("not a heartbeat message")
 // acknowledged view (8), committed version (8), its ballot (round 8, node 1,
 // incarnation 4, life 8), its node (1) and generation (8), age of the lease in ns
 // (8, signed), digest of the disks (8), reach (32), flags (1: bit 0 ack, bit 1
-// leaving), then the released terms and the services, each as a count (2) and
+// leaving, bit 2 a page of more), then the released terms and the services, each as a count (2) and
 // entries: name (length 1, bytes), term (8); of a service also its state (1) and
 // text (length 1, bytes).
 //
@@ -49,7 +49,7 @@ func Encode(m *cluster.Message) ([]byte, error) {
 	w.u64(uint64(m.LeaseAge))
 	w.raw(m.Disks[:])
 	w.raw(m.Reach[:])
-	w.u8(flag(m.Ack, 1) | flag(m.Leaving, 2))
+	w.u8(flag(m.Ack, 1) | flag(m.Leaving, 2) | flag(m.Partial, 4))
 	w.count(len(m.Released))
 	for _, r := range m.Released {
 		w.name(r.Service)
@@ -84,8 +84,8 @@ func Decode(b []byte) (*cluster.Message, error) {
 	m.LeaseAge = time.Duration(r.u64())
 	r.raw(m.Disks[:])
 	r.raw(m.Reach[:])
-	flags := r.atMost(3, "flags")
-	m.Ack, m.Leaving = flags&1 != 0, flags&2 != 0
+	flags := r.atMost(7, "flags")
+	m.Ack, m.Leaving, m.Partial = flags&1 != 0, flags&2 != 0, flags&4 != 0
 	for range r.count() {
 		m.Released = append(m.Released, cluster.Released{Service: r.name(), Term: r.u64()})
 	}

@@ -28,7 +28,7 @@ func message(t *rapid.T) *cluster.Message {
 			Ver: u64("ver"), Node: ident.NodeID(small("node", 255)), Gen: u64("gen"),
 			Ballot: ident.Ballot{Round: u64("round"), Node: ident.NodeID(small("bnode", 255)), Inc: rapid.Uint32().Draw(t, "binc"), Life: u64("life")},
 		},
-		Ack: rapid.Bool().Draw(t, "ack"), Leaving: rapid.Bool().Draw(t, "leaving"),
+		Ack: rapid.Bool().Draw(t, "ack"), Leaving: rapid.Bool().Draw(t, "leaving"), Partial: rapid.Bool().Draw(t, "partial"),
 	}
 	m.Inc.N = rapid.Uint32().Draw(t, "n")
 	fill("boot", m.Inc.Boot[:])
@@ -73,7 +73,7 @@ func TestMessageRoundTrip(t *testing.T) {
 // would silently drop it.
 func TestFields(t *testing.T) {
 	for kind, want := range map[reflect.Type]int{
-		reflect.TypeFor[cluster.Message](): 14, reflect.TypeFor[cluster.Claim](): 4, reflect.TypeFor[ident.Ballot](): 4,
+		reflect.TypeFor[cluster.Message](): 15, reflect.TypeFor[cluster.Claim](): 4, reflect.TypeFor[ident.Ballot](): 4,
 		reflect.TypeFor[cluster.Released](): 2, reflect.TypeFor[cluster.RunState](): 4, reflect.TypeFor[ident.Incarnation](): 2,
 	} {
 		if got := kind.NumField(); got != want {
@@ -88,7 +88,7 @@ func TestMessageGolden(t *testing.T) {
 		From: 2, Inc: ident.Incarnation{N: 7, Boot: ident.BootID{1, 2, 3}}, Host: ident.UUID{4}, Phase: cluster.MemberPhase, State: cluster.GuardBound,
 		ViewAcked: 9, Committed: cluster.Claim{Ver: 10, Ballot: ident.Ballot{Round: 11, Node: 2, Inc: 7, Life: 12}, Node: 1, Gen: 13},
 		LeaseAge: -1, Disks: cluster.Digest{14}, Reach: [32]byte{15}, Released: []cluster.Released{{Service: "a", Term: 16}},
-		Services: []cluster.RunState{{Service: "b", Term: 17, State: cluster.Up, Text: "ok"}}, Leaving: true,
+		Services: []cluster.RunState{{Service: "b", Term: 17, State: cluster.Up, Text: "ok"}}, Leaving: true, Partial: true,
 	}
 	b, err := heartbeat.Encode(m)
 	if err != nil {
@@ -96,7 +96,7 @@ func TestMessageGolden(t *testing.T) {
 	}
 	want := "01" + "02" + "07000000" + "01020300000000000000000000000000" + "04000000000000000000000000000000" + "02" + "01" +
 		"0900000000000000" + "0a00000000000000" + "0b00000000000000" + "02" + "07000000" + "0c00000000000000" + "01" + "0d00000000000000" +
-		"ffffffffffffffff" + "0e00000000000000" + "0f" + strings.Repeat("00", 31) + "02" +
+		"ffffffffffffffff" + "0e00000000000000" + "0f" + strings.Repeat("00", 31) + "06" +
 		"0100" + "0161" + "1000000000000000" + "0100" + "0162" + "1100000000000000" + "02" + "026f6b"
 	if got := hex.EncodeToString(b); got != want {
 		t.Errorf("the format changed:\ngot  %s\nwant %s", got, want)

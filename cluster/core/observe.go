@@ -6,6 +6,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/liveness"
+	"github.com/holdfast-ha/holdfast/cluster/pages"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
 
@@ -96,7 +97,7 @@ func (c *Core) received(e cluster.Received) {
 	if c.allSilent() {
 		c.restartSuspicion()
 	}
-	p.msg, p.heard = m, c.now
+	p.msg, p.heard = pages.Join(p.msg, m), c.now
 	if m.Ack && p.ackedInc != m.Inc {
 		p.ackedInc, p.acked = m.Inc, c.now
 	}
@@ -227,7 +228,9 @@ func (c *Core) runState(g *cluster.Grant) (cluster.RunState, bool) {
 		return cluster.RunState{}, false
 	}
 	if p.msg != nil && p.msg.Inc == g.Inc && c.onNet(p) {
-		return cluster.FindState(p.msg.Services, g)
+		if r, ok := cluster.FindState(p.msg.Services, g); ok || !p.msg.Partial {
+			return r, ok
+		}
 	}
 	if p.blob != nil && p.blob.Inc == g.Inc {
 		return cluster.FindState(p.blob.Services, g)

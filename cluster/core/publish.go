@@ -7,10 +7,12 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/pages"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
 )
 
-// blobSide is this node's status blob.
+// blobSide is what this node publishes of its services: its status blob, and the
+// pages of the same in its network beats.
 type blobSide struct {
 	dirty    bool   // a release waits to be published
 	releases uint64 // as counted by the services
@@ -22,6 +24,7 @@ type blobSide struct {
 	states   []cluster.RunState // as written
 	at       ident.Instant
 	stable   uint64 // generation that a majority of the disks holds
+	speaker  pages.Speaker
 }
 
 // publish tells the guard, and through it the disk, what has changed.
@@ -187,11 +190,13 @@ func (c *Core) message() *cluster.Message {
 	m := &cluster.Message{
 		From: c.set.Self, Inc: c.self.inc, Host: c.set.Host, Phase: c.ownPhase(), State: cluster.GuardBound,
 		ViewAcked: c.reg.state.View, Committed: cluster.ClaimOf(c.reg.m.Claim()), LeaseAge: -1, Disks: c.set.Digest,
-		Reach: c.guard.payload.Reach, Services: c.services.States(), Leaving: c.self.stage == leaving,
+		Reach: c.guard.payload.Reach, Leaving: c.self.stage == leaving,
 	}
+	var released []cluster.Released
 	if c.releaseEchoed() {
-		m.Released = c.services.Released()
+		released = c.services.Released()
 	}
+	c.blob.speaker.Fill(m, c.services.States(), released)
 	if age := c.now.Sub(c.leaseStart()); age <= c.t.F {
 		m.LeaseAge = age
 	}

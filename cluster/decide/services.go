@@ -259,6 +259,7 @@ func Waits(s *cluster.State, sight *Sight, svc *cluster.Service) string {
 // they would be chosen.
 func Candidates(s *cluster.State, sight *Sight, svc *cluster.Service) []placement.Candidate {
 	g := s.Grant(svc.Name)
+	apart, together := related(s.Conf, svc)
 	nodes := make([]placement.Node, 0, len(s.Nodes))
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
@@ -277,10 +278,10 @@ func Candidates(s *cluster.State, sight *Sight, svc *cluster.Service) []placemen
 			if o.Owner == n.ID {
 				p.Load++
 			}
-			if o.Owner == n.ID && apart(s, svc, o.Service) {
+			if o.Owner == n.ID && slices.Contains(apart, o.Service) {
 				p.Against = append(p.Against, o.Service)
 			}
-			if o.Owner != n.ID && together(s, svc, o.Service) {
+			if o.Owner != n.ID && slices.Contains(together, o.Service) {
 				p.Lacks = append(p.Lacks, o.Service)
 			}
 		}
@@ -314,14 +315,21 @@ func (v *Sight) unfit(n *cluster.NodeState) (reason, remedy string) {
 	return "", ""
 }
 
-func apart(s *cluster.State, svc *cluster.Service, other string) bool {
-	o, ok := s.Conf.Service(other)
-	return slices.Contains(svc.ApartFrom, other) || ok && slices.Contains(o.ApartFrom, svc.Name)
-}
-
-func together(s *cluster.State, svc *cluster.Service, other string) bool {
-	o, ok := s.Conf.Service(other)
-	return slices.Contains(svc.With, other) || ok && slices.Contains(o.With, svc.Name)
+// related lists the services that svc must stay away from, and those that it must
+// be with, whichever of the two says so. They are few, and found in one pass: the
+// candidates of a thousand services are judged at once.
+func related(c *cluster.Config, svc *cluster.Service) (apart, together []string) {
+	apart, together = slices.Clone(svc.ApartFrom), slices.Clone(svc.With)
+	for i := range c.Services {
+		o := &c.Services[i]
+		if slices.Contains(o.ApartFrom, svc.Name) {
+			apart = append(apart, o.Name)
+		}
+		if slices.Contains(o.With, svc.Name) {
+			together = append(together, o.Name)
+		}
+	}
+	return apart, together
 }
 
 // Held says why a service is left as it is now, for how long still, and what ends

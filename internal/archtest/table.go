@@ -42,6 +42,10 @@ func coreRows() []row {
 			why: "a decision is a function from a state and what was seen to the next state; it knows no register and no clock",
 		},
 		{
+			tree: "cluster/pages", may: []string{"cluster", "cluster/ident"},
+			why: "what is said in which beat is a function of what there is to say and of what was said",
+		},
+		{
 			tree: "cluster/services", may: []string{"cluster", "cluster/ident"},
 			why: "the state machines of a node's services know what is granted, and neither disks nor peers",
 		},
