@@ -2,6 +2,9 @@ package guard
 
 import (
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/storage"
@@ -30,10 +33,36 @@ func BenchmarkBeatRound(b *testing.B) {
 			w := r.g.workers[0]
 			must(b, w.turn(true))
 			b.ReportAllocs()
+			before := cpu(b)
 			for b.Loop() {
 				must(b, w.turn(true))
 			}
+			b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
 			must(b, w.disk.Close())
 		})
 	}
+}
+
+// cpu is the processor time of this process so far, user and system.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	must(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkBeatRequests counts what a bound guard asks of one quorum disk in one
+// beat period: a whole cycle, and one that only reads.
+func BenchmarkBeatRequests(b *testing.B) {
+	r := newRig(b).start().claim()
+	w := r.g.workers[0]
+	must(b, w.turn(true))
+	requests, bytes := 0, 0
+	r.disks[0].SetBefore(func(q storagetest.Request) { requests, bytes = requests+1, bytes+q.Len })
+	for b.Loop() {
+		must(b, w.turn(true))
+		must(b, w.turn(false))
+	}
+	b.ReportMetric(float64(requests)/float64(b.N), "requests/period")
+	b.ReportMetric(float64(bytes)/float64(b.N), "bytes/period")
 }
