@@ -11,7 +11,7 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 TEST_TIMEOUT ?= 20m
 
 .DEFAULT_GOAL := help
-.PHONY: help build bin/demo check fmt test setup demo bench histories clean
+.PHONY: help build bin/demo check fmt test setup demo bench histories sim clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench: build bin/demo ## Go benchmarks, then ten measured failovers
 
 histories: ## N random histories of the register over failing disks (N=100000)
 	HOLDFAST_HISTORIES=$(or $(N),100000) $(GO) test -count=1 -timeout 24h -v -run TestHistories ./test/histories
+
+sim: ## simulated clusters under faults (SEEDS=2000 SEED=1): see docs/SIMULATION.md
+	$(GO) test ./test/sim -run TestSeeds -v -timeout 0 -seeds $(or $(SEEDS),200) -seed $(or $(SEED),1)
 
 clean: ## remove what make made
 	rm -f bin/holdfast bin/holdfastd bin/holdfast-guard bin/demo

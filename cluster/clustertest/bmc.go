@@ -142,18 +142,3 @@ func (n *Node) stopFence(op uint64) {
 		}
 	}
 }
-
-// provenOff is the oracle of the proof by power: the machine has no power, or
-// has begun another boot, and what it had sent can land no more.
-func (w *World) provenOff(note cluster.Note) {
-	if note.Proof != cluster.ProofPower || note.Kind != cluster.NoteProof {
-		return
-	}
-	n := w.Nodes[note.Node-1]
-	if n.machine.up && n.guard.inc == note.Inc {
-		w.fail("%s %s was called off, and it is on", n.Name, note.Inc)
-	}
-	if left := n.cutAt + drain - w.Now; n.guard.inc == note.Inc && left > 0 {
-		w.fail("%s %s was called off %s before its last writes had to be there", n.Name, note.Inc, left)
-	}
-}

@@ -73,6 +73,7 @@ func (n *Node) deliver(ev cluster.Event) {
 	}
 	now := n.clock()
 	actions := n.daemon.core.Step(now, ev)
+	n.w.Tally.step(n.ID, now, ev, actions)
 	if n.w.opt.Record != nil {
 		n.w.opt.Record(n, now, ev, actions)
 	}
@@ -144,10 +145,12 @@ func (n *Node) act(a cluster.Action) {
 	case cluster.Note:
 		n.w.Notes = append(n.w.Notes, Told{n.w.Now, n.ID, a})
 		n.w.judge.Explains(n.ID, string(a.Kind), a.Text+a.Service)
-		if a.Kind == cluster.NoteProof && a.Proof == cluster.ProofTime {
+		switch {
+		case a.Kind == cluster.NoteProof && a.Proof == cluster.ProofTime:
 			n.w.judge.CalledDead(a.Node, a.Inc, n.w.Now, n.ID)
+		case a.Kind == cluster.NoteProof && a.Proof == cluster.ProofPower:
+			n.w.judge.CalledOff(a.Node, a.Inc, n.w.Now, n.ID)
 		}
-		n.w.provenOff(a)
 	case cluster.Reply:
 		n.w.Notes = append(n.w.Notes, Told{n.w.Now, n.ID, cluster.Note{Kind: "reply", Text: a.Text + a.Err}})
 	case cluster.Exit:
@@ -170,13 +173,13 @@ func (n *Node) send(a cluster.Send) {
 func (n *Node) writeBlob(a cluster.WriteBlob) {
 	done := n.outcome(func(ok bool) { n.deliver(cluster.BlobWrote{Disk: a.Disk, Gen: a.Blob.Gen, OK: ok}) })
 	for _, r := range a.Blob.Released {
-		n.w.judge.Releases(n.ID, r.Service, r.Term)
+		n.w.judge.Releases(n.body, r.Service, r.Term)
 	}
 	raw, err := n.w.bytes.format.Blob(&a.Blob)
 	if err != nil {
 		n.w.fail("the blob of %s: %v", n.Name, err)
 	}
-	k := n.disk(a.Disk)
+	k := n.w.Disks[a.Disk]
 	n.request(a.Disk, n.w.Jitter(time.Millisecond, 9*time.Millisecond), func(bool) { k.on.PutBlob(n.ID, a.Blob.Gen, raw) }, done)
 }
 
@@ -188,7 +191,7 @@ func (n *Node) readBlob(a cluster.ReadBlob) {
 		}
 		n.deliver(ev)
 	})
-	k := n.disk(a.Disk)
+	k := n.w.Disks[a.Disk]
 	n.request(a.Disk, n.w.Jitter(time.Millisecond, 9*time.Millisecond), func(bool) { ev.Blob = k.on.Blob(a.Node, a.Gen) }, done)
 }
 
@@ -203,7 +206,7 @@ func (n *Node) outcome(f func(ok bool)) func(ok bool) {
 }
 
 func (n *Node) registerOp(op register.Op[*cluster.State]) {
-	k := n.disk(op.Disk)
+	k := n.w.Disks[op.Disk]
 	latency := n.w.Jitter(time.Millisecond, 12*time.Millisecond)
 	switch op.Kind {
 	case register.Write:
@@ -307,8 +310,8 @@ func (n *Node) learned(a cluster.Action) {
 	}
 	c := o.Payload.Committed
 	for d := range n.w.Disks {
-		k := n.disk(d)
-		if h, ok := k.on.Find(c.Node, c.Gen, c.Ver); ok && h.Bal == c.Ballot && n.w.decided(n, k, h) {
+		k := n.w.Disks[d]
+		if h, ok := k.on.Find(c.Node, c.Ver, c.Ballot); ok && n.w.decided(n, k, h) {
 			return
 		}
 	}

@@ -60,7 +60,7 @@ func (n *Node) cycle(d int) {
 		return
 	}
 	raw := n.beat(issued)
-	at, k := n.moment(), n.disk(d)
+	at, k := n.moment(), n.w.Disks[d]
 	n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), k.beat(n.ID, raw), n.guardDone(func(ok bool) {
 		if !ok {
 			n.deliver(cluster.Table{Disk: d, Err: "input/output error"})
@@ -99,7 +99,7 @@ func (k *Disk) beat(id ident.NodeID, raw []byte) landing {
 // readTable reads a disk's beat table, tells of it, and goes on after a pause.
 func (n *Node) readTable(d int, t table, pause time.Duration, next func()) {
 	t.ReadIssued = n.clock()
-	k := n.disk(d)
+	k := n.w.Disks[d]
 	var killed bool
 	n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), func(bool) {
 		t.Beats = k.on.Beats()
@@ -129,7 +129,7 @@ func (n *Node) tableRead(t table, killed bool) {
 	}
 	if t.Wrote {
 		g.lease.CycleCompleted(t.Disk, t.Inc, t.Issued)
-		n.w.judge.Cycled(n.ID, t.Disk, t.Inc, t.at)
+		n.w.judge.Cycled(n.body, t.Disk, t.Inc, t.at)
 	}
 	if killed {
 		n.obey()
@@ -142,7 +142,7 @@ func (n *Node) obey() {
 	g := &n.guard
 	if g.lease.Kill(g.inc) {
 		g.state = cluster.GuardFencing
-		n.w.judge.Freezes(n.ID, g.inc)
+		n.w.judge.Freezes(n.body, g.inc)
 		n.deliver(cluster.Noticed{Killed: true})
 	}
 }
@@ -171,19 +171,19 @@ func (n *Node) order(o cluster.Order) {
 	case cluster.OrderClaim:
 		if err = g.lease.Claim(now, o.Inc, o.Until, lease.Params{F: o.Lease.F, G: o.Lease.G}); err == nil {
 			g.inc, g.params, g.h, g.payload, g.state = o.Inc, o.Lease, o.H, o.Payload, cluster.GuardBound
-			n.w.judge.Binds(n.ID, o.Inc, n.moment(), o.Until, n.promise(o.Lease.F, o.Lease.G))
+			n.w.judge.Binds(n.body, o.Inc, n.moment(), o.Until, n.promise(o.Lease.F, o.Lease.G))
 			n.kick()
 		}
 	case cluster.OrderPayload:
 		g.payload = o.Payload
 	case cluster.OrderPermit:
 		if err = g.lease.Permit(o.Inc, o.Until); err == nil {
-			n.w.judge.Permits(n.ID, o.Inc, o.Until)
+			n.w.judge.Permits(n.body, o.Inc, o.Until)
 		}
 	case cluster.OrderStopping:
 		if err = g.lease.Stopping(o.Inc); err == nil {
 			g.state = cluster.GuardStopping
-			n.w.judge.Freezes(n.ID, o.Inc)
+			n.w.judge.Freezes(n.body, o.Inc)
 		}
 	case cluster.OrderRetire:
 		err = n.retire(o)
@@ -203,11 +203,11 @@ func (n *Node) retire(o cluster.Order) error {
 	if err := g.lease.Retire(o.Inc); err != nil {
 		return err
 	}
-	n.w.judge.Retires(n.ID, o.Inc)
+	n.w.judge.Retires(n.body, o.Inc)
 	g.state = cluster.GuardRetired
 	raw := n.beat(n.clock())
 	for d := range n.w.Disks {
-		land := n.disk(d).beat(n.ID, raw)
+		land := n.w.Disks[d].beat(n.ID, raw)
 		n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), func(torn bool) {
 			if g.inc == o.Inc {
 				land(torn)

@@ -39,13 +39,13 @@ type Node struct {
 	Protocol cluster.Protocol
 
 	host    ident.UUID
+	body    ident.NodeID // its number to the oracle: its own, but for a twin
 	w       *World
 	machine machine
 	guard   guard
 	daemon  daemon
 	running map[string]*process
 	orphans []*agent
-	clones  []*Disk // per disk: what this node reaches instead of it; nil: the disk
 
 	attempts []*attempt    // to fence others
 	cutAt    time.Duration // when it lost its power last, in true time
@@ -80,7 +80,7 @@ type process struct {
 
 func newNode(w *World, id ident.NodeID) *Node {
 	return &Node{
-		ID: id, Name: nodeName(id), host: ident.UUID{byte(id)}, w: w, running: map[string]*process{}, clones: make([]*Disk, w.opt.Disks),
+		ID: id, Name: nodeName(id), host: ident.UUID{byte(id)}, body: id, w: w, running: map[string]*process{},
 		Faults: Faults{
 			DiskCut: make([]bool, w.opt.Disks), DiskHang: make([]bool, w.opt.Disks),
 			StartTime: 300 * time.Millisecond, StopTime: 200 * time.Millisecond,
@@ -104,6 +104,28 @@ func (n *Node) Slew(rate float64) {
 
 // Up says that the node is powered on.
 func (n *Node) Up() bool { return n.machine.up }
+
+// OffFor is how long the node has been off; zero while it is on.
+func (n *Node) OffFor() time.Duration {
+	if n.machine.up {
+		return 0
+	}
+	return n.w.Now - n.cutAt
+}
+
+// SpareBlade puts the node's disk into another machine: off and on again, with
+// another identity. OwnBlade puts it back.
+func (n *Node) SpareBlade() { n.blade(ident.UUID{byte(n.ID), 1}) }
+
+// OwnBlade ends a SpareBlade.
+func (n *Node) OwnBlade() { n.blade(ident.UUID{byte(n.ID)}) }
+
+func (n *Node) blade(host ident.UUID) {
+	if n.host != host {
+		n.PowerOff()
+		n.host = host
+	}
+}
 
 // after schedules f on this node; a reset or power off forgets it, a freeze
 // delays it.
@@ -131,7 +153,7 @@ func (n *Node) request(d int, latency time.Duration, land landing, done func(ok 
 		n.after(latency, func() { done(false) })
 		return
 	}
-	epoch, k := n.machine.epoch, n.disk(d)
+	epoch, k := n.machine.epoch, n.w.Disks[d]
 	tell := func() { n.after(n.w.Jitter(100*time.Microsecond, time.Millisecond), func() { done(true) }) }
 	finish := func() {
 		land(false)
@@ -168,14 +190,6 @@ func (n *Node) ghost(land landing) {
 	}
 }
 
-// disk is the quorum disk as this node reaches it.
-func (n *Node) disk(d int) *Disk {
-	if k := n.clones[d]; k != nil {
-		return k
-	}
-	return n.w.Disks[d]
-}
-
 // Unhang lets the hung requests of a disk complete.
 func (n *Node) Unhang(d int) {
 	n.DiskHang[d] = false
@@ -201,7 +215,7 @@ func (n *Node) PowerOn() {
 	m.clock = clock{base: n.w.Now, own: ident.Instant(n.w.Jitter(0, time.Hour)), rate: m.clock.rate}
 	binary.LittleEndian.PutUint64(m.boot[:], n.w.rng.Uint64())
 	n.guard = guard{lease: lease.New(n.w.opt.Disks), h: time.Second}
-	n.w.judge.Boots(n.ID)
+	n.w.judge.Boots(n.body)
 	for d := range n.w.Disks {
 		n.after(n.w.Jitter(0, 100*time.Millisecond), func() { n.cycle(d) })
 	}
@@ -219,7 +233,7 @@ func (n *Node) PowerOff() {
 	n.machine.up = false
 	n.KillDaemon()
 	n.running, n.orphans = map[string]*process{}, nil
-	n.w.judge.Ends(n.ID, n.w.Now)
+	n.w.judge.Ends(n.body, n.w.Now)
 }
 
 // Freeze stops everything on the node but its watchdogs; Thaw lets it go on.
@@ -239,6 +253,7 @@ func (n *Node) Replace() *Node {
 func (n *Node) Twin() *Node {
 	twin := newNode(n.w, n.ID)
 	twin.host[15]++
+	twin.body = n.w.judge.Twin(n.ID)
 	twin.PowerOn()
 	return twin
 }
@@ -259,6 +274,7 @@ func (n *Node) Thaw() {
 // reset is what the watchdogs, or the guard, do.
 func (n *Node) reset() {
 	n.Resets++
+	n.w.Tally.Resets++
 	n.w.happened(n, "was reset")
 	n.PowerOff()
 	if !n.NoReboot {

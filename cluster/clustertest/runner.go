@@ -66,7 +66,7 @@ func (n *Node) run(a cluster.Run) {
 				return
 			}
 			delete(n.running, name)
-			n.w.judge.Stops(n.ID, name)
+			n.w.judge.Stops(n.body, name)
 			done(cluster.OK, "")
 		})
 	case cluster.RunCheck:
@@ -85,7 +85,7 @@ func (n *Node) start(a cluster.Run, done func(cluster.Outcome, string)) {
 	p := &process{term: a.Term}
 	p.interrupt = func() { done(cluster.Unknown, "interrupted") }
 	n.running[a.Service.Name] = p // from the first moment on it may write
-	n.w.judge.Runs(n.ID, n.guard.inc, a.Service.Name, a.Term, n.w.Now)
+	n.w.judge.Runs(n.body, n.guard.inc, a.Service.Name, a.Term, n.w.Now)
 	n.agentAfter(n.StartTime, func() {
 		if p.interrupt == nil {
 			return // told already

@@ -150,7 +150,7 @@ func (n *Node) feedDog(i int, checked oracle.Moment) {
 		g.fedLate = late
 	}
 	g.unproved = i == len(g.dogs)-1
-	n.w.judge.Fed(n.ID, i, len(g.dogs), checked, n.moment())
+	n.w.judge.Fed(n.body, i, len(g.dogs), checked, n.moment())
 }
 
 // closes is what the last close of the descriptors does: it feeds.

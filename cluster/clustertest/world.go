@@ -68,6 +68,7 @@ type World struct {
 	Nodes []*Node       // index 0 is node 1
 	Disks []*Disk
 	Notes []Told
+	Tally Tally
 	// Loss and Dup are the shares of network beats that are lost, and doubled.
 	Loss, Dup float64
 	opt       Options
@@ -76,14 +77,14 @@ type World struct {
 	cut       map[[2]ident.NodeID]bool // links cut, one way
 	judge     *oracle.Judge
 	bytes     written
-	blind     map[ident.NodeID]bool      // cannot parse the configuration
-	confs     map[string]*cluster.Config // every text that was applied, parsed
+	blind     map[ident.NodeID]bool // cannot parse the configuration
 }
 
 // written is what the disks hold, beside their content.
 type written struct {
 	format *media.Format
-	told   map[uint64][32]byte // versions that the oracle knows, with the sum of their bodies
+	told   map[uint64][32]byte        // versions that the oracle knows, with the sum of their bodies
+	confs  map[string]*cluster.Config // every text that was applied, parsed
 }
 
 // timeline is everything that will happen, in order.
@@ -140,7 +141,10 @@ func New(t T, opt Options) *World {
 		T: t, opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 42)), cut: map[[2]ident.NodeID]bool{},
 		blind: map[ident.NodeID]bool{}, bytes: written{told: map[uint64][32]byte{}},
 	}
-	w.judge = oracle.New(oracle.Limits{Nodes: opt.Nodes, Disks: opt.Disks, Rho: 0.005, Drain: drain}, func(v oracle.Violation) { w.fail("%v", v) })
+	w.judge = oracle.New(oracle.Limits{Nodes: opt.Nodes, Disks: opt.Disks, Rho: 0.005, Drain: drain}, func(v oracle.Violation) {
+		w.Tally.Broke = v.Kind
+		w.fail("%v", v)
+	})
 	var err error
 	if w.bytes.format, err = media.New(opt.Nodes); err != nil {
 		t.Fatalf("%v", err)
@@ -152,7 +156,7 @@ func New(t T, opt Options) *World {
 	if opt.Configure != nil {
 		opt.Configure(conf)
 	}
-	w.confs = map[string]*cluster.Config{"": conf}
+	w.bytes.confs = map[string]*cluster.Config{"": conf}
 	first := &cluster.State{Ver: 1, ConfigRev: 1, Conf: conf, View: 1, DiskGen: 1}
 	for i := range opt.Nodes {
 		id := ident.NodeID(i + 1)
@@ -199,6 +203,7 @@ func (w *World) Run(d time.Duration) {
 	for q := &w.time.queue; len(*q) > 0 && (*q)[0].at <= end; {
 		e := heap.Pop(q).(event)
 		w.Now = e.at
+		w.Tally.Events++
 		e.run()
 	}
 	w.Now = end
@@ -278,7 +283,7 @@ func (w *World) state(n *Node, k *Disk, h register.Header) (*cluster.State, bool
 	if !ok || s == nil {
 		return nil, ok
 	}
-	if s.Conf = w.confs[string(s.Config)]; w.blind[n.ID] {
+	if s.Conf = w.bytes.confs[string(s.Config)]; w.blind[n.ID] {
 		s.Conf = nil
 	}
 	return s, true
@@ -295,9 +300,11 @@ func (w *World) decided(n *Node, k *Disk, h register.Header) bool {
 		return false
 	}
 	w.bytes.told[h.Ver] = h.Sum
+	w.Tally.Versions++
 	var grants []oracle.Grant
 	for i := range s.Services {
 		g := &s.Services[i]
+		w.Tally.grant(g)
 		grants = append(grants, oracle.Grant{
 			Service: g.Service, Owner: g.Owner, Inc: g.Inc, Term: g.Term, Why: g.Why,
 			Proven: g.Proof.Kind != cluster.NoProof && g.Proof.Text != "", Storage: len(g.Pending) > 0,
@@ -308,7 +315,7 @@ func (w *World) decided(n *Node, k *Disk, h register.Header) bool {
 			w.judge.Explains(n.ID, "fencing of "+f.Name, f.Why)
 		}
 	}
-	w.judge.Decided(n.ID, h.Ver, h.Sum, grants)
+	w.judge.Decided(n.body, h.Ver, h.Sum, grants)
 	return true
 }
 
@@ -316,10 +323,10 @@ func (w *World) decided(n *Node, k *Disk, h register.Header) bool {
 func (w *World) Configure(c cluster.Config) cluster.ApplyConfig {
 	slices.SortFunc(c.Services, func(a, b cluster.Service) int { return strings.Compare(a.Name, b.Name) })
 	text := fmt.Appendf(nil, "%+v", c)
-	if w.confs[string(text)] == nil {
-		w.confs[string(text)] = &c
+	if w.bytes.confs[string(text)] == nil {
+		w.bytes.confs[string(text)] = &c
 	}
-	return cluster.ApplyConfig{Config: text, Conf: w.confs[string(text)]}
+	return cluster.ApplyConfig{Config: text, Conf: w.bytes.confs[string(text)]}
 }
 
 // Fail ends the test with the story so far.

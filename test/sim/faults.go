@@ -8,9 +8,18 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
 )
 
-// all is every kind of trouble, with how often it strikes beside the others.
+// fault is one kind of trouble; it ends by itself, or at the healing.
+type fault struct {
+	name   string
+	weight int // how often it strikes beside the others
+	strike func(r *run)
+	fits   func(p Plan) bool // nil: every plan
+	rare   bool              // few plans fit: those always have it
+}
+
+// all is every kind of trouble.
 func all() []fault {
-	return append(append(machines(), storage()...), people()...)
+	return slices.Concat(machines(), processes(), links(), storage(), register(), operators(), services())
 }
 
 // later ends a fault after a random time.
@@ -18,54 +27,117 @@ func (r *run) later(a, b time.Duration, f func()) { r.w.After(r.between(a, b), f
 
 func machines() []fault {
 	return []fault{
-		{"power off", 3, func(r *run) {
+		{name: "power off", weight: 4, strike: func(r *run) {
 			n := r.node()
 			n.PowerOff()
 			r.later(100*time.Millisecond, 60*time.Second, n.PowerOn)
 		}},
-		{"off for good", 1, func(r *run) {
+		{name: "off for good", weight: 1, strike: func(r *run) {
 			n := r.node()
 			n.PowerOff()
 			n.NoReboot = true
 		}},
-		{"freeze", 3, func(r *run) {
+		{name: "freeze", weight: 3, strike: func(r *run) {
 			n := r.node()
 			if n.Up() {
 				n.Freeze()
 				r.later(50*time.Millisecond, 15*time.Second, n.Thaw)
 			}
 		}},
-		{"kill the daemon", 3, func(r *run) {
+		{name: "freeze in the feeding loop", weight: 2, strike: func(r *run) {
+			if n := r.node(); n.Up() && !n.Frozen {
+				n.FreezeInLoop()
+				r.later(50*time.Millisecond, 15*time.Second, n.Thaw)
+			}
+		}},
+		{name: "suspend", weight: 1, strike: func(r *run) {
+			if n := r.node(); n.Up() && !n.Frozen {
+				n.Suspend()
+				r.later(10*time.Millisecond, 20*time.Second, n.Wake)
+			}
+		}},
+		{name: "power event", weight: 1, strike: func(r *run) {
+			for _, n := range r.w.Nodes {
+				n.PowerOff()
+				r.later(time.Second, 40*time.Second, n.PowerOn)
+			}
+		}},
+		{name: "slew a clock", weight: 2, strike: func(r *run) { r.node().Slew(1 + (r.rng.Float64()-0.5)*0.0098) }},
+		{name: "spare blade", weight: 1, strike: func(r *run) {
+			n := r.node()
+			n.SpareBlade()
+			n.PowerOn()
+			r.later(20*time.Second, 60*time.Second, func() {
+				n.OwnBlade()
+				n.PowerOn()
+			})
+		}},
+	}
+}
+
+func processes() []fault {
+	return []fault{
+		{name: "kill the daemon", weight: 3, strike: func(r *run) {
 			n := r.node()
 			n.KillDaemon()
 			r.later(100*time.Millisecond, 40*time.Second, n.StartDaemon)
 		}},
-		{"restart the daemon at once", 2, func(r *run) {
+		{name: "restart the daemon at once", weight: 2, strike: func(r *run) {
 			n := r.node()
 			n.KillDaemon()
 			n.StartDaemon()
 		}},
-		{"stall the daemon", 2, func(r *run) {
+		{name: "stall the daemon", weight: 2, strike: func(r *run) {
 			n := r.node()
 			n.Stall()
 			r.later(100*time.Millisecond, 40*time.Second, n.Resume)
 		}},
-		{"kill the guard", 1, func(r *run) { r.node().KillGuard() }},
-		{"cut a link", 2, func(r *run) {
+		{name: "kill the guard", weight: 1, strike: func(r *run) { r.node().KillGuard() }},
+		{name: "stall the guard", weight: 3, strike: func(r *run) {
+			n := r.node()
+			n.StallGuard()
+			r.later(50*time.Millisecond, 15*time.Second, n.ResumeGuard)
+		}},
+		{name: "stall the guard, then kill it", weight: 1, strike: func(r *run) {
+			n := r.node()
+			n.StallGuard()
+			r.later(time.Second, 12*time.Second, n.KillGuard)
+		}},
+		{name: "kill guard and daemon", weight: 1, strike: func(r *run) {
+			n := r.node()
+			n.KillGuard()
+			n.KillDaemon()
+			r.later(100*time.Millisecond, 20*time.Second, n.StartDaemon)
+		}},
+		{name: "kill the daemon while it starts something", weight: 2, strike: func(r *run) {
+			n := r.node()
+			n.StartTime = r.between(time.Second, 10*time.Second)
+			n.Ask(cluster.MoveService{Service: r.someService(), To: n.Name})
+			r.later(500*time.Millisecond, 4*time.Second, func() {
+				n.KillDaemon()
+				r.later(100*time.Millisecond, 20*time.Second, n.StartDaemon)
+			})
+		}},
+	}
+}
+
+func links() []fault {
+	return []fault{
+		{name: "cut a link", weight: 2, strike: func(r *run) {
 			a, b := r.node(), r.node()
 			r.w.Cut(a, b, true)
 			r.later(time.Second, 40*time.Second, func() { r.w.Cut(a, b, false) })
 		}},
-		{"cut a link one way", 2, func(r *run) {
+		{name: "cut a link one way", weight: 2, strike: func(r *run) {
 			a, b := r.node(), r.node()
 			r.w.CutOneWay(a, b, true)
 			r.later(time.Second, 40*time.Second, func() { r.w.CutOneWay(a, b, false) })
 		}},
-		{"cut the network", 1, func(r *run) {
+		{name: "cut the network", weight: 1, strike: func(r *run) {
 			r.w.CutNetwork(true)
 			r.later(time.Second, 40*time.Second, func() { r.w.CutNetwork(false) })
 		}},
-		{"a bad network", 1, func(r *run) {
+		{name: "a bad network", weight: 1, strike: func(r *run) {
 			r.w.Loss, r.w.Dup = r.rng.Float64(), r.rng.Float64()/4
 			r.later(time.Second, 40*time.Second, func() { r.w.Loss, r.w.Dup = 0, 0 })
 		}},
@@ -74,28 +146,63 @@ func machines() []fault {
 
 func storage() []fault {
 	return []fault{
-		{"cut a disk of a node", 2, func(r *run) {
+		{name: "cut a disk of a node", weight: 2, strike: func(r *run) {
 			n, d := r.node(), r.rng.IntN(len(r.w.Disks))
 			n.DiskCut[d] = true
 			r.later(100*time.Millisecond, 40*time.Second, func() { n.DiskCut[d] = false })
 		}},
-		{"cut all disks of a node", 2, func(r *run) { r.cutDisks(r.node()) }},
-		{"cut all disks of all nodes", 1, func(r *run) {
+		{name: "cut all disks of a node", weight: 2, strike: func(r *run) { r.cutDisks(r.node()) }},
+		{name: "cut all disks of all nodes", weight: 1, strike: func(r *run) {
 			for _, n := range r.w.Nodes {
 				r.cutDisks(n)
 			}
 		}},
-		{"a disk of a node hangs", 2, func(r *run) {
+		{name: "a disk of a node hangs", weight: 2, strike: func(r *run) {
 			n, d := r.node(), r.rng.IntN(len(r.w.Disks))
 			n.DiskHang[d] = true
 			r.later(100*time.Millisecond, 30*time.Second, func() { n.Unhang(d) })
 		}},
-		{"a slow disk", 1, func(r *run) {
+		{name: "a slow disk", weight: 1, strike: func(r *run) {
 			k := r.w.Disks[r.rng.IntN(len(r.w.Disks))]
 			k.Slow = 1 + 60*r.rng.Float64()
 			r.later(time.Second, 30*time.Second, func() { k.Slow = 1 })
 		}},
-		{"bad register writes", 2, func(r *run) {
+		{name: "a disk fails requests", weight: 2, strike: func(r *run) {
+			k := r.w.Disks[r.rng.IntN(len(r.w.Disks))]
+			k.Errors = r.rng.Float64() / 2
+			r.later(time.Second, 30*time.Second, func() { k.Errors = 0 })
+		}},
+		{name: "all disks are slow", weight: 1, strike: func(r *run) {
+			slow := 1 + 100*r.rng.Float64()
+			for _, k := range r.w.Disks {
+				k.Slow = slow
+			}
+			r.later(time.Second, 30*time.Second, func() {
+				for _, k := range r.w.Disks {
+					k.Slow = 1
+				}
+			})
+		}},
+		{name: "the array freezes for all", weight: 1, strike: func(r *run) {
+			for _, n := range r.w.Nodes {
+				for d := range n.DiskHang {
+					n.DiskHang[d] = true
+				}
+			}
+			r.later(100*time.Millisecond, 20*time.Second, func() {
+				for _, n := range r.w.Nodes {
+					for d := range n.DiskHang {
+						n.Unhang(d)
+					}
+				}
+			})
+		}},
+	}
+}
+
+func register() []fault {
+	return []fault{
+		{name: "bad register writes", weight: 2, strike: func(r *run) {
 			n := r.node()
 			n.RegDrops, n.RegLate = r.rng.Float64()/3, r.rng.Float64()/3
 			r.later(time.Second, 40*time.Second, func() { n.RegDrops, n.RegLate = 0, 0 })
@@ -118,77 +225,77 @@ func (r *run) cutDisks(n *clustertest.Node) {
 // ask gives a request to a random node.
 func (r *run) ask(q cluster.Request) { r.node().Ask(q) }
 
-func people() []fault {
-	return append(operators(), []fault{
-		{"starts fail", 1, func(r *run) {
+func services() []fault {
+	return []fault{
+		{name: "starts fail", weight: 1, strike: func(r *run) {
 			n := r.node()
 			n.StartFails = true
 			r.later(time.Second, 30*time.Second, func() { n.StartFails = false })
 		}},
-		{"stops fail", 1, func(r *run) {
+		{name: "stops fail", weight: 1, strike: func(r *run) {
 			n := r.node()
 			n.StopFails = true
 			r.later(time.Second, 30*time.Second, func() { n.StopFails = false })
 		}},
-		{"checks fail", 1, func(r *run) {
+		{name: "checks fail", weight: 1, strike: func(r *run) {
 			n := r.node()
 			n.CheckFails = true
 			r.later(time.Second, 20*time.Second, func() { n.CheckFails = false })
 		}},
-		{"slow services", 1, func(r *run) {
+		{name: "slow services", weight: 1, strike: func(r *run) {
 			n := r.node()
 			n.StartTime, n.StopTime = r.between(0, 20*time.Second), r.between(0, 8*time.Second)
 		}},
-		{"an unreadable configuration", 1, func(r *run) {
+		{name: "an unreadable configuration", weight: 1, strike: func(r *run) {
 			n := r.node()
 			r.w.Blind(n, true)
 			r.later(time.Second, 30*time.Second, func() { r.w.Blind(n, false) })
 		}},
-	}...)
+	}
 }
 
 func operators() []fault {
 	return []fault{
-		{"move", 3, func(r *run) {
+		{name: "move", weight: 3, strike: func(r *run) {
 			q := cluster.MoveService{Service: r.someService()}
 			if r.rng.IntN(2) == 0 {
 				q.To = r.node().Name
 			}
 			r.ask(q)
 		}},
-		{"stop", 1, func(r *run) { r.ask(cluster.StopService{Service: r.someService()}) }},
-		{"start", 1, func(r *run) { r.ask(cluster.StartService{Service: r.someService()}) }},
-		{"freeze a service", 1, func(r *run) {
+		{name: "stop", weight: 1, strike: func(r *run) { r.ask(cluster.StopService{Service: r.someService()}) }},
+		{name: "start", weight: 1, strike: func(r *run) { r.ask(cluster.StartService{Service: r.someService()}) }},
+		{name: "freeze a service", weight: 1, strike: func(r *run) {
 			r.ask(cluster.FreezeService{Service: r.someService(), On: r.rng.IntN(2) == 0})
 		}},
-		{"clear", 1, func(r *run) { r.ask(cluster.ClearService{Service: r.someService()}) }},
-		{"standby", 2, func(r *run) { r.ask(cluster.StandbyNode{Node: r.node().Name, On: r.rng.IntN(2) == 0}) }},
-		{"fence", 1, func(r *run) { r.ask(cluster.FenceNode{Node: r.node().Name}) }},
-		{"confirm off", 1, func(r *run) {
-			i := slices.IndexFunc(r.w.Nodes, func(n *clustertest.Node) bool { return !n.Up() })
+		{name: "clear", weight: 1, strike: func(r *run) { r.ask(cluster.ClearService{Service: r.someService()}) }},
+		{name: "standby", weight: 2, strike: func(r *run) { r.ask(cluster.StandbyNode{Node: r.node().Name, On: r.rng.IntN(2) == 0}) }},
+		{name: "fence", weight: 1, strike: func(r *run) { r.ask(cluster.FenceNode{Node: r.node().Name}) }},
+		{name: "confirm off", weight: 1, strike: func(r *run) {
+			i := slices.IndexFunc(r.w.Nodes, func(n *clustertest.Node) bool { return n.OffFor() > 2*time.Second })
 			if i >= 0 { // operators do not lie here
 				r.ask(cluster.ConfirmOff{Node: r.w.Nodes[i].Name, Operator: "ann", How: "looked"})
 			}
 		}},
-		{"leave", 2, func(r *run) {
+		{name: "leave", weight: 2, strike: func(r *run) {
 			n := r.node()
 			n.Ask(cluster.LeaveCluster{})
 			r.later(5*time.Second, 60*time.Second, n.StartDaemon)
 		}},
-		{"take a service from the configuration", 1, func(r *run) {
+		{name: "take a service from the configuration", weight: 1, strike: func(r *run) {
 			i := r.rng.IntN(len(r.conf.Services))
 			c := r.conf
 			c.Services = slices.Delete(slices.Clone(c.Services), i, i+1)
 			r.ask(r.w.Configure(c))
 			r.later(100*time.Millisecond, 30*time.Second, func() { r.ask(r.w.Configure(r.conf)) })
 		}},
-		{"change failover_within", 1, func(r *run) {
+		{name: "change failover_within", weight: 1, strike: func(r *run) {
 			c := r.conf
-			c.FailoverWithin = 5*time.Second + time.Duration(r.rng.IntN(31))*500*time.Millisecond
+			c.FailoverWithin = r.least + time.Duration(r.rng.IntN(25))*500*time.Millisecond
 			r.ask(r.w.Configure(c))
 		}},
-		{"remove a node", 1, func(r *run) { r.ask(cluster.RemoveNode{Node: r.node().Name}) }},
-		{"two at once", 1, func(r *run) {
+		{name: "remove a node", weight: 1, strike: func(r *run) { r.ask(cluster.RemoveNode{Node: r.node().Name}) }},
+		{name: "two at once", weight: 1, strike: func(r *run) {
 			name := r.someService()
 			for _, n := range r.w.Nodes {
 				n.Ask(cluster.MoveService{Service: name, To: r.node().Name})

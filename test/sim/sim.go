@@ -15,112 +15,58 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
 )
 
-// Trouble is how long the faults go on in one run.
-const Trouble = 4 * time.Minute
-
 // recovery bounds the time from the end of the last fault to a whole cluster:
 // a reboot, the wait for a node that might still run, joining, starting.
 const recovery = 4 * time.Minute
 
-// run is one seed's story.
+// run is one story as it is told.
 type run struct {
-	w      *clustertest.World
-	rng    *rand.Rand
-	conf   cluster.Config
-	faults []fault
+	w     *clustertest.World
+	plan  Plan
+	rng   *rand.Rand // of the fault that strikes
+	conf  cluster.Config
+	least time.Duration // failover_within
 }
 
-// fault is one kind of trouble; it ends by itself, or at the healing.
-type fault struct {
-	name   string
-	weight int
-	strike func(r *run)
-}
-
-// Run tells the story of a seed and returns the world at its end. It fails t if
-// a rule was broken or the cluster does not recover.
-func Run(t clustertest.T, seed uint64) *clustertest.World {
+// Run tells a plan's story and returns the world at its end. It fails t if a rule
+// was broken or the cluster does not recover.
+func Run(t clustertest.T, p Plan) *clustertest.World {
 	t.Helper()
-	r := &run{rng: rand.New(rand.NewPCG(seed, 99))}
-	nodes := 2 + r.rng.IntN(4)
-	disks := 1
-	if r.rng.IntN(2) == 0 {
-		disks = 3
+	return tell(t, p, nil)
+}
+
+// tell is Run that shows the world as soon as there is one.
+func tell(t clustertest.T, p Plan, show func(*clustertest.World)) *clustertest.World {
+	r := &run{plan: p, rng: rand.New(rand.NewPCG(p.Seed, 7)), least: leastWithin(p)}
+	r.conf = cluster.Config{Name: "sim", FailoverWithin: p.Within, Services: p.Services}
+	r.w = clustertest.New(t, clustertest.Options{
+		Seed: p.Seed, Nodes: p.Nodes, Disks: p.Disks, Within: p.Within, Services: p.Services, Timing: p.hardware, Pause: p.Pause,
+	})
+	if show != nil {
+		show(r.w)
 	}
-	within := 5*time.Second + time.Duration(r.rng.IntN(31))*500*time.Millisecond
-	r.conf = cluster.Config{Name: "sim", FailoverWithin: within}
-	for i := range 1 + r.rng.IntN(5) {
-		r.conf.Services = append(r.conf.Services, r.service(i, nodes))
+	faults := map[string]fault{}
+	for _, f := range all() {
+		faults[f.name] = f
 	}
-	r.w = clustertest.New(t, clustertest.Options{Seed: seed, Nodes: nodes, Disks: disks, Within: within, Services: r.conf.Services})
-	r.pickFaults()
 	r.w.Boot()
-	for end := r.w.Now + Trouble; r.w.Now < end; {
-		r.w.Run(r.between(100*time.Millisecond, 12*time.Second))
-		r.strike()
+	for _, s := range p.Strikes {
+		r.w.Run(s.At - r.w.Now)
+		r.rng = rand.New(rand.NewPCG(s.Seed, 1))
+		r.w.Happened(s.Kind)
+		faults[s.Kind].strike(r)
 	}
+	r.w.Run(p.Length - r.w.Now)
 	r.heal()
 	return r.w
 }
 
-func (r *run) between(a, b time.Duration) time.Duration {
-	return a + time.Duration(r.rng.Int64N(int64(b-a)+1))
-}
+func (r *run) between(a, b time.Duration) time.Duration { return between(r.rng, a, b) }
 
 func (r *run) node() *clustertest.Node { return r.w.Nodes[r.rng.IntN(len(r.w.Nodes))] }
 
 func (r *run) someService() string {
 	return r.conf.Services[r.rng.IntN(len(r.conf.Services))].Name
-}
-
-// service makes a service with random rules.
-func (r *run) service(i, nodes int) cluster.Service {
-	s := cluster.Service{Name: fmt.Sprintf("s%d", i), Priority: r.rng.IntN(3)}
-	s.Stack = []cluster.Member{{ID: "exec", Kind: "exec", CheckEvery: time.Duration(1+r.rng.IntN(5)) * time.Second}}
-	for _, n := range r.rng.Perm(nodes) {
-		if r.rng.IntN(2) == 0 {
-			s.Prefer = append(s.Prefer, clustertest.NodeName(n+1))
-		}
-	}
-	if r.rng.IntN(3) == 0 {
-		s.Failback = cluster.Failback{Mode: cluster.Automatic, After: r.between(time.Second, 20*time.Second)}
-	}
-	if r.rng.IntN(2) == 0 {
-		s.Restarts = cluster.Budget{Count: 1 + r.rng.IntN(2), Within: 15 * time.Minute}
-	}
-	if i > 0 && r.rng.IntN(4) == 0 {
-		s.After = []string{fmt.Sprintf("s%d", i-1)}
-	}
-	return s
-}
-
-// pickFaults chooses which kinds of trouble this seed knows: fewer kinds at a
-// time go deeper than all of them together.
-func (r *run) pickFaults() {
-	for _, f := range all() {
-		if r.rng.IntN(3) > 0 {
-			f.weight *= 1 + r.rng.IntN(3)
-			r.faults = append(r.faults, f)
-		}
-	}
-	if len(r.faults) == 0 {
-		r.faults = all()
-	}
-}
-
-func (r *run) strike() {
-	total := 0
-	for _, f := range r.faults {
-		total += f.weight
-	}
-	at := r.rng.IntN(total)
-	for _, f := range r.faults {
-		if at -= f.weight; at < 0 {
-			r.w.Happened(f.name)
-			f.strike(r)
-			return
-		}
-	}
 }
 
 // heal ends every fault, asks for what an administrator would ask for, and
@@ -130,7 +76,7 @@ func (r *run) heal() {
 	r.w.CutNetwork(false)
 	r.w.Loss, r.w.Dup = 0, 0
 	for d, k := range r.w.Disks {
-		k.Slow = 1
+		k.Slow, k.Errors = 1, 0
 		for _, n := range r.w.Nodes {
 			n.DiskCut[d] = false
 			n.Unhang(d)
@@ -141,10 +87,13 @@ func (r *run) heal() {
 		n.StartTime, n.StopTime = 300*time.Millisecond, 200*time.Millisecond
 		n.RegDrops, n.RegLate = 0, 0
 		r.w.Blind(n, false)
+		n.Wake()
 		if n.Frozen {
 			n.Thaw()
 		}
+		n.ResumeGuard()
 		n.Resume()
+		n.OwnBlade()
 	}
 	r.w.Run(time.Second) // the last wishes of the troubled time are fulfilled first
 	r.tidy()

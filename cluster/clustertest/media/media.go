@@ -227,13 +227,18 @@ func (k *Disk) State(h register.Header) (*cluster.State, bool) {
 	return s, err == nil
 }
 
-// Find is the header of this generation of a node's ring, if it is still there.
-func (k *Disk) Find(id ident.NodeID, gen uint64, ver uint64) (register.Header, bool) {
+// Find is a header of a node's ring with this accepted version, if one is still
+// there.
+func (k *Disk) Find(id ident.NodeID, ver uint64, bal ident.Ballot) (register.Header, bool) {
 	if int(id) >= len(k.headers) {
 		return register.Header{}, false
 	}
-	e := &k.headers[id][gen%quorumdisk.Ring]
-	return e.h, e.ok && e.h.Gen == gen && e.h.Ver == ver
+	for i := range k.headers[id] {
+		if e := &k.headers[id][i]; e.ok && e.h.Ver == ver && e.h.Bal == bal {
+			return e.h, true
+		}
+	}
+	return register.Header{}, false
 }
 
 // PutBlob lands a status blob of this generation.

@@ -23,6 +23,7 @@ type Kind string
 const (
 	TwoOwners    Kind = "two owners"               // a service could write from two nodes
 	Ghost        Kind = "dead too early"           // a death was asserted by time while the victim could legally still run
+	PowerEarly   Kind = "off too early"            // power was called off while the machine was on, or its last writes could land
 	FedDead      Kind = "the dead feed"            // an incarnation proven dead feeds its watchdogs
 	FedLate      Kind = "fed outside the lease"    // a watchdog was fed after a check that should have failed
 	BothLate     Kind = "both watchdogs fed late"  // nothing is left that would end the node in time
@@ -65,11 +66,21 @@ type Judge struct {
 // New returns a judge that tells fail of every violation.
 func New(l Limits, fail func(Violation)) *Judge {
 	j := &Judge{limits: l, fail: fail, services: map[string]*service{}, versions: map[uint64]decision{}}
-	for range l.Nodes + 1 {
-		n := &node{bound: map[ident.Incarnation]*bond{}, dead: map[ident.Incarnation]bool{}}
-		j.nodes = append(j.nodes, n)
+	for id := range l.Nodes + 1 {
+		j.nodes = append(j.nodes, newNode(ident.NodeID(id)))
 	}
 	return j
+}
+
+func newNode(id ident.NodeID) *node {
+	return &node{id: id, bound: map[ident.Incarnation]*bond{}, dead: map[ident.Incarnation]bool{}}
+}
+
+// Twin says that there is another machine with a node's name and disk, and returns
+// the number by which it is told of.
+func (j *Judge) Twin(of ident.NodeID) ident.NodeID {
+	j.nodes = append(j.nodes, newNode(of))
+	return ident.NodeID(len(j.nodes) - 1)
 }
 
 func (j *Judge) say(k Kind, format string, args ...any) {
@@ -84,6 +95,7 @@ type Moment struct {
 
 // node is one machine.
 type node struct {
+	id    ident.NodeID // whose slot, disk and name it has
 	up    bool
 	now   *bond // the bound incarnation; nil if free
 	bound map[ident.Incarnation]*bond
@@ -111,6 +123,7 @@ type bond struct {
 	permit  ident.Instant
 	frozen  bool
 	retired bool
+	ended   time.Duration // when its machine ended
 }
 
 // Boots says that a machine begins to run.
@@ -123,6 +136,9 @@ func (j *Judge) Boots(id ident.NodeID) {
 // still land during the drain.
 func (j *Judge) Ends(id ident.NodeID, at time.Duration) {
 	n := j.nodes[id]
+	if n.now != nil {
+		n.now.ended = at
+	}
 	n.up, n.now = false, nil
 	for _, s := range j.services {
 		if h := s.holders[id]; h != nil && h.running {
@@ -270,13 +286,27 @@ func graceEnd(b *bond) ident.Instant {
 // That is wrong as long as the incarnation could legally go on, or its last
 // writes land, even where it has long been dead.
 func (j *Judge) CalledDead(id ident.NodeID, inc ident.Incarnation, at time.Duration, by ident.NodeID) {
-	n := j.nodes[id]
-	n.dead[inc] = true
-	b := n.bound[inc]
-	if b == nil || b.retired {
-		return
+	for _, n := range j.nodes {
+		if n.id != id {
+			continue
+		}
+		n.dead[inc] = true
+		if b := n.bound[inc]; b != nil && !b.retired && at < b.until+j.limits.Drain {
+			j.say(Ghost, "node %d calls node %d %v dead by time %v before it must have ended", by, id, inc, b.until+j.limits.Drain-at)
+		}
 	}
-	if end := b.until + j.limits.Drain; at < end {
-		j.say(Ghost, "node %d calls node %d %v dead by time %v before it must have ended", by, id, inc, end-at)
+}
+
+// CalledOff says that a node asserts that an incarnation has no power: then its
+// machine must be off, or have begun another boot, and its last writes have landed.
+func (j *Judge) CalledOff(id ident.NodeID, inc ident.Incarnation, at time.Duration, by ident.NodeID) {
+	for _, n := range j.nodes {
+		switch b := n.bound[inc]; {
+		case n.id != id || b == nil || b.retired:
+		case n.now == b:
+			j.say(PowerEarly, "node %d calls node %d %v off, and it is on", by, id, inc)
+		case at < b.ended+j.limits.Drain:
+			j.say(PowerEarly, "node %d calls node %d %v off %v before its last writes had to be there", by, id, inc, b.ended+j.limits.Drain-at)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package oracle_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -36,14 +37,16 @@ func owned(j *oracle.Judge) {
 	j.Runs(1, inc(1), "db", 1, 13*second)
 }
 
-// TestRules tells each rule one story that keeps it and one that breaks it.
-func TestRules(t *testing.T) {
-	cases := []struct {
-		name  string
-		kind  oracle.Kind
-		good  func(j *oracle.Judge)
-		wrong func(j *oracle.Judge)
-	}{
+// rule is a rule with one story that keeps it and one that breaks it.
+type rule struct {
+	name  string
+	kind  oracle.Kind
+	good  func(j *oracle.Judge)
+	wrong func(j *oracle.Judge)
+}
+
+func timeRules() []rule {
+	return []rule{
 		{
 			"a death by time waits for lease, watchdog and drain, whatever became of the victim", oracle.Ghost,
 			func(j *oracle.Judge) {
@@ -61,6 +64,30 @@ func TestRules(t *testing.T) {
 			"who has retired may be called dead at any time", oracle.Ghost,
 			func(j *oracle.Judge) { bound(j); j.Retires(1, inc(1)); j.CalledDead(1, inc(1), 13*second, 2) },
 			func(j *oracle.Judge) { bound(j); j.CalledDead(1, inc(1), 13*second, 2) },
+		},
+		{
+			"off is off, and drained", oracle.PowerEarly,
+			func(j *oracle.Judge) { bound(j); j.Ends(1, 13*second); j.CalledOff(1, inc(1), 14*second, 2) },
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Ends(1, 13*second)
+				j.CalledOff(1, inc(1), 13900*time.Millisecond, 2)
+			},
+		},
+		{
+			"a machine that is on is not off", oracle.PowerEarly,
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Ends(1, 13*second)
+				j.Boots(1)
+				j.CalledOff(1, inc(1), 15*second, 2)
+			},
+			func(j *oracle.Judge) { bound(j); j.CalledOff(1, inc(1), 15*second, 2) },
+		},
+		{
+			"a second machine of the same name is a machine of its own", oracle.TwoOwners,
+			owned,
+			func(j *oracle.Judge) { owned(j); j.Runs(j.Twin(1), inc(1), "db", 1, 14*second) },
 		},
 		{
 			"the lease counts from the issue on a majority", oracle.FedLate,
@@ -99,6 +126,11 @@ func TestRules(t *testing.T) {
 				j.Fed(1, 0, 2, at(13*second), at(31*second))
 			},
 		},
+	}
+}
+
+func ownerRules() []rule {
+	return []rule{
 		{
 			"the writes of a dead owner land before the next one starts", oracle.TwoOwners,
 			func(j *oracle.Judge) { owned(j); j.Ends(1, 20*second); takeover(j, 21*second) },
@@ -144,7 +176,11 @@ func TestRules(t *testing.T) {
 			func(j *oracle.Judge) { j.Explains(1, "fencing", "") },
 		},
 	}
-	for _, c := range cases {
+}
+
+// TestRules tells the stories of each rule.
+func TestRules(t *testing.T) {
+	for _, c := range slices.Concat(timeRules(), ownerRules()) {
 		t.Run(c.name, func(t *testing.T) {
 			j, said := judge()
 			if c.good(j); len(*said) > 0 {

@@ -62,7 +62,7 @@ func (j *Judge) Runs(id ident.NodeID, inc ident.Incarnation, name string, term u
 	}
 	g, ok := s.grants[term]
 	switch {
-	case !ok || g.Owner != id || g.Inc != inc:
+	case !ok || g.Owner != j.nodes[id].id || g.Inc != inc:
 		j.say(NoGrant, "node %d %v starts %s in term %d, which is nobody's or another's", id, inc, name, term)
 	case term < s.top:
 		j.say(NoGrant, "node %d %v starts %s in term %d, and term %d was decided", id, inc, name, term, s.top)

@@ -1,0 +1,72 @@
+package clustertest
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+// Tally counts what happened in a world.
+type Tally struct {
+	Events    uint64
+	Resets    int
+	Versions  int
+	Takeovers [16]int // terms that began, by the proof of how the one before ended
+	Broke     oracle.Kind
+	terms     map[string]uint64
+	digest    uint64
+}
+
+// Digest sums up everything that every core was told and did. Two runs of one
+// story have the same.
+func (t *Tally) Digest() uint64 { return t.digest }
+
+// grant counts a term that is new.
+func (t *Tally) grant(g *cluster.Grant) {
+	if t.terms == nil {
+		t.terms = map[string]uint64{}
+	}
+	if g.Owner == 0 || g.Term <= t.terms[g.Service] {
+		return
+	}
+	if t.terms[g.Service] > 0 {
+		t.Takeovers[g.Proof.Kind&15]++
+	}
+	t.terms[g.Service] = g.Term
+}
+
+// step adds one step of a core to the digest: when and where it was, what kind of
+// event it took and what it answered, with the numbers that tell two apart.
+func (t *Tally) step(id ident.NodeID, now ident.Instant, ev cluster.Event, actions []cluster.Action) {
+	h := fnv.New64a()
+	var b [8]byte
+	put := func(n uint64) {
+		binary.LittleEndian.PutUint64(b[:], n)
+		_, _ = h.Write(b[:]) // a hash never fails
+	}
+	put(t.digest)
+	put(uint64(id))
+	put(uint64(now))
+	_, _ = fmt.Fprintf(h, "%T", ev)
+	for _, a := range actions {
+		switch a := a.(type) {
+		case cluster.Order:
+			put(uint64(a.Kind)<<56 | a.Seq)
+			put(uint64(a.Until))
+		case cluster.RegisterOp:
+			put(uint64(a.Op.Kind)<<56 | a.Op.Seq)
+			put(a.Op.Header.Gen)
+		case cluster.Send:
+			put(uint64(a.To))
+		case cluster.Note:
+			_, _ = fmt.Fprint(h, a.Kind, a.Node, a.Service, a.Term, a.Text)
+		default:
+			_, _ = fmt.Fprintf(h, "%T", a)
+		}
+	}
+	t.digest = h.Sum64()
+}

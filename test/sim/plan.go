@@ -1,0 +1,162 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
+)
+
+// Trouble is how long the faults go on in one seed's story.
+const Trouble = 4 * time.Minute
+
+// Plan is a story before it is told: everything that a seed decides. A plan may be
+// made smaller, and told again.
+type Plan struct {
+	Seed     uint64
+	Nodes    int
+	Disks    int
+	Within   time.Duration // failover_within
+	Dogs     string        // the watchdogs that every node has
+	Pause    time.Duration // how long a hypervisor may stop a node
+	Services []cluster.Service
+	Length   time.Duration // of the trouble
+	Kinds    []string      // the kinds of fault that this seed knows
+	Strikes  []Strike
+}
+
+// Strike is one fault: when it strikes after the boot, its kind, and the seed of
+// what else there is to choose.
+type Strike struct {
+	Number int
+	At     time.Duration
+	Kind   string
+	Seed   uint64
+}
+
+// String is a line of a schedule.
+func (s Strike) String() string {
+	return fmt.Sprintf("%3d %9.3fs %s", s.Number, s.At.Seconds(), s.Kind)
+}
+
+// MakePlan makes the plan of a seed.
+func MakePlan(seed uint64) Plan { return makePlan(seed, Trouble) }
+
+func makePlan(seed uint64, length time.Duration) Plan {
+	rng := rand.New(rand.NewPCG(seed, 99))
+	p := Plan{Seed: seed, Nodes: 2 + rng.IntN(4), Disks: 1 + 2*rng.IntN(2), Length: length}
+	p.Dogs = []string{"two", "two", "two", "one", "two without a second holder", "unqualified"}[rng.IntN(6)]
+	if rng.IntN(6) == 0 {
+		p.Pause = time.Duration(1+rng.IntN(3)) * time.Second
+	}
+	p.Within = leastWithin(p) + time.Duration(rng.IntN(25))*500*time.Millisecond
+	for i := range 1 + rng.IntN(5) {
+		p.Services = append(p.Services, someService(rng, i, p.Nodes))
+	}
+	p.strikes(rng)
+	return p
+}
+
+// leastWithin is the smallest failover_within that the plan's hardware allows.
+func leastWithin(p Plan) time.Duration {
+	var in timing.Input
+	p.hardware(&in)
+	b, err := timing.SmallestB(in)
+	if err != nil {
+		panic(fmt.Sprintf("no failover_within is safe with watchdogs %q and a pause of %s: %v", p.Dogs, p.Pause, err))
+	}
+	return max(b, 5*time.Second)
+}
+
+// hardware is what every node of the plan has.
+func (p Plan) hardware(in *timing.Input) {
+	const t = 2 * time.Second
+	soft := timing.Device{Name: "softdog", Class: timing.Qualified, Software: true, Timeout: t, TMax: t + t/10 + 100*time.Millisecond, At: t}
+	hard := timing.Device{Name: "hardware", Class: timing.Qualified, Timeout: t, TMax: t + t/10, At: t}
+	in.SecondHolder, in.Devices = true, []timing.Device{soft, hard}
+	switch p.Dogs {
+	case "one":
+		in.Devices = in.Devices[1:]
+	case "two without a second holder":
+		in.SecondHolder = false
+	case "unqualified":
+		hard.Class, hard.TMax = timing.Unqualified, 0
+		in.Devices = []timing.Device{hard}
+	}
+	in.PauseBound = p.Pause
+}
+
+// strikes chooses which kinds of trouble this seed knows, for fewer kinds at a time
+// go deeper than all of them together, and when each of them strikes.
+func (p *Plan) strikes(rng *rand.Rand) {
+	var kinds []fault
+	for _, f := range all() {
+		if f.fits != nil && !f.fits(*p) {
+			continue
+		}
+		if rng.IntN(2) == 0 || f.rare {
+			f.weight *= 1 + rng.IntN(3)
+			kinds = append(kinds, f)
+			p.Kinds = append(p.Kinds, f.name)
+		}
+	}
+	total := 0
+	for _, f := range kinds {
+		total += f.weight
+	}
+	for at := 15 * time.Second; at < p.Length; at += between(rng, 100*time.Millisecond, 10*time.Second) {
+		n := rng.IntN(total)
+		i := slices.IndexFunc(kinds, func(f fault) bool { n -= f.weight; return n < 0 })
+		p.Strikes = append(p.Strikes, Strike{Number: len(p.Strikes), At: at, Kind: kinds[i].name, Seed: rng.Uint64()})
+	}
+}
+
+// Keep returns the plan with these strikes only, by their numbers.
+func (p Plan) Keep(numbers []int) Plan {
+	var kept []Strike
+	for _, s := range p.Strikes {
+		if slices.Contains(numbers, s.Number) {
+			kept = append(kept, s)
+		}
+	}
+	p.Strikes = kept
+	return p
+}
+
+// Numbers are the numbers of the strikes.
+func (p Plan) Numbers() []int {
+	var list []int
+	for _, s := range p.Strikes {
+		list = append(list, s.Number)
+	}
+	return list
+}
+
+// someService makes a service with random rules.
+func someService(rng *rand.Rand, i, nodes int) cluster.Service {
+	s := cluster.Service{Name: fmt.Sprintf("s%d", i), Priority: rng.IntN(3)}
+	s.Stack = []cluster.Member{{ID: "exec", Kind: "exec", CheckEvery: time.Duration(1+rng.IntN(5)) * time.Second}}
+	for _, n := range rng.Perm(nodes) {
+		if rng.IntN(2) == 0 {
+			s.Prefer = append(s.Prefer, clustertest.NodeName(n+1))
+		}
+	}
+	if rng.IntN(3) == 0 {
+		s.Failback = cluster.Failback{Mode: cluster.Automatic, After: between(rng, time.Second, 20*time.Second)}
+	}
+	if rng.IntN(2) == 0 {
+		s.Restarts = cluster.Budget{Count: 1 + rng.IntN(2), Within: 15 * time.Minute}
+	}
+	if i > 0 && rng.IntN(4) == 0 {
+		s.After = []string{fmt.Sprintf("s%d", i-1)}
+	}
+	return s
+}
+
+func between(rng *rand.Rand, a, b time.Duration) time.Duration {
+	return a + time.Duration(rng.Int64N(int64(b-a)+1))
+}
