@@ -152,7 +152,11 @@ func (n *Node) act(a cluster.Action) {
 			n.w.judge.CalledOff(a.Node, a.Inc, n.w.Now, n.ID)
 		}
 	case cluster.Reply:
-		n.w.Notes = append(n.w.Notes, Told{n.w.Now, n.ID, cluster.Note{Kind: "reply", Text: a.Text + a.Err}})
+		text := "done: " + a.Text
+		if a.Err != "" {
+			text = "refused: " + a.Err
+		}
+		n.w.Notes = append(n.w.Notes, Told{n.w.Now, n.ID, cluster.Note{Kind: "reply", Text: text}})
 	case cluster.Exit:
 		n.KillDaemon()
 	}

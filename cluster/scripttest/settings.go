@@ -1,0 +1,151 @@
+package scripttest
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+)
+
+// setting takes a line about the cluster; false if it is none.
+func (s *Script) setting(words []string) (bool, error) {
+	switch words[0] {
+	case "nodes", "seeds":
+		n, err := number(words)
+		if words[0] == "nodes" {
+			s.opt.Nodes = n
+		} else {
+			s.Seeds = n
+		}
+		return true, err
+	case "disks":
+		s.Disks = nil
+		for _, w := range words[1:] {
+			n, err := strconv.Atoi(w)
+			if err != nil || n != 1 && n != 3 {
+				return true, fmt.Errorf("%q quorum disks: there are 1 or 3", w)
+			}
+			s.Disks = append(s.Disks, n)
+		}
+		return true, nil
+	case "within":
+		var err error
+		s.opt.Within, err = span(words, 1)
+		return true, err
+	case "service":
+		return true, s.service(words)
+	case "ways":
+		return true, s.ways(words)
+	}
+	return false, nil
+}
+
+func number(words []string) (int, error) {
+	if len(words) != 2 {
+		return 0, fmt.Errorf("%s takes one number", words[0])
+	}
+	n, err := strconv.Atoi(words[1])
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("%s: %q is no number from 1 on", words[0], words[1])
+	}
+	return n, nil
+}
+
+func span(words []string, i int) (time.Duration, error) {
+	if i >= len(words) {
+		return 0, fmt.Errorf("%s takes a time, as 10s", words[0])
+	}
+	return time.ParseDuration(words[i])
+}
+
+// service reads "service orders prefer alpha beta restarts 2 in 15m": the name,
+// then keys of the configuration with their values.
+func (s *Script) service(words []string) error {
+	if len(words) < 2 {
+		return errors.New("a service has a name")
+	}
+	svc := cluster.Service{Name: words[1], Stack: []cluster.Member{{ID: "exec", Kind: "exec", CheckEvery: time.Second}}}
+	for rest := words[2:]; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && !isKey(rest[n]) {
+			n++
+		}
+		if err := serviceKey(&svc, rest[0], rest[1:n]); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	s.opt.Services = append(s.opt.Services, svc)
+	return nil
+}
+
+func isKey(w string) bool {
+	switch w {
+	case "prefer", "only", "avoid", "start-after", "with", "apart-from", "failback", "restarts", "priority", "quick-stop", "stack":
+		return true
+	}
+	return false
+}
+
+func serviceKey(svc *cluster.Service, key string, values []string) (err error) {
+	lists := map[string]*[]string{
+		"prefer": &svc.Prefer, "only": &svc.Only, "avoid": &svc.Never,
+		"start-after": &svc.After, "with": &svc.With, "apart-from": &svc.ApartFrom,
+	}
+	if l := lists[key]; l != nil {
+		*l = values
+		return nil
+	}
+	switch {
+	case key == "quick-stop":
+		svc.QuickStop = true
+	case key == "failback":
+		svc.Failback = cluster.Failback{Mode: cluster.Automatic}
+		if len(values) == 2 && values[0] == "after" {
+			svc.Failback.After, err = time.ParseDuration(values[1])
+		}
+	case key == "priority" && len(values) == 1:
+		svc.Priority, err = strconv.Atoi(values[0])
+	case key == "restarts" && len(values) == 3:
+		svc.Restarts.Count, err = strconv.Atoi(values[0])
+		if err == nil {
+			svc.Restarts.Within, err = time.ParseDuration(values[2])
+		}
+	case key == "stack":
+		svc.Stack = nil
+		for _, v := range values {
+			kind, flag, _ := strings.Cut(v, "/")
+			svc.Stack = append(svc.Stack, cluster.Member{ID: kind, Kind: kind, Storage: flag == "storage", CheckEvery: time.Second})
+		}
+	default:
+		return fmt.Errorf("a service has no %q %q", key, values)
+	}
+	return err
+}
+
+// ways reads "ways alpha bmc" and "ways all bmc reservation".
+func (s *Script) ways(words []string) error {
+	if len(words) < 3 {
+		return errors.New("want the node, or all, and its ways")
+	}
+	nodes := []string{words[1]}
+	if words[1] == "all" {
+		nodes = nil
+		for i := range s.opt.Nodes {
+			nodes = append(nodes, nodeNames()[i])
+		}
+	}
+	for _, n := range nodes {
+		w := cluster.Ways{Node: n}
+		for _, kind := range words[2:] {
+			w.Ways = append(w.Ways, cluster.Way{Kind: kind})
+		}
+		s.opt.Fencing = append(s.opt.Fencing, w)
+	}
+	return nil
+}
+
+func nodeNames() []string { return []string{"alpha", "beta", "gamma", "delta", "epsilon"} }
