@@ -218,7 +218,7 @@ func processRows() []row {
 			tree: "internal/ctl/...",
 			may: []string{
 				"internal/ctl/...", "internal/api", "internal/config/...", "internal/guardwire", "internal/clock", "internal/build",
-				"cluster/...", "quorumdisk/...", "sbd", "sbd/watchdog", "storage",
+				"cluster/...", "quorumdisk/...", "sbd", "sbd/watchdog", "storage", "storage/kind", "storage/signature",
 			},
 			why: "the command line talks to the daemon, and works on disks alone when no daemon runs; it starts, stops and fences nothing itself",
 		},

@@ -1,14 +1,18 @@
 package ctl_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/label"
+	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/storage"
 )
 
@@ -171,5 +175,32 @@ func TestDiskMissing(t *testing.T) {
 	r.says(t, 1, filepath.Join(s.dir, "a")+"\n", filepath.Join(s.dir, "c")+"\n", "open "+filepath.Join(s.dir, "b"))
 	if n := strings.Count(r.out, "superblock and beats"); n != 2 {
 		t.Errorf("%d disks shown, want 2:\n%s", n, r.out)
+	}
+}
+
+// TestInitGPT: a labelled disk is opened by everybody, shows its partition to
+// others, and loses all of it when it is wiped.
+func TestInitGPT(t *testing.T) {
+	t.Parallel()
+	s, disk := formatted(t, "--gpt")
+	p, err := place.Find(disk, time.Minute)
+	if err != nil || p.Name != "quorum:holdfast" || p.Offset != label.Start {
+		t.Errorf("%+v, %v", p, err)
+	}
+	s.at("", "disk", "verify").says(t, 0, "everything on it checks")
+	s.at("", "disk", "show", "--for", "0").says(t, 0, disk)
+	other := newSite(t)
+	other.init("--disk", disk).says(t, 1, "carries something", "a partition table (GPT), at offset 512", "quorum disk", "--force-wipe=")
+	id, err := storage.Identify(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	holdfast("", "--config", "/nonexistent/node.yaml", "disk", "wipe", disk, "--force-wipe", id.String()).says(t, 0, "wiped")
+	text, err := os.ReadFile(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := bytes.IndexFunc(text, func(r rune) bool { return r != 0 }); i >= 0 {
+		t.Errorf("a wiped disk is not empty at %d", i)
 	}
 }

@@ -36,6 +36,7 @@ func (a *app) initCommand() *cobra.Command {
 	fs.IntVar(&n.Nmax, "nmax", quorumdisk.DefaultNodes, "room for so many `nodes`, up to 255; cannot be changed later")
 	fs.IntVar(&n.Sector, "sector-size", 0, "`bytes` of a sector, 512 or 4096 (default: what the disks need)")
 	fs.DurationVar(&n.Within, "failover-within", 0, "`time` from a fault to the permission to start elsewhere (default: 10s, or the smallest that is safe)")
+	fs.BoolVar(&n.GPT, "gpt", false, "put a partition table on each disk, and the quorum disk in a partition of its own")
 	fs.BoolVar(&n.AdoptSBD, "adopt-sbd", false, "take over disks that are SBD devices: slots, timeouts and messages stay; the SBD cluster must be stopped on every node")
 	fs.StringArrayVar(&n.Force, "force-wipe", nil, "erase what the disk with this `identity` carries; the refusal prints it")
 	return c

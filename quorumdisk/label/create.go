@@ -225,3 +225,23 @@ func addPartition(f *os.File, start, length int64) error {
 	}
 	return nil
 }
+
+// Forget lets the kernel take back its device for partition 1, before the table
+// is erased. A device whose partition the kernel does not show is left alone.
+func Forget(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	p := unix.BlkpgPartition{Pno: 1}
+	arg := unix.BlkpgIoctlArg{Op: unix.BLKPG_DEL_PARTITION, Datalen: int32(unsafe.Sizeof(p)), Data: (*byte)(unsafe.Pointer(&p))}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKPG, uintptr(unsafe.Pointer(&arg)))
+	switch errno {
+	case 0, unix.ENXIO, unix.ENOTTY, unix.EINVAL:
+		return nil
+	case unix.EBUSY:
+		return fmt.Errorf("%w: the kernel's device for partition 1 of %s is open somewhere", ErrInUse, path)
+	}
+	return fmt.Errorf("the kernel's device for partition 1 of %s (BLKPG): %w", path, errno)
+}

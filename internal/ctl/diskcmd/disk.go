@@ -17,7 +17,9 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/ctl/enrol"
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
+	"github.com/holdfast-ha/holdfast/internal/ctl/vet"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
 	"github.com/holdfast-ha/holdfast/storage"
 )
@@ -353,7 +355,11 @@ func (a *app) diskWipe() *cobra.Command {
 			return err
 		}
 		defer func() { _ = disk.Close() }() // every write was answered, or the error says so
-		s, _, err := volume.ReadSuperblock(disk, enrol.Patience)
+		part, _, _, err := place.On(disk, enrol.Patience)
+		if err != nil {
+			return err
+		}
+		s, _, err := volume.ReadSuperblock(part, enrol.Patience)
 		if errors.Is(err, volume.ErrUnformatted) {
 			return fmt.Errorf("%s is no Holdfast quorum disk: nothing to wipe", args[0])
 		}
@@ -369,7 +375,7 @@ func (a *app) diskWipe() *cobra.Command {
 		} else if yes != id {
 			return fmt.Errorf("--force-wipe=%s: %s is %s", yes, args[0], id)
 		}
-		if err := enrol.Erase(disk); err != nil {
+		if err := vet.Blank(disk, enrol.Patience); err != nil {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
 		a.Say("%s: wiped", args[0])

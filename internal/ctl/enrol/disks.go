@@ -1,7 +1,6 @@
 package enrol
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,12 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/holdfast-ha/holdfast/internal/ctl/vet"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
-	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
-	"github.com/holdfast-ha/holdfast/sbd"
 	"github.com/holdfast-ha/holdfast/storage"
 )
 
@@ -30,33 +26,9 @@ type candidate struct {
 	adopt  bool // it is an SBD device, and its area stays as it is
 }
 
-// Reach opens the quorum disk at path, wherever on the device it stands, and
-// waits no longer than Patience for that: the opening itself hangs on a path that
-// is dead. What hangs then ends with the disk's answer, or with this process.
+// Reach opens the quorum disk at path, wherever on the device it stands.
 func Reach(path string, opts storage.Options) (storage.Disk, error) {
-	return within(Patience, "open "+path, func() (storage.Disk, error) { return place.Handle(path, opts, Patience) })
-}
-
-// within waits so long for do, and leaves it alone then.
-func within[T any](patience time.Duration, what string, do func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() {
-		value, err := do()
-		done <- result{value, err}
-	}()
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-limit.C:
-		var none T
-		return none, fmt.Errorf("%s: %w (%v)", what, storage.ErrTimeout, patience)
-	}
+	return vet.Open(path, opts, Patience)
 }
 
 // checkDisks opens the disks and refuses those that must not be written. The
@@ -76,7 +48,7 @@ func checkDisks(paths []string, emulated bool, want NewCluster) ([]candidate, er
 		all = append(all, c)
 		id := c.disk.Info().Identity
 		unused = slices.DeleteFunc(unused, func(s string) bool { return s == id.String() })
-		err = checkSize(c.disk.Info(), want.Nmax)
+		err = vet.Room(c.disk.Info(), quorumdisk.Layout{SectorSize: c.disk.Info().SectorSize, Nmax: want.Nmax}, want.GPT)
 		for _, other := range all[:len(all)-1] {
 			if other.disk.Info().Identity == id {
 				err = fmt.Errorf("%s and %s are the same disk (%v): each quorum disk must be one of its own", other.path, path, id)
@@ -102,15 +74,11 @@ func closeAll(all []candidate) {
 
 func checkDisk(path string, emulated bool, want NewCluster) (candidate, error) {
 	c := candidate{path: path, adopt: want.AdoptSBD}
-	if err := mayTouch(path, emulated); err != nil {
+	if _, err := vet.Suitable(path, emulated); err != nil {
 		return c, err
 	}
-	users, err := storage.InUse(path)
-	if err != nil {
+	if err := vet.Free(path, Patience); err != nil {
 		return c, err
-	}
-	if len(users) > 0 {
-		return c, fmt.Errorf("%s is in use: %s; end that first, no option overrides it", path, strings.Join(users, "; "))
 	}
 	id, err := storage.Identify(path)
 	if err != nil {
@@ -130,79 +98,13 @@ func checkDisk(path string, emulated bool, want NewCluster) (candidate, error) {
 	return c, nil
 }
 
-// mayTouch refuses what is no disk, and for an emulated node every device that a
-// real cluster could live on.
-func mayTouch(path string, emulated bool) error {
-	var stat unix.Stat_t
-	if err := unix.Stat(path, &stat); err != nil {
-		return fmt.Errorf("%s: %w; a quorum disk is a block device that all nodes see, by a name of /dev/disk/by-id", path, err)
-	}
-	const loopMajor = 7
-	if emulated && stat.Mode&unix.S_IFMT == unix.S_IFBLK && unix.Major(uint64(stat.Rdev)) != loopMajor {
-		return fmt.Errorf("%s is a block device of this machine, but the node is emulated: use a file or a loop device", path)
-	}
-	return nil
-}
-
 // carries says what is on the disk, empty if nothing is.
 func (c *candidate) carries() (string, error) {
-	s, _, err := volume.ReadSuperblock(c.disk, Patience)
-	switch {
-	case err == nil:
-		return fmt.Sprintf("it is quorum disk %v of the Holdfast cluster %v, made %s", s.Disk, s.Cluster, s.Created.Format(time.DateOnly)), nil
-	case errors.Is(err, quorumdisk.ErrFormat), errors.Is(err, volume.ErrDamaged):
-		return fmt.Sprintf("a Holdfast quorum disk, but %v", err), nil
-	case !errors.Is(err, volume.ErrUnformatted):
-		return "", err
+	if ours, err := vet.QuorumDisk(c.disk, Patience); c.adopt && (err != nil || ours == "") {
+		return "", errors.Join(err, c.adoptable())
 	}
-	if c.adopt {
-		return "", c.adoptable()
-	}
-	h, err := sbd.ReadHeader(c.disk, Patience)
-	var failed *storage.OpError
-	switch {
-	case errors.As(err, &failed):
-		return "", err
-	case err == nil:
-		return fmt.Sprintf("an SBD device (%v; see: holdfast sbd -d %s list; if its SBD cluster is stopped for good, --adopt-sbd keeps its slots and timeouts)", h.UUID, c.path), nil
-	case !errors.Is(err, sbd.ErrMagic):
-		return fmt.Sprintf("an SBD device (%v)", err), nil
-	}
-	found, err := storage.Signatures(context.Background(), c.path)
-	return strings.Join(found, ", "), err
-}
-
-func checkSize(info storage.Info, nmax int) error {
-	l := quorumdisk.Layout{SectorSize: info.SectorSize, Nmax: nmax}
-	if err := l.Check(); err != nil {
-		return err
-	}
-	if info.Size < l.MinSize() {
-		return fmt.Errorf("%s is too small: it has %d MiB, %d nodes need %d MiB (recommended: 1024 MiB); fewer nodes need less: --nmax", info.Path, info.Size>>20, nmax, l.MinSize()>>20)
-	}
-	return nil
-}
-
-// Erase makes a disk an empty one: a quorum disk loses all that the cluster finds
-// on it, and the start and the end, where signatures stand, are overwritten with
-// zeros. Whether somebody needs the disk is for the caller to find out first.
-func Erase(disk storage.Disk) error {
-	if err := volume.Wipe(disk, Patience); err != nil && !errors.Is(err, volume.ErrTooSmall) {
-		return err
-	}
-	const piece = 256 << 10
-	zero := make([]byte, piece)
-	end := disk.Info().Size
-	tail := max(end-(2<<20), quorumdisk.SuperOffset) / piece * piece
-	for off := int64(0); off < end; off += piece {
-		if off >= quorumdisk.SuperOffset && off < tail {
-			off = tail
-		}
-		if err := disk.Write(zero[:min(piece, end-off)], off, Patience); err != nil {
-			return err
-		}
-	}
-	return nil
+	found, err := vet.Carries(c.disk, Patience)
+	return strings.Join(found, "; "), err
 }
 
 // StableName returns the name below /dev/disk/by-id of a block device, or the

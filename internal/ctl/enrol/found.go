@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/config/nodefile"
+	"github.com/holdfast-ha/holdfast/internal/ctl/vet"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
@@ -33,6 +34,7 @@ type NewCluster struct {
 	// AdoptSBD takes over disks that are SBD devices; their slots, timeouts and
 	// messages stay.
 	AdoptSBD bool
+	GPT      bool // a partition table with one partition on each disk, and the quorum disk in that
 }
 
 // Enrolled is a node that was made, and what that rests on.
@@ -97,6 +99,9 @@ func check(o Options, c NewCluster) (*founding, error) {
 	if err := keyIsNew(o.Key); err != nil {
 		return nil, err
 	}
+	if c.GPT && c.AdoptSBD {
+		return nil, errors.New("--gpt and --adopt-sbd: an SBD area stands at the start of the device, where the partition table would be; choose one")
+	}
 	if p.disks, err = checkDisks(o.Disks, o.Emulation.On, c); err != nil {
 		return nil, err
 	}
@@ -160,7 +165,7 @@ func (p *founding) found(o Options, c NewCluster) error {
 	}
 	keys := quorumdisk.Keys{Current: quorumdisk.NewKey()}
 	for i := range p.disks {
-		if err := p.makeDisk(i, c.Nmax, keys); err != nil {
+		if err := p.makeDisk(i, c, keys); err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", p.disks[i].path, err), p.takeBack(i))
 		}
 	}
@@ -182,12 +187,19 @@ func (p *founding) found(o Options, c NewCluster) error {
 }
 
 // makeDisk formats one disk and writes the first state of the cluster on it.
-func (p *founding) makeDisk(i, nmax int, keys quorumdisk.Keys) error {
+func (p *founding) makeDisk(i int, made NewCluster, keys quorumdisk.Keys) error {
 	c, n := &p.disks[i], p.Node
 	if c.forced {
-		if err := Erase(c.disk); err != nil {
+		if err := vet.Blank(c.disk, Patience); err != nil {
 			return err
 		}
+	}
+	if made.GPT {
+		d, _, err := vet.Label(c.disk, made.Name, storage.Options{Sync: true, SectorSize: p.sector}, Patience)
+		if err != nil {
+			return err
+		}
+		c.disk = d
 	}
 	var area []byte // none: what is there stays
 	if !c.adopt {
@@ -198,7 +210,7 @@ func (p *founding) makeDisk(i, nmax int, keys quorumdisk.Keys) error {
 	}
 	_, err := volume.Create(c.disk, volume.Options{
 		Keys: keys, Cluster: n.Cluster.ID, Disk: n.Disks[i].UUID, Index: uint8(i), DiskGen: 1,
-		Nmax: nmax, Created: time.Now(), SBD: area, Timeout: Patience,
+		Nmax: made.Nmax, Created: time.Now(), SBD: area, Timeout: Patience,
 	})
 	if err != nil {
 		return err
@@ -229,17 +241,26 @@ func (p *founding) firstState() *cluster.State {
 	return s
 }
 
-// takeBack erases the disks up to last.
+// takeBack erases the disks up to last, and the partition tables that were made.
 func (p *founding) takeBack(last int) error {
 	var errs []error
 	for i := range p.disks[:last+1] {
-		erase := Erase
-		if p.disks[i].adopt { // it was an SBD device, and is one again
-			erase = func(d storage.Disk) error { return volume.Wipe(d, Patience) }
-		}
-		if err := erase(p.disks[i].disk); err != nil {
-			errs = append(errs, fmt.Errorf("%s may be half made: holdfast disk wipe %s (%w)", p.disks[i].path, p.disks[i].path, err))
+		c := &p.disks[i]
+		if err := c.blank(); err != nil {
+			errs = append(errs, fmt.Errorf("%s may be half made: holdfast disk wipe %s (%w)", c.path, c.path, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// blank erases a candidate, whose handle may be on a partition by now.
+func (c *candidate) blank() error {
+	if c.adopt { // it was an SBD device, and is one again
+		return volume.Wipe(c.disk, Patience)
+	}
+	whole, err := storage.Open(c.path, storage.Options{Sync: true})
+	if err != nil {
+		return err
+	}
+	return errors.Join(vet.Blank(whole, Patience), whole.Close())
 }

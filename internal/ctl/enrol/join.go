@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/build"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/config/nodefile"
+	"github.com/holdfast-ha/holdfast/internal/ctl/vet"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
@@ -187,7 +188,7 @@ func (j *joining) openDisks(found map[ident.UUID]string, emulated bool) error {
 		case !ok:
 			path = d.Path
 		}
-		if err := mayTouch(path, emulated); err != nil {
+		if _, err := vet.Suitable(path, emulated); err != nil {
 			return fmt.Errorf("quorum disk %v: %w; if it has another path here, give every disk with --disk", id, err)
 		}
 		q := config.QuorumDisk{Path: path, UUID: id}
