@@ -116,6 +116,11 @@ func (c *Client) Node(ctx context.Context, name, verb string, r NodeRequest) (*R
 	return post[Result](ctx, c, "/v1/node/"+url.PathEscape(name)+"/"+verb, r)
 }
 
+// Cluster carries out a verb on the whole cluster.
+func (c *Client) Cluster(ctx context.Context, verb string, r ClusterRequest) (*Result, error) {
+	return post[Result](ctx, c, "/v1/cluster/"+verb, r)
+}
+
 // Leave begins to take this node out of the cluster: its services are stopped
 // or moved first. The daemon ends when that is done; Dial then fails with
 // ErrNoDaemon.

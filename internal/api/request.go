@@ -15,6 +15,8 @@ const (
 	ServiceUnfreeze = "unfreeze"
 	ServiceFailback = "failback" // move to the best node
 	ServiceClear    = "clear"    // forget failures
+	// ServiceMaintenance leaves it as it is for a time: For.
+	ServiceMaintenance = "maintenance"
 )
 
 // The verbs of POST /v1/node/{name}/{verb}.
@@ -24,20 +26,36 @@ const (
 	NodeFence      = "fence"       // Why, By, DryRun
 	NodeConfirmOff = "confirm-off" // Operator and How
 	NodeRemove     = "remove"
+	// NodeMaintenance leaves its services as they are for a time: For.
+	NodeMaintenance = "maintenance"
 )
+
+// The verbs of POST /v1/cluster/{verb}.
+const (
+	ClusterStop        = "stop"        // the planned stop: services first, then every node leaves
+	ClusterStart       = "start"       // ends it
+	ClusterMaintenance = "maintenance" // For: all services stay as they are
+)
+
+// ClusterRequest is the body of a cluster verb; it may be empty.
+type ClusterRequest struct {
+	For Seconds `json:"for_seconds,omitempty"` // how long a maintenance lasts; 0 ends it
+}
 
 // ServiceRequest is the body of a service verb; it may be empty.
 type ServiceRequest struct {
-	To string `json:"to,omitempty"`
+	To  string  `json:"to,omitempty"`
+	For Seconds `json:"for_seconds,omitempty"` // how long a maintenance lasts; 0 ends it
 }
 
 // NodeRequest is the body of a node verb.
 type NodeRequest struct {
-	Why      string `json:"why,omitempty"`
-	By       string `json:"by,omitempty"`      // the way to begin with; empty: all at once
-	DryRun   bool   `json:"dry_run,omitempty"` // only say what would be done
-	Operator string `json:"operator,omitempty"`
-	How      string `json:"how,omitempty"` // how it was verified that the node is off
+	Why      string  `json:"why,omitempty"`
+	By       string  `json:"by,omitempty"`      // the way to begin with; empty: all at once
+	DryRun   bool    `json:"dry_run,omitempty"` // only say what would be done
+	Operator string  `json:"operator,omitempty"`
+	How      string  `json:"how,omitempty"`         // how it was verified that the node is off
+	For      Seconds `json:"for_seconds,omitempty"` // how long a maintenance lasts; 0 ends it
 }
 
 // ApplyRequest replaces the configuration. With DryRun it is only planned.

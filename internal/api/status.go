@@ -57,6 +57,9 @@ type ClusterInfo struct {
 	Membership    uint64 `json:"membership"`     // +1 per node that came or went
 	Coordinator   string `json:"coordinator,omitempty"`
 	ConfigProblem string `json:"config_problem,omitempty"` // the committed configuration cannot be read here
+	Protocol      int    `json:"protocol"`                 // that the cluster uses
+	Stopped       bool   `json:"stopped"`                  // by cluster stop; nothing begins by itself
+	Maintenance   *Until `json:"maintenance,omitempty"`    // of the whole cluster
 }
 
 // Self is the node that answers.
@@ -85,12 +88,42 @@ type Node struct {
 	NetAge      *Seconds `json:"network_age_seconds,omitempty"` // since it was heard last
 	Standby     bool     `json:"standby"`
 	Fencing     bool     `json:"fencing"`
-	Remaining   *Seconds `json:"remaining_seconds,omitempty"` // while it is fenced: until a proof by time can stand
-	Wait        Seconds  `json:"wait_seconds"`                // silence that proves its death
-	Watchdog    string   `json:"watchdog"`                    // what a proof by time rests on
-	Proof       *Proof   `json:"proof,omitempty"`             // of its latest death or leave
-	Why         string   `json:"why,omitempty"`
-	Services    []string `json:"services"` // that it owns
+	NodeWait
+	NodeCourse
+	Watchdog string   `json:"watchdog"`        // what a proof by time rests on
+	Proof    *Proof   `json:"proof,omitempty"` // of its latest death or leave
+	Why      string   `json:"why,omitempty"`
+	Services []string `json:"services"` // that it owns
+}
+
+// NodeWait is what a proof by time of a node's death takes.
+type NodeWait struct {
+	Remaining *Seconds `json:"remaining_seconds,omitempty"` // while it is fenced: until a proof by time can stand
+	Wait      Seconds  `json:"wait_seconds"`                // silence that proves its death
+}
+
+// NodeCourse is what is remembered of a node beyond its incarnation.
+type NodeCourse struct {
+	Fenced      *Fenced `json:"last_fencing,omitempty"`
+	Quarantine  *Until  `json:"quarantine,omitempty"`  // it runs no services
+	Maintenance *Until  `json:"maintenance,omitempty"` // its services stay as they are
+}
+
+// Fenced is the latest fencing of a node, which may have come back since.
+type Fenced struct {
+	Incarnation string `json:"incarnation"`
+	By          string `json:"by"`            // the node whose commit it was
+	State       uint64 `json:"state_version"` // that chose it
+	Asked       bool   `json:"asked"`         // an administrator asked for it
+	Why         string `json:"why"`
+	Proof       *Proof `json:"proof,omitempty"` // what its end was known by, while it is the latest
+}
+
+// Until is something that ends by itself.
+type Until struct {
+	Left Seconds `json:"left_seconds"` // as counted and committed: up to a minute too much
+	Why  string  `json:"why,omitempty"`
+	By   string  `json:"by,omitempty"` // who asked for it
 }
 
 // Proof says why something was known to have ended.
@@ -113,6 +146,8 @@ type Service struct {
 	Stopped bool   `json:"stopped"`        // by the admin's word
 	Frozen  bool   `json:"frozen"`
 	Wanted  string `json:"wanted,omitempty"` // the node that it is to move to
+	// Maintenance is the service's own; its node's and the cluster's stand there.
+	Maintenance *Until `json:"maintenance,omitempty"`
 }
 
 // Disk is one quorum disk.

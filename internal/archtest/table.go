@@ -134,12 +134,16 @@ func deviceRows() []row {
 func internalRows() []row {
 	return []row{
 		{
-			tree: "internal/config", may: []string{"cluster/...", "internal/build", "bmc"},
+			tree: "internal/config", may: []string{"cluster/...", "internal/build", "bmc", "internal/config/phrase"},
 			why: "configuration is text in, valid values out",
 		},
 		{
 			tree: "internal/config/nodefile", may: []string{"internal/config"},
 			why: "what init and join write is only text of what config reads",
+		},
+		{
+			tree: "internal/config/phrase", may: []string{"cluster/..."},
+			why: "a phrase is text in, a value out",
 		},
 		{
 			tree: "internal/api", may: []string{"cluster/...", "internal/build"},

@@ -6,11 +6,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/internal/config/phrase"
 )
 
 // Option changes how ParseCluster judges a file.
@@ -80,6 +80,8 @@ type clusterReader struct {
 func (c *clusterReader) config(v *value) *cluster.Config {
 	head := v.get("cluster")
 	conf := &cluster.Config{Name: head.str("name"), FailoverWithin: head.dur("failover_within")}
+	conf.Evict = head.str("partition") == "evict"
+	conf.Quarantine, _ = phrase.Quarantine(head.str("quarantine"))
 	if all := v.get("services"); all != nil {
 		for _, e := range all.keys {
 			c.services[e.name] = e.value
@@ -122,8 +124,8 @@ func (c *clusterReader) service(name string, v *value) cluster.Service {
 		After: v.texts("after"), With: v.texts("with"), ApartFrom: v.texts("apart_from"),
 		QuickStop: v.str("quick-stop") == "early",
 	}
-	s.Failback, _ = failbackOf(v.str("failback"))
-	s.Restarts, _ = budgetOf(v.str("restarts"))
+	s.Failback, _ = phrase.Failback(v.str("failback"))
+	s.Restarts, _ = phrase.Budget(v.str("restarts"))
 	if p := v.get("priority"); p != nil {
 		s.Priority = int(p.num)
 	}
@@ -270,32 +272,4 @@ func plain(v *value) any {
 		return short(v.span)
 	}
 	return v.text
-}
-
-// failbackOf reads manual, automatic, or automatic after DURATION; empty is manual.
-func failbackOf(s string) (cluster.Failback, bool) {
-	switch words := strings.Fields(s); {
-	case len(words) == 0, len(words) == 1 && words[0] == "manual":
-		return cluster.Failback{Mode: cluster.Manual}, true
-	case len(words) == 1 && words[0] == "automatic":
-		return cluster.Failback{Mode: cluster.Automatic}, true
-	case len(words) == 3 && words[0] == "automatic" && words[1] == "after":
-		d, err := time.ParseDuration(words[2])
-		return cluster.Failback{Mode: cluster.Automatic, After: d}, err == nil && d >= 0
-	}
-	return cluster.Failback{}, false
-}
-
-// budgetOf reads COUNT in DURATION; empty is no budget.
-func budgetOf(s string) (cluster.Budget, bool) {
-	words := strings.Fields(s)
-	if len(words) == 0 {
-		return cluster.Budget{}, true
-	}
-	if len(words) != 3 || words[1] != "in" {
-		return cluster.Budget{}, false
-	}
-	n, err := strconv.Atoi(words[0])
-	d, err2 := time.ParseDuration(words[2])
-	return cluster.Budget{Count: n, Within: d}, err == nil && err2 == nil && n >= 0 && n <= 1000 && d > 0
 }

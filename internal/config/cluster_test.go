@@ -56,7 +56,7 @@ func TestParseCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &cluster.Config{
-		Name: "hospital", FailoverWithin: 10 * time.Second, KeepOnDiskLoss: true,
+		Name: "hospital", FailoverWithin: 10 * time.Second, KeepOnDiskLoss: true, Quarantine: cluster.FlapRule{Budget: cluster.Budget{Count: 3, Within: 15 * time.Minute}, For: time.Hour},
 		Services: []cluster.Service{
 			{
 				Name: "orders", Prefer: []string{"alpha", "beta"}, Never: []string{"gamma"},
@@ -100,6 +100,25 @@ func TestParseCluster(t *testing.T) {
 	alerts, err := config.ParseAlerts("cluster.yaml", []byte(whole))
 	if err != nil || !reflect.DeepEqual(alerts, []config.Alert{{Webhook: "https://example.org/hook"}, {Mail: "ops@example.org"}}) {
 		t.Errorf("alerts %+v, %v", alerts, err)
+	}
+}
+
+// A node is quarantined by default, as asked for, or never.
+func TestQuarantine(t *testing.T) {
+	const head = "cluster: {name: c, failover_within: 10s"
+	rule := func(count int, within, length time.Duration) cluster.FlapRule {
+		return cluster.FlapRule{Budget: cluster.Budget{Count: count, Within: within}, For: length}
+	}
+	for src, want := range map[string]cluster.FlapRule{
+		head + "}\n":                                   rule(3, 15*time.Minute, time.Hour),
+		head + ", quarantine: off}\n":                  {},
+		head + ", quarantine: 5 in 1h for 30m}\n":      rule(5, time.Hour, 30*time.Minute),
+		head + ", quarantine: \"2 in 10m for 24h\"}\n": rule(2, 10*time.Minute, 24*time.Hour),
+	} {
+		c, err := config.ParseCluster("c", []byte(src))
+		if err != nil || c.Quarantine != want || c.Evict {
+			t.Errorf("%q: %+v, %v", src, c, err)
+		}
 	}
 }
 
@@ -168,6 +187,8 @@ func TestProblems(t *testing.T) {
 		{"cluster: {name: &x c, failover_within: 10s}\n", 1, 17, "anchors"},
 		{"cluster: {<<: {name: c}, name: c, failover_within: 10s}\n", 1, 11, "merge keys"},
 		{"cluster: {name: c, failover_within: 10s, on_disk_loss: kep}\n", 1, 56, "did you mean keep?"},
+		{"cluster: {name: c, failover_within: 10s, quarantine: 3 in 15m}\n", 1, 54, "for DURATION"},
+		{"cluster: {name: c, failover_within: 10s, partition: evic}\n", 1, 53, "did you mean evict?"},
 		{head + "services: {A: {stack: [exec: {run: x}]}}\n", 2, 12, "small letters"},
 		{head + "services: {1: {stack: [exec: {run: x}]}}\n", 2, 12, `in quotes: "1"`},
 		{service("    prefer: [n]\n"), 4, 5, `"stack" is missing`},

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/holdfast-ha/holdfast/internal/config/phrase"
 )
 
 // clusterShape is the table of the cluster's configuration.
@@ -17,6 +19,10 @@ func clusterShape() *shape {
 			required("failover_within", spanOf("From a fault to the permission to start elsewhere; every timeout is derived from it", "10s", time.Second, 10*time.Minute)),
 			optional("on_disk_loss", oneOf("What happens to running services while the quorum disks are gone and all members still talk; "+
 				"the default is keep where every node under fencing has a way to cut its power, else stop", "keep", "stop")),
+			optional("partition", oneOf("What happens when nodes see the quorum disks but not each other; tolerate (default): nothing; "+
+				"evict: the largest group that is fully connected stays, the others are fenced", "tolerate", "evict")),
+			optional("quarantine", textOf("How often a node may crash or be fenced before it runs no services for a while; the default is 3 in 15m for 1h", "3 in 15m for 1h",
+				parsed(phrase.Quarantine, "is neither off nor COUNT in DURATION for DURATION"))),
 		)),
 		optional("services", tableOf("The services, by name", serviceName, serviceShape())),
 		optional("fencing", objectOf("How nodes are fenced, beside the time proof that always runs",
@@ -37,13 +43,13 @@ func serviceShape() shape {
 		optional("only", names("Nothing else may run it", "alpha", nodeName)),
 		optional("never", names("These nodes never run it", "gamma", nodeName)),
 		optional("failback", textOf("Whether it returns to a more preferred node: manual (default), automatic, automatic after 10m", "automatic after 10m",
-			parsed(failbackOf, "is none of: manual, automatic, automatic after DURATION"))),
+			parsed(phrase.Failback, "is none of: manual, automatic, automatic after DURATION"))),
 		optional("priority", numberOf("Higher is placed first", 0, 1000)),
 		optional("after", names("Services that must run first", "storage", serviceName)),
 		optional("with", names("Always on the same node as these services", "storage", serviceName)),
 		optional("apart_from", names("Never on the same node as these services", "reports", serviceName)),
 		optional("restarts", textOf("Failures on a node before it moves; without it, it moves at the first", "3 in 15m",
-			parsed(budgetOf, "is not COUNT in DURATION"))),
+			parsed(phrase.Budget, "is not COUNT in DURATION"))),
 		optional("quick-stop", oneOf("early: begin the emergency stop while the lease is merely overdue", "early")),
 		required("stack", listOf("Started top to bottom, stopped bottom to top", memberShape())),
 	)

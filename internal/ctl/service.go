@@ -26,6 +26,7 @@ func (a *app) serviceCommand() *cobra.Command {
 		a.serviceVerb(api.ServiceFreeze, "is frozen: nothing but a takeover touches it", nil),
 		a.serviceVerb(api.ServiceUnfreeze, "is no longer frozen", nil),
 		a.serviceVerb(api.ServiceClear, "may run everywhere again: its failures are forgotten", nil),
+		a.serviceMaintenance(),
 	)
 }
 

@@ -50,6 +50,8 @@ func clusterOf(f *Facts) api.ClusterInfo {
 	c := api.ClusterInfo{ID: f.Cluster, ConfigProblem: f.ConfigProblem, Coordinator: nodeName(v, v.Coordinator)}
 	if v.State != nil {
 		c.State, c.Config, c.Membership = v.State.Ver, v.State.ConfigRev, v.State.View
+		l := &v.State.Life
+		c.Protocol, c.Stopped, c.Maintenance = int(max(l.Protocol, cluster.Protocol1)), l.Stop.On, maintenanceOf(v.State, &l.Maintenance)
 		if v.State.Conf != nil {
 			c.Name = v.State.Conf.Name
 		}
@@ -122,7 +124,7 @@ func healthOf(f *Facts, s *api.Status) api.Health {
 	for i := range s.Services {
 		svc := &s.Services[i]
 		switch {
-		case svc.Stopped && svc.State == cluster.Down.String(), svc.State == cluster.Up.String():
+		case (svc.Stopped || s.Cluster.Stopped) && svc.State == cluster.Down.String(), svc.State == cluster.Up.String():
 		case svc.State == cluster.Broken.String(), svc.State == cluster.Down.String():
 			worse(api.Critical)
 		default:
@@ -152,7 +154,7 @@ func nodeOf(f *Facts, n *cluster.NodeView) api.Node {
 	out := api.Node{
 		ID: int(n.ID), Name: n.Name, Phase: n.Phase.String(), Guard: n.Guard.String(), Incarnation: incarnation(n.Inc),
 		DiskAge: api.Maybe(n.DiskAge), NetAge: api.Maybe(n.NetAge), Standby: n.Standby, Fencing: n.Fencing,
-		Wait: api.Of(n.Wait), Watchdog: n.Watchdog, Proof: proofOf(v, n.Proof), Why: n.Why, Services: []string{},
+		NodeWait: api.NodeWait{Wait: api.Of(n.Wait)}, NodeCourse: courseOf(v, n.ID), Watchdog: n.Watchdog, Proof: proofOf(v, n.Proof), Why: n.Why, Services: []string{},
 	}
 	if n.Fencing {
 		out.Remaining = api.Maybe(max(0, n.Left))
@@ -166,10 +168,16 @@ func nodeOf(f *Facts, n *cluster.NodeView) api.Node {
 }
 
 func serviceOf(v *cluster.View, s *cluster.ServiceView) api.Service {
-	return api.Service{
+	out := api.Service{
 		Name: s.Name, State: s.State.String(), Node: nodeName(v, s.Owner), Term: s.Term, Text: s.Text, Why: s.Why,
 		Stopped: s.Stopped, Frozen: s.Frozen, Wanted: nodeName(v, s.Want),
 	}
+	if v.State != nil {
+		if g := v.State.Grant(s.Name); g != nil {
+			out.Maintenance = maintenanceOf(v.State, &g.Maintenance)
+		}
+	}
+	return out
 }
 
 func diskOf(f *Facts, d *cluster.DiskView) api.Disk {

@@ -73,6 +73,7 @@ func (s *Server) explainNode(ctx context.Context, f *Facts, name string) (*api.E
 	if v.Standby {
 		e.Text = append(e.Text, "It is on standby and runs nothing until `holdfast node online "+name+"`.")
 	}
+	e.Text = append(e.Text, courseText(&node)...)
 	e.Text = append(e.Text, fmt.Sprintf("If it fell silent now, it would count as dead after %v; that rests on: %s.", v.Wait, orElse(v.Watchdog, "nothing")))
 	e.Text = append(e.Text, waysText(&f.View, v.ID)...)
 	var err error

@@ -211,6 +211,13 @@ func TestVerbsBecomeRequests(t *testing.T) {
 	node := func(verb string, r api.NodeRequest) func() (*api.Result, error) {
 		return func() (*api.Result, error) { return c.Node(ctx, "beta", verb, r) }
 	}
+	whole := func(verb string, length api.Seconds) func() (*api.Result, error) {
+		return func() (*api.Result, error) { return c.Cluster(ctx, verb, api.ClusterRequest{For: length}) }
+	}
+	who := "root"
+	if uid := os.Getuid(); uid != 0 {
+		who = fmt.Sprintf("uid %d", uid)
+	}
 	for _, one := range []struct {
 		do   func() (*api.Result, error)
 		want cluster.Request
@@ -226,6 +233,11 @@ func TestVerbsBecomeRequests(t *testing.T) {
 		{node(api.NodeFence, api.NodeRequest{Why: "drill"}), cluster.FenceNode{Node: "beta", Why: "drill"}},
 		{node(api.NodeConfirmOff, api.NodeRequest{Operator: "eva", How: "PDU"}), cluster.ConfirmOff{Node: "beta", Operator: "eva", How: "PDU"}},
 		{node(api.NodeRemove, api.NodeRequest{}), cluster.RemoveNode{Node: "beta"}},
+		{node(api.NodeMaintenance, api.NodeRequest{For: 7200}), cluster.Maintain{Node: "beta", For: 2 * time.Hour, By: who}},
+		{service(api.ServiceMaintenance, ""), cluster.Maintain{Service: "orders", By: who}},
+		{whole(api.ClusterMaintenance, 60), cluster.Maintain{For: time.Minute, By: who}},
+		{whole(api.ClusterStop, 0), cluster.StopCluster{By: who}},
+		{whole(api.ClusterStart, 0), cluster.StartCluster{}},
 		{func() (*api.Result, error) { return c.Leave(ctx) }, cluster.LeaveCluster{}},
 		{service(api.ServiceRestart, ""), cluster.StartService{Service: "orders"}}, // after the stop was verified
 	} {
@@ -374,6 +386,28 @@ func TestEventsFollow(t *testing.T) {
 	count := 0
 	if err := c.Events(ctx, api.EventQuery{Since: time.Unix(150, 0)}, func(api.Event) error { count++; return nil }); err != nil || count != 1 {
 		t.Errorf("%d events since, %v", count, err)
+	}
+}
+
+// TestExplainWhoFencedIt: a node that has come back is told about in one line.
+func TestExplainWhoFencedIt(t *testing.T) {
+	inc := ident.Incarnation{N: 4}
+	f := sampleFacts()
+	s := f.View.State.Clone()
+	beta := s.NodeNamed("beta")
+	beta.Proof = cluster.Proof{Kind: cluster.ProofTime, Inc: inc}
+	beta.Life = cluster.NodeLife{
+		Fenced:      cluster.Fenced{Inc: inc, By: 1, Ver: 9, Why: "silent on every link"},
+		Quarantine:  cluster.Quarantine{Until: time.Hour, Why: "it crashed 3 times"},
+		Maintenance: cluster.Maintenance{Until: 30 * time.Minute, By: "eva"},
+	}
+	s.Life.Clock, f.View.State = 10*time.Minute, s
+	n := nodeOf(&f, &f.View.Nodes[1])
+	text := strings.Join(courseText(&n), "\n")
+	for _, want := range []string{"alpha had it fenced last", "silent on every link", "E3 time", "has come back", "quarantined for another 50m0s: it crashed 3 times", "maintenance for another 20m0s, asked for by eva", "holdfast node online beta"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in:\n%s", want, text)
+		}
 	}
 }
 

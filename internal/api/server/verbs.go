@@ -46,12 +46,14 @@ func (s *Server) service(ctx context.Context, f *Facts, r *http.Request) (any, e
 		return s.restart(ctx, name)
 	case api.ServiceFreeze, api.ServiceUnfreeze:
 		return s.ask(ctx, cluster.FreezeService{Service: name, On: verb == api.ServiceFreeze}, askWithin)
+	case api.ServiceMaintenance:
+		return s.ask(ctx, cluster.Maintain{Service: name, For: in.For.Duration(), By: whoAsks(ctx)}, askWithin)
 	case api.ServiceClear:
 		return s.ask(ctx, cluster.ClearService{Service: name}, askWithin)
 	}
 	return nil, api.Errorf(api.CodeNotFound, "a service has no verb %q; there is %s", verb, join([]string{
 		api.ServiceMove, api.ServiceStart, api.ServiceStop,
-		api.ServiceRestart, api.ServiceFreeze, api.ServiceUnfreeze, api.ServiceFailback, api.ServiceClear,
+		api.ServiceRestart, api.ServiceFreeze, api.ServiceUnfreeze, api.ServiceFailback, api.ServiceClear, api.ServiceMaintenance,
 	}))
 }
 
@@ -115,7 +117,7 @@ func (s *Server) node(ctx context.Context, f *Facts, r *http.Request) (any, erro
 	if !slices.Contains(nodeNames(&f.View), name) {
 		return nil, api.Errorf(api.CodeNotFound, "there is no node %q%s", name, known(nodeNames(&f.View)))
 	}
-	if verb != api.NodeStandby && verb != api.NodeOnline && s.role(r) < Admin {
+	if verb != api.NodeStandby && verb != api.NodeOnline && verb != api.NodeMaintenance && s.role(r) < Admin {
 		return nil, api.Errorf(api.CodeForbidden, "node %s needs the role %s: run it as root", verb, Admin)
 	}
 	switch verb {
@@ -128,10 +130,12 @@ func (s *Server) node(ctx context.Context, f *Facts, r *http.Request) (any, erro
 			return nil, api.Errorf(api.CodeInvalid, "confirm-off is recorded as a proof: it needs who says so, and how it was verified that %s is off", name)
 		}
 		return s.ask(ctx, cluster.ConfirmOff{Node: name, Operator: in.Operator, How: in.How}, askWithin)
+	case api.NodeMaintenance:
+		return s.ask(ctx, cluster.Maintain{Node: name, For: in.For.Duration(), By: whoAsks(ctx)}, askWithin)
 	case api.NodeRemove:
 		return s.ask(ctx, cluster.RemoveNode{Node: name}, askWithin)
 	}
-	return nil, api.Errorf(api.CodeNotFound, "a node has no verb %q; there is %s", verb, join([]string{api.NodeStandby, api.NodeOnline, api.NodeFence, api.NodeConfirmOff, api.NodeRemove}))
+	return nil, api.Errorf(api.CodeNotFound, "a node has no verb %q; there is %s", verb, join([]string{api.NodeStandby, api.NodeOnline, api.NodeFence, api.NodeConfirmOff, api.NodeRemove, api.NodeMaintenance}))
 }
 
 // config gives the committed configuration, or a kept copy of an older one.

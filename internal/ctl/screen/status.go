@@ -23,6 +23,12 @@ func Status(w io.Writer, s *api.Status, since map[string]time.Time) {
 		seen += ", coordinator " + s.Cluster.Coordinator
 	}
 	fmt.Fprintln(w, Wrap(seen, Width, "  "))
+	if s.Cluster.Stopped {
+		fmt.Fprintln(w, Wrap("STOPPED by the administrator: nothing begins by itself before holdfast cluster start", Width, "  "))
+	}
+	if m := s.Cluster.Maintenance; m != nil {
+		fmt.Fprintln(w, Wrap("MAINTENANCE of the cluster for another "+Seconds(m.Left.Duration())+": services stay as they are", Width, "  "))
+	}
 	if s.Self.Waiting != "" {
 		fmt.Fprintln(w, Wrap("waiting for "+s.Self.Waiting, Width, "  "))
 	}
@@ -63,6 +69,9 @@ func writeNodes(w io.Writer, s *api.Status) {
 		if n.Proof != nil && n.Phase == "out" {
 			why = strings.TrimSuffix("known to be out by "+n.Proof.Kind+"; "+n.Proof.Text, "; ")
 		}
+		if n.Fenced != nil && !n.Fencing && n.Phase != "out" && why == "" {
+			why = "came back after " + n.Fenced.By + " had it fenced: " + n.Fenced.Why
+		}
 		if why != "" {
 			fmt.Fprintln(w, "  "+Wrap(n.Name+": "+why, Width-2, "    "))
 		}
@@ -97,6 +106,10 @@ func nodeWord(n *api.Node) string {
 		return "being fenced"
 	case n.Standby:
 		return n.Phase + ", standby"
+	case n.Maintenance != nil:
+		return n.Phase + ", maintenance"
+	case n.Quarantine != nil:
+		return n.Phase + ", quarantine"
 	}
 	return n.Phase
 }
@@ -137,6 +150,9 @@ func serviceNote(v *api.Service) string {
 	}
 	if v.Frozen {
 		notes = append(notes, "frozen")
+	}
+	if v.Maintenance != nil {
+		notes = append(notes, "maintenance")
 	}
 	if v.Wanted != "" && v.Wanted != v.Node {
 		notes = append(notes, "moves to "+v.Wanted)

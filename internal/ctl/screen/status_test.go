@@ -59,7 +59,7 @@ func fencing() *api.Status {
 	s.Self.Emulated = false
 	s.Self.Waiting = "a proof that beta has ended, to start orders"
 	s.Nodes[1] = api.Node{
-		ID: 2, Name: "beta", Phase: "member", DiskAge: sec(4.2), NetAge: sec(4.3), Fencing: true, Remaining: sec(4.8),
+		ID: 2, Name: "beta", Phase: "member", DiskAge: sec(4.2), NetAge: sec(4.3), Fencing: true, NodeWait: api.NodeWait{Remaining: sec(4.8)},
 		Watchdog: "qualified", Services: []string{"orders"}, Why: "its beat and its network were silent for 2.5 s",
 	}
 	s.Nodes[2] = api.Node{
