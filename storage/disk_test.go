@@ -292,6 +292,24 @@ func TestHangingWrite(t *testing.T) {
 	}
 }
 
+// Stop and Go implement storagetest.Stall.
+func (f *frozen) Stop() { f.freeze() }
+func (f *frozen) Go()   { f.thaw() }
+
+// TestLate is the suite's part about late requests with a real device that is
+// stopped and goes on.
+func TestLate(t *testing.T) {
+	for _, sector := range []int{512, 4096} {
+		t.Run(fmt.Sprint(sector), func(t *testing.T) {
+			fs, file := newFrozen(t)
+			device := storagetest.Loop(t, file, sector)
+			storagetest.TestLate(t, func(t *testing.T) (storage.Disk, storagetest.Stall) {
+				return opener(device, storage.Options{Sync: true})(t), fs
+			})
+		})
+	}
+}
+
 // disturb interrupts the caller's system calls by signals until the returned
 // function is called on the same goroutine.
 func disturb(t *testing.T) (quiet func()) {
