@@ -80,6 +80,7 @@ type Member struct {
 	Kind       string
 	Spec       []byte
 	Storage    bool          // iscsi, lvm, filesystem: may start on a reservation proof
+	Guarded    bool          // its LUNs are guarded by persistent reservations
 	Start      time.Duration // timeouts
 	Stop       time.Duration
 	Check      time.Duration
@@ -97,6 +98,18 @@ func (c *Config) Service(name string) (*Service, bool) {
 		return nil, false
 	}
 	return &c.Services[i], true
+}
+
+// Guarded says that persistent reservations guard all storage of the service,
+// and that it begins with storage: then a proof that covers the storage alone
+// lets that part start elsewhere.
+func (s *Service) Guarded() bool {
+	for i := range s.Stack {
+		if m := &s.Stack[i]; m.Storage && !m.Guarded {
+			return false
+		}
+	}
+	return len(s.Stack) > 0 && s.Stack[0].Storage
 }
 
 // CheckEvery is the shortest period between two checks of the service's members.

@@ -216,6 +216,7 @@ type Run struct {
 	Kind    RunKind
 	Service *Service
 	Term    uint64
+	Storage bool // a RunStart of the leading storage members only: more is not proven
 }
 
 // Reply answers a request of an administrator.

@@ -42,6 +42,10 @@ const (
 // by several goroutines.
 type Machine struct {
 	GUID bmc.GUID // who the machine is
+	// Turned is told, before the controller answers, that it has given the
+	// machine power or taken it: for a machine that is emulated elsewhere. It
+	// must be set before the controller is used, and call nothing of Machine.
+	Turned func(on bool)
 
 	fault Fault
 	end   chan struct{} // closed when the test ends: hanging answers end
@@ -110,6 +114,9 @@ func (m *Machine) turn(on bool) {
 	m.offSince = time.Time{}
 	if !on {
 		m.offSince = time.Now()
+	}
+	if m.Turned != nil {
+		m.Turned(on)
 	}
 }
 

@@ -29,7 +29,8 @@ const maxSessions = 3
 // name and with the ids 1, 2 and so on, each for one machine. The resources are
 // those that the schema of Redfish demands and that a client needs to switch.
 type Redfish struct {
-	Port        int    // on 127.0.0.1
+	Host        string // the address that it serves on
+	Port        int
 	Fingerprint string // of the certificate, sha256:HEX
 	CA          string // a file with the certificate, in PEM form
 
@@ -44,8 +45,21 @@ type Redfish struct {
 // NewRedfish serves the controller of the machines until the test ends.
 func NewRedfish(t testing.TB, machines ...*Machine) *Redfish {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewRedfishOn(t, l, machines...)
+}
+
+// NewRedfishOn is NewRedfish on a listener, which it closes: for machines that
+// live in networks of their own.
+func NewRedfishOn(t testing.TB, l net.Listener, machines ...*Machine) *Redfish {
+	t.Helper()
 	r := &Redfish{machines: machines}
 	s := httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
+	_ = s.Listener.Close() // its own, which is not used
+	s.Listener = l
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // connections that tests break off
 	s.StartTLS()
 	t.Cleanup(func() {
@@ -54,7 +68,8 @@ func NewRedfish(t testing.TB, machines ...*Machine) *Redfish {
 		s.CloseClientConnections()
 		s.Close()
 	})
-	r.Port = s.Listener.Addr().(*net.TCPAddr).Port
+	at := s.Listener.Addr().(*net.TCPAddr)
+	r.Host, r.Port = at.IP.String(), at.Port
 	r.Fingerprint = fmt.Sprintf("sha256:%x", sha256.Sum256(s.Certificate().Raw))
 	r.CA = filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(r.CA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
@@ -67,7 +82,7 @@ func NewRedfish(t testing.TB, machines ...*Machine) *Redfish {
 // more options are added as they are.
 func (r *Redfish) Reference(t testing.TB, system string, options ...string) bmc.Reference {
 	t.Helper()
-	text := fmt.Sprintf("redfish://%s@127.0.0.1:%d", User, r.Port)
+	text := fmt.Sprintf("redfish://%s@%s:%d", User, r.Host, r.Port)
 	if system != "" {
 		text += "/Systems/" + system
 	}

@@ -147,7 +147,7 @@ func (d *Draft) wishRemove(r cluster.RemoveNode) (string, string) {
 		return "", noNode(r.Node)
 	case !n.Inc.IsZero() && n.Dead < n.Inc.N:
 		return "", fmt.Sprintf("%s is in the cluster: stop it there first (holdfast node leave), or fence it", r.Node)
-	case !ownsNothing(d.State, n.ID):
+	case !ownsNothing(d.State, n.ID) || pending(d.State, n.ID):
 		return "", fmt.Sprintf("services of %s are still being taken over: try again in a moment", r.Node)
 	case d.sight.node(n.ID).Claims.N > n.Dead:
 		return "", fmt.Sprintf("%s is just coming in: stop holdfastd there first, or fence it once it is a member", r.Node)

@@ -19,6 +19,7 @@ func (d *Draft) reviseServices() {
 		name := d.State.Services[i].Service
 		d.forget(name)
 		d.endTerm(name)
+		d.endPending(name)
 	}
 	for _, name := range byPriority(d.State) {
 		d.reviseGrant(name)
@@ -107,6 +108,40 @@ func (m *Memory) healthySince(now ident.Instant, n *cluster.NodeState) time.Dura
 	return now.Sub(at.since)
 }
 
+// endStorage frees a service whose owner is being fenced and can reach none of
+// its LUNs any more. The owner itself may still run: it stays pending, and until
+// its end is proven only the storage starts elsewhere. That the fencing was
+// chosen before the keys were looked at is the proof's own condition; here it has
+// to stand in the base.
+func (d *Draft) endStorage(name string, run Run) {
+	g := d.State.Grant(name)
+	b := d.Base.Node(g.Owner)
+	svc, ok := d.State.Conf.Service(name)
+	if pr := run.Cleared; !ok || !svc.Guarded() || b == nil || b.Fencing != g.Inc || b.Dead >= g.Inc.N ||
+		pr.Kind != cluster.ProofReservation || pr.Inc != g.Inc || pr.Node != g.Owner {
+		return
+	}
+	e := d.edit().Grant(name)
+	e.Proof = run.Cleared
+	e.Pending = append(e.Pending, cluster.Pending{Node: g.Owner, Inc: g.Inc})
+	d.note(cluster.Note{Kind: cluster.NoteProof, Node: g.Owner, Inc: g.Inc, Service: name, Term: g.Term, Proof: cluster.ProofReservation, Text: run.Cleared.Text})
+	e.Owner, e.Inc = 0, ident.Incarnation{}
+}
+
+// endPending forgets the former owners of a service whose end is proven by now.
+// Nothing else takes one from the list, and a new term inherits it: a release by
+// the present owner says nothing of those before.
+func (d *Draft) endPending(name string) {
+	over := func(p cluster.Pending) bool {
+		n := d.State.Node(p.Node)
+		return n == nil || n.Dead >= p.Inc.N
+	}
+	if slices.ContainsFunc(d.State.Grant(name).Pending, over) {
+		e := d.edit().Grant(name)
+		e.Pending = slices.DeleteFunc(e.Pending, over)
+	}
+}
+
 // endTerm ends the term of a service whose owner has released it or is dead.
 // This is the gate: nothing else makes a service free.
 func (d *Draft) endTerm(name string) {
@@ -116,6 +151,10 @@ func (d *Draft) endTerm(name string) {
 	}
 	n := d.State.Node(g.Owner)
 	run := d.sight.run(g)
+	d.endStorage(name, run)
+	if g = d.State.Grant(name); g.Owner == 0 {
+		return
+	}
 	switch {
 	case run.Released:
 		e := d.edit().Grant(name)
@@ -344,4 +383,16 @@ func Held(s *cluster.State, g *cluster.Grant) string {
 		end = "holdfast node online " + name
 	}
 	return fmt.Sprintf("%s is in maintenance for another %s, in which nothing of it is started, stopped or moved; to end that: %s", of, Words(s.Left(m.Until)), end)
+}
+
+// pending says that a service still waits for the proven end of this node.
+func pending(s *cluster.State, id ident.NodeID) bool {
+	for i := range s.Services {
+		for _, p := range s.Services[i].Pending {
+			if p.Node == id {
+				return true
+			}
+		}
+	}
+	return false
 }

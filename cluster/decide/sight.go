@@ -46,6 +46,9 @@ type Run struct {
 	Known    bool   // the owner says something of this term
 	Released bool   // it says that the term is over
 	Why      string // what made it give the service up; empty if it was asked to
+	// Cleared is the proof that the owner's keys are gone from every LUN of the
+	// service, found by this node; its Kind is NoProof if there is none.
+	Cleared cluster.Proof
 }
 
 // node returns what is seen of a node; nothing if it was never seen.

@@ -69,7 +69,8 @@ type victim struct {
 	since ident.Instant // when this node learned of the fencing
 	read  ident.Instant // begin of a read of the register that showed it; 0: none yet
 	only  string        // the way to begin with; empty: all
-	tries []*try        // as configured
+	ways  int           // how many are configured
+	tries []*try        // those of them that cut its power
 	off   reading       // the power proof
 	ons   int           // how often it was asked to come back
 	dead  bool          // known to have ended
@@ -118,8 +119,14 @@ func (s *Set) Read(env Env, began ident.Instant) {
 	s.env = env
 	for _, v := range s.victims {
 		n := env.State.Node(v.node)
-		if v.read == 0 && began >= v.since && n != nil && n.Fencing == v.inc {
-			v.read = began
+		if v.read != 0 || began < v.since || n == nil || n.Fencing != v.inc {
+			continue
+		}
+		v.read = began
+		for _, w := range env.State.Conf.WaysOf(n.Name) {
+			if w.Kind == cluster.WayReservation {
+				s.note(v, cluster.NoProof, "reservation: failed: "+noReservation)
+			}
 		}
 	}
 }
@@ -131,7 +138,7 @@ func (s *Set) WantsRead(env Env) bool {
 		return false
 	}
 	for _, v := range s.victims {
-		if !v.dead && v.read == 0 && s.turn(v) && len(v.tries) > 0 {
+		if !v.dead && v.read == 0 && s.turn(v) && v.ways > 0 {
 			return true
 		}
 	}
@@ -209,7 +216,9 @@ func (s *Set) newVictim(n *cluster.NodeState) *victim {
 			v.only = c.way
 		}
 	}
-	for _, w := range s.env.State.Conf.WaysOf(n.Name) {
+	ways := s.env.State.Conf.WaysOf(n.Name)
+	v.ways = len(ways)
+	for _, w := range ways {
 		if w.CutsPower() {
 			v.tries = append(v.tries, &try{way: w})
 		}

@@ -41,11 +41,21 @@ func (s *Set) held(g *cluster.Grant) bool {
 	return m != nil
 }
 
+// startable says that there is something to start: all of the service, or what
+// is left of it when its storage was started on a proof for that alone.
+func (s *Set) startable(l *local, g *cluster.Grant) bool {
+	return l.state == cluster.Down || l.state == cluster.Starting && l.op == 0 && l.half && g != nil && len(g.Pending) == 0
+}
+
 // mayStart is the start rule: a committed grant of exactly this incarnation,
 // learned in this life, which is bound, a member, holds its lease and is not
 // being fenced.
 func (s *Set) mayStart(l *local, g *cluster.Grant) bool {
-	_, known := s.env.State.Conf.Service(l.name)
+	svc, known := s.env.State.Conf.Service(l.name)
 	n := s.env.State.Node(s.env.Self)
+	if known && g != nil && len(g.Pending) > 0 && !svc.Guarded() {
+		l.text = "waits for the proven end of a former owner"
+		return false
+	}
 	return known && g != nil && s.env.MayStart && !s.held(g) && !s.env.State.Life.Stop.On && n != nil && n.Inc == s.env.Inc && n.Fencing.IsZero() && n.Dead < n.Inc.N
 }

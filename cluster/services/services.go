@@ -191,15 +191,21 @@ func (s *Set) AllReleased() bool {
 // Empty says that there has been no service in this incarnation.
 func (s *Set) Empty() bool { return len(s.local) == 0 }
 
+// begun is what is known of starts beside the operation under way.
+type begun struct {
+	started uint64 // a start that was interrupted, and has not ended yet
+	half    bool   // the start under way, or the one that has ended, is of the storage only
+}
+
 // local is one service on this node: its state machine, independent of all
 // others. A released term is never started again.
 type local struct {
-	name     string
-	term     uint64
-	spec     *cluster.Service // as started; a stop uses what was started
-	state    cluster.ServiceState
-	op       uint64 // the Run under way; 0: none
-	started  uint64 // a start that was interrupted, and has not ended yet
+	name  string
+	term  uint64
+	spec  *cluster.Service // as started; a stop uses what was started
+	state cluster.ServiceState
+	op    uint64 // the Run under way; 0: none
+	begun
 	kind     cluster.RunKind
 	released uint64 // highest term released in this incarnation
 	giveUp   string // the term is to be released because of this
@@ -311,7 +317,7 @@ func (s *Set) manageOne(l *local) {
 		s.run(l, cluster.RunStop, "restart: "+l.text)
 	case l.state == cluster.Down && l.term > l.released && (why != "" || s.env.Standing == Ending):
 		s.release(l)
-	case l.state == cluster.Down && l.term > l.released && s.mayStart(l, g) && s.env.Now >= l.retryAt:
+	case s.startable(l, g) && l.term > l.released && s.mayStart(l, g) && s.env.Now >= l.retryAt:
 		s.run(l, cluster.RunStart, "")
 	case l.state == cluster.Up && s.env.Now >= l.checkAt:
 		s.run(l, cluster.RunCheck, "")
@@ -328,13 +334,17 @@ func (s *Set) run(l *local, kind cluster.RunKind, why string) {
 	case cluster.RunStart:
 		l.state = cluster.Starting
 		l.spec, _ = s.env.State.Conf.Service(l.name)
+		g := s.mine(l.name)
+		if l.half = g != nil && len(g.Pending) > 0; l.half {
+			why = "its storage only: a former owner can reach it no more, but is not proven to have ended"
+		}
 		s.emit(cluster.Note{Kind: cluster.NoteStarting, Service: l.name, Term: l.term, Text: why})
 	case cluster.RunStop, cluster.RunKill:
 		l.state = cluster.Stopping
 		l.text = why
 		s.emit(cluster.Note{Kind: cluster.NoteStopping, Service: l.name, Term: l.term, Text: kind.String() + ": " + why})
 	}
-	s.emit(cluster.Run{Op: l.op, Kind: kind, Service: l.spec, Term: l.term})
+	s.emit(cluster.Run{Op: l.op, Kind: kind, Service: l.spec, Term: l.term, Storage: kind == cluster.RunStart && l.half})
 }
 
 // Done takes the result of a Run.
@@ -368,6 +378,10 @@ func (s *Set) finished(l *local, e cluster.RunDone) {
 }
 
 func (s *Set) startDone(l *local, e cluster.RunDone) {
+	if e.Outcome == cluster.OK && l.half {
+		l.text = "its storage is there; the rest waits for the proven end of a former owner"
+		return
+	}
 	if e.Outcome == cluster.OK {
 		l.state, l.text, l.checkAt = cluster.Up, "", s.env.Now.Add(l.spec.CheckEvery())
 		s.emit(cluster.Note{Kind: cluster.NoteStarted, Service: l.name, Term: l.term, Text: e.Text})

@@ -87,7 +87,7 @@ func CarryOut(ctx context.Context, r Runner, a cluster.Run) cluster.RunDone {
 	var res resources.Result
 	switch a.Kind {
 	case cluster.RunStart:
-		res = r.Start(ctx, svc, term, resources.StartOptions{})
+		res = r.Start(ctx, svc, term, resources.StartOptions{StorageOnly: a.Storage})
 		done.Outcome = outcomeOf(res.Outcome)
 	case cluster.RunStop, cluster.RunKill:
 		res = r.Stop(ctx, svc, term, resources.StopOptions{Kill: a.Kind == cluster.RunKill})

@@ -26,6 +26,9 @@ func (s *Stage) form(ctx context.Context) error {
 		if _, err := n.Holdfast(ctx, append(args, n.flags()...)...); err != nil {
 			return err
 		}
+		if err := n.addControllers(); err != nil {
+			return fmt.Errorf("node %s: %w", n.Name, err)
+		}
 		if err := n.Start(ctx); err != nil {
 			return fmt.Errorf("node %s: %w", n.Name, err)
 		}
@@ -34,6 +37,19 @@ func (s *Stage) form(ctx context.Context) error {
 		}
 	}
 	return s.apply(ctx)
+}
+
+// addControllers tells the node of the power switches of the nodes.
+func (n *Node) addControllers() error {
+	if n.stage.Controllers == nil {
+		return nil
+	}
+	text, failed := n.stage.Controllers(n.stage)
+	file, err := os.ReadFile(n.Config())
+	if err = errors.Join(failed, err); err != nil {
+		return err
+	}
+	return os.WriteFile(n.Config(), append(file, "\ncontrollers:\n"+text...), 0o644)
 }
 
 // enrolment is the command that makes the node a part of the cluster.

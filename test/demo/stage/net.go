@@ -1,8 +1,10 @@
 package stage
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -153,4 +155,29 @@ func (s *Stage) setHeartbeats(nodes []*Node, up bool) error {
 		}
 	}
 	return nil
+}
+
+// Listen listens on the address of those who call from outside, which all nodes
+// reach, at a port of the kernel's choice. Only a stage made by root has it.
+func (s *Stage) Listen() (net.Listener, error) {
+	runtime.LockOSThread() // a thread that cannot be brought back must not be used again: then it stays locked and ends with its goroutine
+	own, err := netns.Get()
+	if err != nil {
+		return nil, err
+	}
+	defer own.Close()
+	outside, err := netns.GetFromPath(s.outside.netNS())
+	if err == nil {
+		defer outside.Close()
+		err = netns.Set(outside)
+	}
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(address(len(networks())-1, outsideHost), "0"))
+	if back := netns.Set(own); back != nil {
+		return l, errors.Join(err, back)
+	}
+	runtime.UnlockOSThread()
+	return l, err
 }

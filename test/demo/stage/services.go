@@ -58,6 +58,12 @@ func (s *Stage) configuration() string {
 			fmt.Fprintf(&b, "      - %s\n", m)
 		}
 	}
+	if s.Controllers != nil {
+		fmt.Fprintf(&b, "fencing:\n  ways:\n")
+		for _, n := range s.Nodes {
+			fmt.Fprintf(&b, "    %s: [bmc, disk]\n", n.Name)
+		}
+	}
 	return b.String()
 }
 

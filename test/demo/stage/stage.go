@@ -40,6 +40,10 @@ type Options struct {
 	Root bool
 	// OneHolder leaves the second holder of the watchdogs out.
 	OneHolder bool
+	// Controllers, if set, gives the text that node.yaml of a node has under
+	// controllers; every node is then fenced by them as well. It is called once
+	// the nodes are known to the power emulator, before their daemons start.
+	Controllers func(s *Stage) (string, error)
 	// DaemonEnv are environment entries NAME=VALUE for the daemons.
 	DaemonEnv []string
 	// Logs, if set, is a folder that gets a folder, at the end, with what every

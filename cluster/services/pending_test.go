@@ -1,0 +1,78 @@
+package services_test
+
+import (
+	"testing"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/services"
+)
+
+// runs takes the Runs that the set wants.
+func runs(s *services.Set) []cluster.Run {
+	var list []cluster.Run
+	for _, a := range s.Take() {
+		if r, ok := a.(cluster.Run); ok {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// TestStorageFirst: while a former owner is pending only the storage starts; the
+// rest follows when the list is empty, in the same term.
+func TestStorageFirst(t *testing.T) {
+	inc := ident.Incarnation{N: 3}
+	stack := []cluster.Member{{ID: "filesystem", Kind: "filesystem", Storage: true, Guarded: true}, {ID: "ip", Kind: "ip"}}
+	state := &cluster.State{
+		Conf:     &cluster.Config{Services: []cluster.Service{{Name: "orders", Stack: stack}}},
+		Nodes:    []cluster.NodeState{{ID: 2, Name: "beta", Phase: cluster.MemberPhase, Inc: inc}},
+		Services: []cluster.Grant{{Service: "orders", Owner: 2, Inc: inc, Term: 5, Pending: []cluster.Pending{{Node: 1, Inc: ident.Incarnation{N: 9}}}}},
+	}
+	env := services.Env{Now: 1e9, State: state, Self: 2, Inc: inc, Standing: services.Member, MayStart: true}
+	s := services.New(nil)
+	s.Manage(env)
+	first := runs(s)
+	if len(first) != 1 || first[0].Kind != cluster.RunStart || !first[0].Storage {
+		t.Fatalf("%+v, want a start of the storage", first)
+	}
+	s.Done(env, cluster.RunDone{Op: first[0].Op, Outcome: cluster.OK})
+	s.Manage(env)
+	if more := runs(s); len(more) != 0 {
+		t.Fatalf("while the former owner is pending: %+v", more)
+	}
+	if r, _ := s.State("orders", 5); r.State == cluster.Up {
+		t.Error("half a service is called running")
+	}
+	after := state.Clone()
+	after.Services[0].Pending = nil
+	env.State = after
+	s.Manage(env)
+	rest := runs(s)
+	if len(rest) != 1 || rest[0].Kind != cluster.RunStart || rest[0].Storage || rest[0].Term != 5 {
+		t.Fatalf("%+v, want the rest", rest)
+	}
+	s.Done(env, cluster.RunDone{Op: rest[0].Op, Outcome: cluster.OK})
+	if r, _ := s.State("orders", 5); r.State != cluster.Up {
+		t.Errorf("%+v, want it running", r)
+	}
+}
+
+// TestHalfIsStopped: what was started of the storage is stopped like a whole.
+func TestHalfIsStopped(t *testing.T) {
+	inc := ident.Incarnation{N: 3}
+	state := &cluster.State{
+		Conf:     &cluster.Config{Services: []cluster.Service{{Name: "orders", Stack: []cluster.Member{{ID: "filesystem", Storage: true, Guarded: true}}}}},
+		Nodes:    []cluster.NodeState{{ID: 2, Name: "beta", Phase: cluster.MemberPhase, Inc: inc}},
+		Services: []cluster.Grant{{Service: "orders", Owner: 2, Inc: inc, Term: 5, Pending: []cluster.Pending{{Node: 1, Inc: ident.Incarnation{N: 9}}}}},
+	}
+	env := services.Env{Now: 1e9, State: state, Self: 2, Inc: inc, Standing: services.Member, MayStart: true}
+	s := services.New(nil)
+	s.Manage(env)
+	s.Done(env, cluster.RunDone{Op: runs(s)[0].Op, Outcome: cluster.OK})
+	env.Standing = services.Ending
+	s.Manage(env)
+	if list := runs(s); len(list) != 1 || list[0].Kind != cluster.RunKill {
+		t.Fatalf("%+v, want the emergency stop", list)
+	}
+}
