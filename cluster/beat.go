@@ -209,7 +209,38 @@ type Message struct {
 	Reach     [32]byte
 	Released  []Released
 	Services  []RunState
-	Ack       bool // the kill is obeyed: everything was verified stopped (E6)
-	Leaving   bool // wants to leave: its services shall be moved
-	Partial   bool // Released and Services are a page of more, as package pages divides them
+	Marks
+	Grace GraceWords
+}
+
+// Marks are what a message says with yes or no.
+type Marks struct {
+	Ack     bool // the kill is obeyed: everything was verified stopped (E6)
+	Leaving bool // wants to leave: its services shall be moved
+	Partial bool // Released and Services are a page of more, as package pages divides them
+}
+
+// GraceWords are what a message says of network grace.
+type GraceWords struct {
+	Ask     GraceAsk
+	Promise GracePromise
+	Release ident.Incarnation // asks that incarnation to stop its services and to retire; zero: none
+}
+
+// GraceAsk asks every member of a view not to declare the sender's incarnation
+// dead: it has lost the quorum disks. ID is unlike that of every other request
+// of the sender's boot; 0: nothing is asked.
+type GraceAsk struct {
+	ID   uint64
+	View uint64
+}
+
+// GracePromise answers a GraceAsk: the sender will not prove the death of To's
+// incarnation by time before its wait has passed once more. To is 0 if nothing
+// is promised.
+type GracePromise struct {
+	To   ident.NodeID
+	Inc  ident.Incarnation
+	ID   uint64
+	View uint64
 }

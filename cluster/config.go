@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ type Config struct {
 	Name           string
 	FailoverWithin time.Duration // from the fault to the permission to start elsewhere
 	KeepOnDiskLoss bool          // on_disk_loss: keep
+	Grace          time.Duration // on_disk_loss: stop after this; 0: no network grace at all
 	Evict          bool          // partition: evict
 	Quarantine     FlapRule
 	Services       []Service // sorted by Name
@@ -85,6 +87,15 @@ type Member struct {
 	Stop       time.Duration
 	Check      time.Duration
 	CheckEvery time.Duration
+}
+
+// NetworkGrace is G: for how long a node without quorum disks may go on while
+// every other member consents. With on_disk_loss: keep it is without limit.
+func (c *Config) NetworkGrace() time.Duration {
+	if c.KeepOnDiskLoss {
+		return math.MaxInt64
+	}
+	return c.Grace
 }
 
 // Service returns the configuration of a service by name; there is none where

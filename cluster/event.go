@@ -21,7 +21,11 @@ type Started struct {
 	Frozen bool              // stopping was said by a former life
 	// LeaseStart is what the bound incarnation's lease counts from.
 	LeaseStart ident.Instant
-	Adopted    []Adopted // after every orphaned operation was emptied
+	// F and G are what the beats of the bound incarnation promise, and Grace is
+	// until when every other member has consented to it.
+	F, G    time.Duration
+	Grace   ident.Instant
+	Adopted []Adopted // after every orphaned operation was emptied
 }
 
 // Adopted is a service that a former daemon life left behind.
@@ -156,6 +160,7 @@ const (
 	OrderClaim                         // become bound to Inc
 	OrderStopping                      // the lease of Inc is frozen for good
 	OrderRetire                        // Inc holds nothing and never will again
+	OrderGrace                         // every other member has promised until Until
 	OrderKick                          // run a disk cycle now
 )
 

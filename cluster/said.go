@@ -71,3 +71,40 @@ func ClassOf(in timing.Input) WatchdogClass {
 	}
 	return class
 }
+
+// ReleasedBy says that the owner's network beat, or else its status blob, names
+// the term as released, and what it says of it. Either may be nil.
+func (g *Grant) ReleasedBy(m *Message, b *Blob) (text string, ok bool) {
+	switch {
+	case m != nil && m.Inc == g.Inc && HasReleased(m.Released, g):
+		return StateText(m.Services, g), true
+	case b != nil && b.Inc == g.Inc && HasReleased(b.Released, g):
+		return StateText(b.Services, g), true
+	}
+	return "", false
+}
+
+// StateBy is what the owner's network beat, or else its status blob, says of the
+// term. Either may be nil.
+func (g *Grant) StateBy(m *Message, b *Blob) (RunState, bool) {
+	if m != nil && m.Inc == g.Inc {
+		if r, ok := FindState(m.Services, g); ok || !m.Partial {
+			return r, ok
+		}
+	}
+	if b != nil && b.Inc == g.Inc {
+		return FindState(b.Services, g)
+	}
+	return RunState{}, false
+}
+
+// Timing is the promise in the words of the timeouts.
+func (l Lease) Timing() timing.Lease {
+	return timing.Lease{F: l.F, G: l.G, TMax: l.TMax, M: int(l.M), V: l.PauseBound}
+}
+
+// PromiseOf is what the beats of a node promise whose timeouts were derived as t
+// from its devices in in.
+func PromiseOf(t timing.Table, in timing.Input) Lease {
+	return Lease{F: t.F, G: t.G, TMax: t.TMax, M: uint8(t.M), PauseBound: t.V, Class: ClassOf(in)}
+}

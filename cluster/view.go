@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -31,6 +32,7 @@ type LeaseView struct {
 	Held  bool
 	Start ident.Instant
 	Until ident.Instant
+	Grace ident.Instant // lives by the consent of all members since then; 0: it does not
 }
 
 // NodeView is what this node knows of one node.
@@ -83,4 +85,32 @@ type DiskView struct {
 	Age     time.Duration // since the last good read; <0: never
 	Latency time.Duration // of the last beat: issue to completion
 	Err     string
+}
+
+// Advice is what an administrator should know of the disks and of the nodes'
+// watchdogs though nothing has failed yet.
+func (v *View) Advice() []string {
+	var w []string
+	for i := range v.Disks {
+		if v.Disks[i].Err != "" {
+			w = append(w, fmt.Sprintf("quorum disk %d: %s", v.Disks[i].Index+1, v.Disks[i].Err))
+		}
+	}
+	for i := range v.Nodes {
+		n := &v.Nodes[i]
+		if n.Phase == Out {
+			continue
+		}
+		switch n.Lease.Class {
+		case WatchdogNone:
+			w = append(w, fmt.Sprintf("%s has no watchdog: it can never be proven dead by time", n.Name))
+		case WatchdogSoftOnly:
+			w = append(w, fmt.Sprintf("%s has only softdog: takeover by lease is refused", n.Name))
+		case WatchdogSoftAccepted:
+			w = append(w, fmt.Sprintf("%s has only softdog: takeover by lease is weak", n.Name))
+		case WatchdogUnqualified:
+			w = append(w, fmt.Sprintf("%s: its watchdogs are not qualified, the wait is longer than it could be", n.Name))
+		}
+	}
+	return w
 }

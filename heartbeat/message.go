@@ -12,7 +12,7 @@ import (
 )
 
 // messageVersion is the first byte of an encoded message.
-const messageVersion = 1
+const messageVersion = 2
 
 // Limits of a message. A longer text is cut, a longer name refused.
 const (
@@ -29,7 +29,9 @@ var ErrMessage = errors.New("not a heartbeat message")
 // acknowledged view (8), committed version (8), its ballot (round 8, node 1,
 // incarnation 4, life 8), its node (1) and generation (8), age of the lease in ns
 // (8, signed), digest of the disks (8), reach (32), flags (1: bit 0 ack, bit 1
-// leaving, bit 2 a page of more), then the released terms and the services, each as a count (2) and
+// leaving, bit 2 a page of more), request for network grace (number 8, view 8), promise (node 1,
+// incarnation 4, boot 16, number 8, view 8), incarnation asked to release
+// (4, boot 16), then the released terms and the services, each as a count (2) and
 // entries: name (length 1, bytes), term (8); of a service also its state (1) and
 // text (length 1, bytes).
 //
@@ -39,8 +41,7 @@ func Encode(m *cluster.Message) ([]byte, error) {
 	w := writer{b: make([]byte, 0, 256)}
 	w.u8(messageVersion)
 	w.u8(byte(m.From))
-	w.u32(m.Inc.N)
-	w.raw(m.Inc.Boot[:])
+	w.inc(m.Inc)
 	w.raw(m.Host[:])
 	w.u8(byte(m.Phase))
 	w.u8(byte(m.State))
@@ -50,6 +51,13 @@ func Encode(m *cluster.Message) ([]byte, error) {
 	w.raw(m.Disks[:])
 	w.raw(m.Reach[:])
 	w.u8(flag(m.Ack, 1) | flag(m.Leaving, 2) | flag(m.Partial, 4))
+	w.u64(m.Grace.Ask.ID)
+	w.u64(m.Grace.Ask.View)
+	w.u8(byte(m.Grace.Promise.To))
+	w.inc(m.Grace.Promise.Inc)
+	w.u64(m.Grace.Promise.ID)
+	w.u64(m.Grace.Promise.View)
+	w.inc(m.Grace.Release)
 	w.count(len(m.Released))
 	for _, r := range m.Released {
 		w.name(r.Service)
@@ -74,8 +82,7 @@ func Decode(b []byte) (*cluster.Message, error) {
 	}
 	m := &cluster.Message{}
 	m.From = ident.NodeID(r.u8())
-	m.Inc.N = r.u32()
-	r.raw(m.Inc.Boot[:])
+	m.Inc = r.inc()
 	r.raw(m.Host[:])
 	m.Phase = cluster.Phase(r.atMost(byte(cluster.Leaving), "phase"))
 	m.State = cluster.GuardState(r.atMost(byte(cluster.GuardRetired), "guard state"))
@@ -86,6 +93,9 @@ func Decode(b []byte) (*cluster.Message, error) {
 	r.raw(m.Reach[:])
 	flags := r.atMost(7, "flags")
 	m.Ack, m.Leaving, m.Partial = flags&1 != 0, flags&2 != 0, flags&4 != 0
+	m.Grace.Ask = cluster.GraceAsk{ID: r.u64(), View: r.u64()}
+	m.Grace.Promise = cluster.GracePromise{To: ident.NodeID(r.u8()), Inc: r.inc(), ID: r.u64(), View: r.u64()}
+	m.Grace.Release = r.inc()
 	for range r.count() {
 		m.Released = append(m.Released, cluster.Released{Service: r.name(), Term: r.u64()})
 	}
@@ -132,6 +142,11 @@ func (w *writer) u8(v byte)    { w.b = append(w.b, v) }
 func (w *writer) u32(v uint32) { w.b = binary.LittleEndian.AppendUint32(w.b, v) }
 func (w *writer) u64(v uint64) { w.b = binary.LittleEndian.AppendUint64(w.b, v) }
 func (w *writer) raw(v []byte) { w.b = append(w.b, v...) }
+
+func (w *writer) inc(i ident.Incarnation) {
+	w.u32(i.N)
+	w.raw(i.Boot[:])
+}
 
 func (w *writer) claim(c cluster.Claim) {
 	w.u64(c.Ver)
@@ -196,6 +211,12 @@ func (r *reader) atMost(most byte, what string) byte {
 		r.fail("%s %d is unknown", what, v)
 	}
 	return v
+}
+
+func (r *reader) inc() ident.Incarnation {
+	i := ident.Incarnation{N: r.u32()}
+	r.raw(i.Boot[:])
+	return i
 }
 
 func (r *reader) claim() cluster.Claim {

@@ -45,7 +45,7 @@ func (n *Node) StartDaemon() {
 	n.daemon.core = core.New(set)
 	n.w.began(n, set)
 	v := n.guard.lease.View()
-	ev := cluster.Started{Bound: v.Inc, Killed: v.Killed, Frozen: v.Frozen, LeaseStart: v.Start}
+	ev := cluster.Started{Bound: v.Inc, Killed: v.Killed, Frozen: v.Frozen, LeaseStart: v.Start, F: v.Params.F, G: v.Params.G, Grace: v.Grace}
 	n.emptyOrphans()
 	for name, p := range n.running {
 		ev.Adopted = append(ev.Adopted, cluster.Adopted{Service: name, Term: p.term, Running: p.whole})

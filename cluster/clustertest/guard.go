@@ -180,6 +180,10 @@ func (n *Node) order(o cluster.Order) {
 		if err = g.lease.Permit(o.Inc, o.Until); err == nil {
 			n.w.judge.Permits(n.body, o.Inc, o.Until)
 		}
+	case cluster.OrderGrace:
+		if err = g.lease.Grace(o.Inc, o.Until); err == nil {
+			n.w.judge.Graces(n.ID, o.Inc, o.Until)
+		}
 	case cluster.OrderStopping:
 		if err = g.lease.Stopping(o.Inc); err == nil {
 			g.state = cluster.GuardStopping

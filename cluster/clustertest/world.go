@@ -47,6 +47,8 @@ type Options struct {
 	Nodes    int
 	Disks    int
 	Within   time.Duration // failover_within; zero: 10 s
+	Grace    time.Duration // on_disk_loss: stop after this; zero: no grace
+	Keep     bool          // on_disk_loss: keep
 	Services []cluster.Service
 	Fencing  []cluster.Ways // how each node may be fenced, beside the time proof
 	PowerOn  bool           // a node that was fenced by its power gets it back
@@ -152,7 +154,10 @@ func New(t T, opt Options) *World {
 	slices.SortFunc(opt.Services, func(a, b cluster.Service) int {
 		return strings.Compare(a.Name, b.Name)
 	})
-	conf := &cluster.Config{Name: "test", FailoverWithin: opt.Within, Services: opt.Services, Fencing: opt.Fencing, PowerOn: opt.PowerOn}
+	conf := &cluster.Config{
+		Name: "test", FailoverWithin: opt.Within, Services: opt.Services, Fencing: opt.Fencing, PowerOn: opt.PowerOn,
+		Grace: opt.Grace, KeepOnDiskLoss: opt.Keep,
+	}
 	if opt.Configure != nil {
 		opt.Configure(conf)
 	}

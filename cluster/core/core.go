@@ -14,8 +14,11 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/fencing"
+	"github.com/holdfast-ha/holdfast/cluster/grace"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/liveness"
+	"github.com/holdfast-ha/holdfast/cluster/pages"
+	"github.com/holdfast-ha/holdfast/cluster/published"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/cluster/services"
@@ -49,17 +52,18 @@ const (
 	claiming              // the guard was asked to bind a new incarnation
 	joining               // beats as "joining", until the membership has it
 	member
-	leaving // its services are being moved away
-	ending  // fenced, or the lease is lost: everything is stopped at once
-	retired // holds nothing; comes back with a new incarnation
-	out     // has left; the daemon ends
+	leaving  // its services are being moved away
+	yielding // without disks: its services are being stopped, then it retires
+	ending   // fenced, or the lease is lost: everything is stopped at once
+	retired  // holds nothing; comes back with a new incarnation
+	out      // has left; the daemon ends
 )
 
 // String is what status shows.
 func (s stage) String() string {
 	return [...]string{
 		"starting", "reading the quorum disk", "binding the guard", "joining", "member",
-		"leaving", "stopping everything at once", "retired", "out",
+		"leaving", "stopping its services", "stopping everything at once", "retired", "out",
 	}[s]
 }
 
@@ -79,7 +83,7 @@ type Core struct {
 	services *services.Set
 	dec      decideSide
 	next     clockSide
-	blob     blobSide
+	blob     *published.Blob
 }
 
 // decideSide is what this node decides, and was asked for.
@@ -117,6 +121,7 @@ type guardSide struct {
 	retire  bool // asked to retire
 	killed  bool
 	frozen  bool
+	grace   grace.Node
 }
 
 // selfSide is this node's own standing.
@@ -130,12 +135,12 @@ type selfSide struct {
 	ack     ident.Incarnation // this incarnation was verified stopped after it was killed
 	lost    bool              // the lease was lost in this incarnation
 	leave   bool
+	speaker pages.Speaker // of the network beats
 }
 
 type diskSide struct {
 	issued    ident.Instant // issue of the latest own beat that completed
 	completed ident.Instant // completion of the latest good read
-	previous  ident.Instant // and of the one before
 	latency   time.Duration
 	reads     uint64
 	err       string
@@ -151,10 +156,13 @@ type clockSide struct {
 
 // New returns a core that waits for Started.
 func New(set Settings) *Core {
-	c := &Core{set: set, dec: decideSide{mem: decide.NewMemory(), ways: fencing.New()}, next: clockSide{proof: ident.Never}}
+	c := &Core{
+		set: set, dec: decideSide{mem: decide.NewMemory(), ways: fencing.New()}, next: clockSide{proof: ident.Never},
+		blob: published.New(set.Life, len(set.Disks)),
+	}
 	c.disks = make([]diskSide, len(set.Disks))
 	for d := range c.disks {
-		c.disks[d] = diskSide{issued: ident.LongAgo, completed: ident.LongAgo, previous: ident.LongAgo}
+		c.disks[d] = diskSide{issued: ident.LongAgo, completed: ident.LongAgo}
 	}
 	return c
 }
@@ -193,7 +201,7 @@ func (c *Core) take(ev cluster.Event) {
 	case cluster.RegisterBody:
 		c.reg.m.Body(c.now, e.Disk, e.Seq, e.Value, e.OK)
 	case cluster.BlobWrote:
-		c.blobWrote(e)
+		c.blob.Wrote(e)
 	case cluster.BlobRead:
 		c.blobRead(e)
 	case cluster.Received:
@@ -298,7 +306,7 @@ func (c *Core) retime() {
 		return
 	}
 	in := c.set.Timing
-	in.FailoverWithin = conf.FailoverWithin
+	in.FailoverWithin, in.Grace = conf.FailoverWithin, conf.NetworkGrace()
 	t, err := timing.Derive(in)
 	if err != nil {
 		c.refuse("failover_within does not fit this node: " + err.Error())
@@ -355,7 +363,7 @@ func (c *Core) ownAge() time.Duration {
 func (c *Core) peerOf(id ident.NodeID) *peer {
 	p := c.peers[id]
 	if p == nil {
-		p = &peer{id: id, disk: liveness.NewPeer(len(c.disks)), heard: ident.LongAgo, off: ident.LongAgo}
+		p = &peer{id: id, disk: liveness.NewPeer(len(c.disks)), heard: ident.LongAgo}
 		c.peers[id] = p
 		c.others = c.others[:0]
 		for _, o := range c.peers {

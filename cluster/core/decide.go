@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -80,7 +81,7 @@ func (c *Core) coordinates() bool {
 		c.dec.pending = 0
 		return who == c.set.Self
 	}
-	wait := c.t.Tsus * time.Duration(c.rank()) / 2
+	wait := c.t.Tsus * time.Duration(decide.Rank(c.reg.state, c.set.Self)) / 2
 	if c.dec.pending != 0 && c.now.Sub(c.dec.pending) >= wait {
 		return true // and goes on until somebody is heard
 	}
@@ -94,17 +95,6 @@ func (c *Core) coordinates() bool {
 		c.dec.pending = c.now
 	}
 	return false
-}
-
-// rank is this node's place among the members.
-func (c *Core) rank() int {
-	r := 0
-	for i := range c.reg.state.Nodes {
-		if n := &c.reg.state.Nodes[i]; n.ID <= c.set.Self && n.Phase == cluster.MemberPhase && n.Dead < n.Inc.N {
-			r++
-		}
-	}
-	return r
 }
 
 // revise makes a draft of the next state from base, and keeps the operator's
@@ -147,38 +137,19 @@ func (c *Core) answer(d *decide.Draft) {
 	}
 }
 
-// coordinator is who acts on the evidence: the first of the members whose guard
-// and daemon both work, as far as this node can see; if there is none, of those
-// that show any sign of life; if there is none, of the nodes that want to come
-// in. It is a role for progress only: two of them at a time do no harm.
+// coordinator is who acts on the evidence, as far as this node can see.
 func (c *Core) coordinator() ident.NodeID {
-	s := c.reg.state
-	if s == nil {
-		return 0
-	}
 	silent := c.nobodyHeard()
-	var second ident.NodeID
-	for i := range s.Nodes {
-		n := &s.Nodes[i]
-		in := n.Phase == cluster.MemberPhase || n.Phase == cluster.Leaving
-		if !in || !n.Fencing.IsZero() || n.Dead >= n.Inc.N || !c.present(n.ID, n.Inc) || n.ID == c.set.Self && !c.able() {
-			continue
+	return decide.Coordinator(c.reg.state, func(n *cluster.NodeState) (f decide.Fitness) {
+		self := n.ID == c.set.Self
+		if self && !c.able() {
+			return f
 		}
-		if n.ID == c.set.Self || c.works(n, silent) {
-			return n.ID
-		}
-		if second == 0 {
-			second = n.ID
-		}
-	}
-	for i := range s.Nodes {
-		if id := s.Nodes[i].ID; second == 0 && (id != c.set.Self || c.able()) {
-			if _, _, ok := c.claimed(id); ok {
-				return id
-			}
-		}
-	}
-	return second
+		_, _, f.Claims = c.claimed(n.ID)
+		f.Present = c.present(n.ID, n.Inc)
+		f.Works = f.Present && (self || c.works(n, silent))
+		return f
+	})
 }
 
 // able says that this node could act on the evidence.
@@ -194,14 +165,7 @@ func (c *Core) works(n *cluster.NodeState, silent bool) bool {
 		(silent || p.msg != nil && p.msg.Inc == n.Inc && c.onNet(p))
 }
 
-func (c *Core) nobodyHeard() bool {
-	for _, p := range c.others {
-		if c.onNet(p) {
-			return false
-		}
-	}
-	return true
-}
+func (c *Core) nobodyHeard() bool { return !slices.ContainsFunc(c.others, c.onNet) }
 
 // hasWord says that the operator has confirmed a node's end here, which is not
 // committed yet.

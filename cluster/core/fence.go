@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/grace"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
@@ -20,8 +21,12 @@ func (c *Core) judge() {
 		if n == nil || n.Inc.IsZero() || n.Dead >= n.Inc.N {
 			continue
 		}
+		c.suffer(p, n)
 		c.suspicion(p, n)
 		waited, w := p.disk.Waiting(), c.wait(p)
+		if !c.promiseOver(p, w) {
+			continue
+		}
 		p.disk.Judge(c.now, w)
 		if p.disk.Waiting() && !waited {
 			c.kick()
@@ -59,16 +64,28 @@ func (c *Core) suspect(n *cluster.NodeState) string {
 	if !seen {
 		age = c.now.Sub(c.self.seeing)
 	}
-	stale := age > c.ownAge()+c.t.Margin && age >= c.t.Tsus
 	switch {
-	case !stale:
+	case !c.stale(p):
 		return ""
 	case c.netAge(p) >= c.t.Tsus:
 		return fmt.Sprintf("silent on the quorum disk for %s and on every link for %s", round(age), round(c.netAge(p)))
-	case age > c.wait(p)+c.t.Asym && p.msg.Inc == n.Inc && p.msg.State != cluster.GuardRetired:
+	case c.guard.grace.Demand(p.id) == grace.Refuse:
 		return fmt.Sprintf("its beats on the quorum disk stopped %s ago, and it has not released its services although its links work", round(age))
 	}
 	return ""
+}
+
+// stale says that a peer's beats stand still on disks that answer this node: a
+// slow SAN accuses nobody.
+func (c *Core) stale(p *peer) bool {
+	if c.ownAge() > c.t.F/2 {
+		return false
+	}
+	age, seen := c.diskAge(p)
+	if !seen {
+		age = c.now.Sub(c.self.seeing)
+	}
+	return age > c.ownAge()+c.t.Margin && age >= c.t.Tsus
 }
 
 func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
@@ -87,6 +104,9 @@ func (c *Core) proof(s *cluster.State, n *cluster.NodeState) (cluster.Proof, boo
 	if pr, ok := c.proofAck(base, p, n); ok {
 		return pr, true
 	}
+	if c.insider(s) != c.insider(c.reg.state) {
+		return cluster.Proof{}, false // the wait was counted by another rule
+	}
 	return c.proofTime(base, p, n)
 }
 
@@ -94,15 +114,21 @@ func (c *Core) proof(s *cluster.State, n *cluster.NodeState) (cluster.Proof, boo
 // stopped, over the network or by its guard's retirement on the disk; and the
 // time in which its last writes may still land has passed since that was read.
 func (c *Core) proofAck(base cluster.Proof, p *peer, n *cluster.NodeState) (cluster.Proof, bool) {
-	if p.beat != nil && p.beat.Inc == n.Inc && p.beat.State == cluster.GuardRetired && p.ackedInc != n.Inc {
-		p.ackedInc, p.acked = n.Inc, c.now
-	}
-	if p.ackedInc != n.Inc || c.now.Sub(p.acked) < c.t.Tz {
+	if !c.hasRetired(p, n) {
 		return cluster.Proof{}, false
 	}
 	base.Kind = cluster.ProofAck
 	base.Text = "it has verified that everything is stopped, and retired"
 	return base, true
+}
+
+// hasRetired says that the node's incarnation holds nothing and never will
+// again, by its own word, and that its last writes have landed.
+func (c *Core) hasRetired(p *peer, n *cluster.NodeState) bool {
+	if p.beat != nil && p.beat.Inc == n.Inc && p.beat.State == cluster.GuardRetired && p.ackedInc != n.Inc {
+		p.ackedInc, p.acked = n.Inc, c.now
+	}
+	return p.ackedInc == n.Inc && c.now.Sub(p.acked) >= c.t.Tz
 }
 
 // proofTime is E3: see package liveness. It is refused where the node's
@@ -116,6 +142,9 @@ func (c *Core) proofTime(base cluster.Proof, p *peer, n *cluster.NodeState) (clu
 		return cluster.Proof{}, false
 	}
 	w := c.wait(p)
+	if !c.promiseOver(p, w) {
+		return cluster.Proof{}, false
+	}
 	inc, ok := p.disk.Judge(c.now, w)
 	if !ok || inc != n.Inc {
 		return cluster.Proof{}, false

@@ -20,7 +20,7 @@ func (c *Core) View(now ident.Instant) cluster.View {
 	}
 	v.Coordinator = c.coordinator()
 	start := c.leaseStart()
-	v.Lease = cluster.LeaseView{Held: c.timed && c.now.Sub(start) <= c.t.F, Start: start, Until: start.Add(c.t.F)}
+	v.Lease = cluster.LeaseView{Held: c.timed && c.now <= c.leaseEnd(), Start: start, Until: c.leaseEnd(), Grace: c.guard.grace.Since()}
 	for d := range c.disks {
 		k := &c.disks[d]
 		dv := cluster.DiskView{Index: d, UUID: c.set.Disks[d], Age: -1, Latency: k.latency, Err: k.err}
@@ -121,26 +121,8 @@ func (c *Core) warnings(v *cluster.View) []string {
 	if c.self.refuse != "" {
 		w = append(w, c.self.refuse)
 	}
-	for i := range v.Disks {
-		if v.Disks[i].Err != "" {
-			w = append(w, fmt.Sprintf("quorum disk %d: %s", v.Disks[i].Index+1, v.Disks[i].Err))
-		}
+	if c.timed && c.reg.state != nil {
+		w = append(w, c.guard.grace.Warnings(c.graceEnv())...)
 	}
-	for i := range v.Nodes {
-		n := &v.Nodes[i]
-		if n.Phase == cluster.Out {
-			continue
-		}
-		switch n.Lease.Class {
-		case cluster.WatchdogNone:
-			w = append(w, fmt.Sprintf("%s has no watchdog: it can never be proven dead by time", n.Name))
-		case cluster.WatchdogSoftOnly:
-			w = append(w, fmt.Sprintf("%s has only softdog: takeover by lease is refused", n.Name))
-		case cluster.WatchdogSoftAccepted:
-			w = append(w, fmt.Sprintf("%s has only softdog: takeover by lease is weak", n.Name))
-		case cluster.WatchdogUnqualified:
-			w = append(w, fmt.Sprintf("%s: its watchdogs are not qualified, the wait is longer than it could be", n.Name))
-		}
-	}
-	return w
+	return append(w, v.Advice()...)
 }

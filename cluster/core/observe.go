@@ -23,11 +23,9 @@ type peer struct {
 	blobAt    ident.Instant
 	acked     ident.Instant // when the acknowledgement of its kill was read first
 	ackedInc  ident.Incarnation
-	off       ident.Instant
 	suspected bool
 	word      cluster.Proof // the operator's word, waiting to be committed
-	waitKey   waitKey
-	wait      time.Duration // for waitKey
+	wait      timing.Waiter
 }
 
 // table takes one read of one disk.
@@ -46,7 +44,7 @@ func (c *Core) table(e cluster.Table) {
 	if c.ownAge() > 2*c.beatPeriod() {
 		c.restartSuspicion()
 	}
-	d.previous, d.completed = d.completed, e.Completed
+	d.completed = e.Completed
 	for i := range e.Beats {
 		c.seen(e, &e.Beats[i])
 	}
@@ -102,6 +100,7 @@ func (c *Core) received(e cluster.Received) {
 		p.ackedInc, p.acked = m.Inc, c.now
 	}
 	c.heardClaim(m.Committed)
+	c.heardGrace(p, m)
 }
 
 // allSilent says that no peer was heard for two network beats: our own links
@@ -168,7 +167,7 @@ func (c *Core) present(id ident.NodeID, inc ident.Incarnation) bool {
 // ackedView is the view that a node says it knows.
 func (c *Core) ackedView(s *cluster.State, n *cluster.NodeState) uint64 {
 	if n.ID == c.set.Self {
-		return s.View
+		return c.reg.state.View // what it has learned, not what it is about to propose
 	}
 	p := c.peers[n.ID]
 	if p == nil {
@@ -209,13 +208,7 @@ func (c *Core) releasedBy(g *cluster.Grant) (why string, ok bool) {
 	if p == nil {
 		return "", false
 	}
-	if p.msg != nil && p.msg.Inc == g.Inc && cluster.HasReleased(p.msg.Released, g) {
-		return cluster.StateText(p.msg.Services, g), true
-	}
-	if p.blob != nil && p.blob.Inc == g.Inc && cluster.HasReleased(p.blob.Released, g) {
-		return cluster.StateText(p.blob.Services, g), true
-	}
-	return "", false
+	return g.ReleasedBy(p.msg, p.blob)
 }
 
 // runState is what the owner of a service says of it.
@@ -227,15 +220,10 @@ func (c *Core) runState(g *cluster.Grant) (cluster.RunState, bool) {
 	if p == nil {
 		return cluster.RunState{}, false
 	}
-	if p.msg != nil && p.msg.Inc == g.Inc && c.onNet(p) {
-		if r, ok := cluster.FindState(p.msg.Services, g); ok || !p.msg.Partial {
-			return r, ok
-		}
+	if !c.onNet(p) {
+		return g.StateBy(nil, p.blob)
 	}
-	if p.blob != nil && p.blob.Inc == g.Inc {
-		return cluster.FindState(p.blob.Services, g)
-	}
-	return cluster.RunState{}, false
+	return g.StateBy(p.msg, p.blob)
 }
 
 // wait is W for a peer: from what its beat says and what our own configuration
@@ -243,24 +231,10 @@ func (c *Core) runState(g *cluster.Grant) (cluster.RunState, bool) {
 func (c *Core) wait(p *peer) time.Duration {
 	theirs := c.t.Lease
 	if p.beat != nil {
-		theirs = leaseOf(p.beat.Lease)
+		theirs = p.beat.Lease.Timing()
 	}
-	if k := (waitKey{theirs, c.t.Lease, c.self.stage < member}); p.waitKey != k {
-		p.waitKey = k
-		p.wait = timing.Wait(theirs, c.t.Lease, c.t.Site())
-		if k.outsider {
-			p.wait = timing.WaitOutsider(theirs, c.t.Lease, c.t.Site())
-		}
+	if p.wait.Of(theirs, c.t.Lease, !c.insider(c.reg.state), c.t.Site()) {
+		p.disk.Restart() // a round that was begun by a shorter wait proves nothing
 	}
-	return p.wait - c.set.WaitLess
-}
-
-// waitKey is what a wait was computed from.
-type waitKey struct {
-	theirs, ours timing.Lease
-	outsider     bool
-}
-
-func leaseOf(l cluster.Lease) timing.Lease {
-	return timing.Lease{F: l.F, G: l.G, TMax: l.TMax, M: int(l.M), V: l.PauseBound}
+	return p.wait.Wait - c.set.WaitLess
 }

@@ -17,12 +17,16 @@ func (c *Core) started(e cluster.Started) {
 	c.guard.bound, c.guard.killed, c.guard.frozen, c.guard.since = e.Bound, e.Killed, e.Frozen, e.LeaseStart
 	c.self.inc = e.Bound
 	c.self.seeing = c.now
+	c.guard.grace.Begin(c.now, e.F, e.G, e.Grace)
 	c.services = services.New(e.Adopted)
 	c.enter(reading)
 }
 
 func (c *Core) enter(s stage) {
 	c.self.stage, c.self.since, c.self.waiting = s, c.now, ""
+	if s == member {
+		c.guard.grace.Renew(c.now)
+	}
 }
 
 // progress takes this node through its stages.
@@ -32,7 +36,7 @@ func (c *Core) progress() {
 		c.fromReading()
 	case joining:
 		c.fromJoining()
-	case member, leaving:
+	case member, leaving, yielding:
 		c.fromMember()
 	case ending:
 		c.fromEnding()
@@ -140,6 +144,7 @@ func (c *Core) claim() {
 		c.disks[d].issued = ident.LongAgo
 	}
 	c.guard.since = c.now
+	c.guard.grace.Begin(c.now, c.t.F, c.t.G, ident.LongAgo)
 	c.enter(claiming)
 	c.guard.payload = c.payload()
 	c.order(cluster.Order{
@@ -149,11 +154,7 @@ func (c *Core) claim() {
 }
 
 // lease is what this node's beats promise.
-func (c *Core) lease() cluster.Lease {
-	l := cluster.Lease{F: c.t.F, G: c.t.G, TMax: c.t.TMax, M: uint8(c.t.M), PauseBound: c.t.V}
-	l.Class = cluster.ClassOf(c.set.Timing)
-	return l
-}
+func (c *Core) lease() cluster.Lease { return cluster.PromiseOf(c.t, c.set.Timing) }
 
 func (c *Core) fromJoining() {
 	n := c.reg.state.Node(c.set.Self)
@@ -215,7 +216,8 @@ func (c *Core) fromMember() {
 	if c.doomed(n) {
 		return
 	}
-	over := c.now.Sub(c.leaseStart().Add(c.t.F))
+	c.watchGrace()
+	over := c.now.Sub(c.leaseEnd())
 	switch {
 	case over > c.t.Emergency:
 		c.endure("the lease ran out: no beat has reached a majority of the quorum disks")
@@ -226,6 +228,9 @@ func (c *Core) fromMember() {
 	case over <= 0 && c.self.lost:
 		c.self.lost = false
 		c.note(cluster.Note{Kind: cluster.NoteLease, Inc: c.self.inc, Text: "the lease is held again"})
+	}
+	if c.self.stage == yielding && c.services.AllDown() && c.allReleased() {
+		c.retire()
 	}
 	if (c.self.leave || c.mayGo()) && c.self.stage == member {
 		c.enter(leaving)
@@ -348,8 +353,8 @@ func (c *Core) env() services.Env {
 	switch c.self.stage {
 	case member:
 		e.Standing = services.Member
-		e.MayStart = !c.guard.killed && c.now.Sub(c.leaseStart()) <= c.t.F
-	case leaving:
+		e.MayStart = !c.guard.killed && c.now <= c.leaseEnd()
+	case leaving, yielding:
 		e.Standing = services.Leaving
 	case ending:
 		e.Standing = services.Ending
@@ -366,9 +371,7 @@ func (c *Core) serve() {
 		}
 		c.emit(a)
 	}
-	if n := c.services.Releases(); n != c.blob.releases {
-		c.blob.releases, c.blob.dirty = n, true
-	}
+	c.blob.Released(c.services.Releases())
 }
 
 // allReleased says that every term is released, and that the guard knows it.

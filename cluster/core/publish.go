@@ -1,31 +1,12 @@
 package core
 
 import (
-	"slices"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
-	"github.com/holdfast-ha/holdfast/cluster/ident"
-	"github.com/holdfast-ha/holdfast/cluster/pages"
-	"github.com/holdfast-ha/holdfast/cluster/quorum"
+	"github.com/holdfast-ha/holdfast/cluster/grace"
 )
-
-// blobSide is what this node publishes of its services: its status blob, and the
-// pages of the same in its network beats.
-type blobSide struct {
-	dirty    bool   // a release waits to be published
-	releases uint64 // as counted by the services
-	digest   cluster.Digest
-	carried  uint64 // the payload order that carried digest
-	gen      uint64
-	done     []bool // disks that hold gen
-	busy     []bool
-	states   []cluster.RunState // as written
-	at       ident.Instant
-	stable   uint64 // generation that a majority of the disks holds
-	speaker  pages.Speaker
-}
 
 // publish tells the guard, and through it the disk, what has changed.
 func (c *Core) publish() {
@@ -34,12 +15,9 @@ func (c *Core) publish() {
 	}
 	p := c.payload()
 	if !p.Equal(&c.guard.payload) || c.guard.sent == 0 {
-		changed := p.Released != c.guard.payload.Released
 		c.guard.payload = p
 		c.guard.sent = c.order(cluster.Order{Kind: cluster.OrderPayload, Inc: c.self.inc, Payload: p})
-		if changed || c.blob.carried == 0 {
-			c.blob.digest, c.blob.carried = p.Released, c.guard.sent
-		}
+		c.blob.Carry(p.Released, c.guard.sent)
 	}
 	c.writeBlob()
 	c.readBlobs()
@@ -48,11 +26,11 @@ func (c *Core) publish() {
 // releaseEchoed says that the guard holds the digest of everything released: a
 // release is published nowhere before that.
 func (c *Core) releaseEchoed() bool {
-	return c.blob.carried != 0 && c.guard.echoed >= c.blob.carried && c.blob.digest == cluster.DigestOf(c.services.Released())
+	return c.blob.Echoed(c.guard.echoed, c.services.Released())
 }
 
 func (c *Core) payload() cluster.Payload {
-	p := cluster.Payload{Phase: c.ownPhase(), Committed: cluster.ClaimOf(c.reg.m.Claim()), Released: cluster.DigestOf(c.services.Released()), BlobGen: c.blob.stable, Kills: decide.Kills(c.reg.state), Protocol: c.spoken()}
+	p := cluster.Payload{Phase: c.ownPhase(), Committed: cluster.ClaimOf(c.reg.m.Claim()), Released: cluster.DigestOf(c.services.Released()), BlobGen: c.blob.Stable(), Kills: decide.Kills(c.reg.state), Protocol: c.spoken()}
 	if c.reg.state != nil {
 		p.ViewAcked = c.reg.state.View
 	}
@@ -76,7 +54,7 @@ func (c *Core) ownPhase() cluster.Phase {
 	switch c.self.stage {
 	case claiming, joining:
 		return cluster.Joining
-	case member, ending:
+	case member, yielding, ending:
 		return cluster.MemberPhase
 	case leaving:
 		return cluster.Leaving
@@ -84,51 +62,16 @@ func (c *Core) ownPhase() cluster.Phase {
 	return cluster.Out
 }
 
-// writeBlob writes the status blob when a release waits, or when states have
-// changed, at most once a second.
+// writeBlob writes the status blob to every disk that is due.
 func (c *Core) writeBlob() {
-	b := &c.blob
-	if b.done == nil {
-		b.done, b.busy = make([]bool, len(c.disks)), make([]bool, len(c.disks))
-		b.gen = uint64(c.set.Life) // above what a former life of this boot wrote: a step is a nanosecond, and nobody writes that often
+	states, echoed := c.services.States(), c.releaseEchoed()
+	gen, disks := c.blob.Due(c.now, states, echoed, func(d int) bool { return c.disks[d].err == "" })
+	b := cluster.Blob{Node: c.set.Self, Inc: c.self.inc, Gen: gen, Services: states}
+	if echoed {
+		b.Released = c.services.Released()
 	}
-	states := c.services.States()
-	due := c.now.Sub(b.at) >= time.Second && !slices.Equal(states, b.states)
-	if b.dirty && c.releaseEchoed() || due {
-		b.gen++
-		b.at, b.states, b.dirty = c.now, states, false
-		clear(b.done)
-	}
-	if b.at == 0 {
-		return
-	}
-	for d := range c.disks {
-		if !b.done[d] && !b.busy[d] && c.disks[d].err == "" {
-			b.busy[d] = true
-			rel := c.services.Released()
-			if !c.releaseEchoed() {
-				rel = nil
-			}
-			c.emit(cluster.WriteBlob{Disk: d, Blob: cluster.Blob{Node: c.set.Self, Inc: c.self.inc, Gen: b.gen, Released: rel, Services: states}})
-		}
-	}
-}
-
-func (c *Core) blobWrote(e cluster.BlobWrote) {
-	b := &c.blob
-	b.busy[e.Disk] = false
-	if e.Gen != b.gen || !e.OK {
-		return
-	}
-	b.done[e.Disk] = true
-	n := 0
-	for _, ok := range b.done {
-		if ok {
-			n++
-		}
-	}
-	if n >= quorum.Majority(len(b.done)) {
-		b.stable = b.gen
+	for _, d := range disks {
+		c.emit(cluster.WriteBlob{Disk: d, Blob: b})
 	}
 }
 
@@ -179,24 +122,34 @@ func (c *Core) sendAll() {
 		return
 	}
 	m := c.message()
-	for i := range c.reg.state.Nodes {
-		if id := c.reg.state.Nodes[i].ID; id != c.set.Self {
-			c.emit(cluster.Send{To: id, Msg: m})
-		}
-	}
-}
-
-func (c *Core) message() *cluster.Message {
-	m := &cluster.Message{
-		From: c.set.Self, Inc: c.self.inc, Host: c.set.Host, Phase: c.ownPhase(), State: cluster.GuardBound,
-		ViewAcked: c.reg.state.View, Committed: cluster.ClaimOf(c.reg.m.Claim()), LeaseAge: -1, Disks: c.set.Digest,
-		Reach: c.guard.payload.Reach, Leaving: c.self.stage == leaving,
-	}
 	var released []cluster.Released
 	if c.releaseEchoed() {
 		released = c.services.Released()
 	}
-	c.blob.speaker.Fill(m, c.services.States(), released)
+	c.self.speaker.Fill(m, c.services.States(), released)
+	c.askGrace(m)
+	for i := range c.reg.state.Nodes {
+		n := &c.reg.state.Nodes[i]
+		switch {
+		case n.ID == c.set.Self:
+		case c.guard.grace.Demand(n.ID) == grace.Bear:
+			c.emit(cluster.Send{To: n.ID, Msg: m})
+		default:
+			to := *m
+			to.Grace.Release = n.Inc
+			c.emit(cluster.Send{To: n.ID, Msg: &to})
+		}
+	}
+}
+
+// message is what a network beat says of this node itself; of its services it
+// says nothing new.
+func (c *Core) message() *cluster.Message {
+	m := &cluster.Message{
+		From: c.set.Self, Inc: c.self.inc, Host: c.set.Host, Phase: c.ownPhase(), State: cluster.GuardBound,
+		ViewAcked: c.reg.state.View, Committed: cluster.ClaimOf(c.reg.m.Claim()), LeaseAge: -1, Disks: c.set.Digest,
+		Reach: c.guard.payload.Reach, Marks: cluster.Marks{Leaving: c.self.stage == leaving, Partial: true},
+	}
 	if age := c.now.Sub(c.leaseStart()); age <= c.t.F {
 		m.LeaseAge = age
 	}

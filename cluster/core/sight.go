@@ -52,6 +52,7 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 	if !c.timed || n.Inc.IsZero() || n.Dead >= n.Inc.N {
 		return v
 	}
+	v.Retired = c.hasRetired(p, n)
 	if n.Fencing.IsZero() {
 		v.Suspect = c.suspect(n)
 		return v

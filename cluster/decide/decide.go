@@ -173,14 +173,20 @@ func in(n *cluster.NodeState) bool {
 	return (n.Phase == cluster.MemberPhase || n.Phase == cluster.Leaving) && n.Fencing.IsZero() && n.Dead < n.Inc.N
 }
 
-// allAcked says that every member has learned the present view.
+// allAcked says that every member has learned the present view: from then on it
+// asks the node that is about to become a member, too, for its consent to go on
+// without the disks. One that is being fenced counts until it is proven dead: it
+// may live on by the consent of others who have not heard of it. So a member
+// that hangs holds up every join until its death is proven.
 func (d *Draft) allAcked() bool {
 	s := d.State
 	if s.View != d.Base.View {
 		return false
 	}
 	for i := range s.Nodes {
-		if n := &s.Nodes[i]; in(n) && d.sight.node(n.ID).Acked < s.View {
+		n, v := &s.Nodes[i], d.sight.node(s.Nodes[i].ID)
+		was := (n.Phase == cluster.MemberPhase || n.Phase == cluster.Leaving) && n.Dead < n.Inc.N
+		if was && !v.Retired && v.Acked < s.View {
 			return false
 		}
 	}

@@ -32,6 +32,7 @@ type Node struct {
 	// Protocol is what the daemon that wrote the beat speaks; 0 stands for 1.
 	Protocol cluster.Protocol
 	Acked    uint64            // the latest view that it says it knows
+	Retired  bool              // this incarnation holds nothing and never will again, by its own word
 	Last     ident.Incarnation // the latest incarnation seen in its slot, however long ago
 	Host     ident.UUID        // of the machine that wrote that
 	Suspect  string            // why it should be fenced; empty if it should not

@@ -170,5 +170,8 @@ func (p *Peer) Deadline(wait time.Duration) ident.Instant {
 	if c == ident.LongAgo || p.round != 0 {
 		return ident.Never
 	}
-	return c.Add(wait)
+	if end := c.Add(wait); end >= c {
+		return end
+	}
+	return ident.Never // an unlimited wait
 }

@@ -72,7 +72,7 @@ func TestAThousandServicesArePaged(t *testing.T) {
 	if known = pages.Join(known, m); !complete() {
 		t.Error("a change was not in the next beat")
 	}
-	m = &cluster.Message{From: 2, Inc: ident.Incarnation{N: 2}, Partial: true, Services: states[:1]}
+	m = &cluster.Message{From: 2, Inc: ident.Incarnation{N: 2}, Marks: cluster.Marks{Partial: true}, Services: states[:1]}
 	if known = pages.Join(known, m); len(known.Services) != 1 || len(known.Released) != 0 {
 		t.Errorf("a new incarnation is told %d states and %d released of the former", len(known.Services), len(known.Released))
 	}
@@ -81,7 +81,7 @@ func TestAThousandServicesArePaged(t *testing.T) {
 // A page that was said in full after pages replaces them: what it leaves out is gone.
 func TestFullReplacesPages(t *testing.T) {
 	states, _ := services(1000)
-	before := &cluster.Message{Partial: true, Services: states}
+	before := &cluster.Message{Marks: cluster.Marks{Partial: true}, Services: states}
 	if got := pages.Join(before, &cluster.Message{Services: states[:2]}); len(got.Services) != 2 {
 		t.Errorf("%d services", len(got.Services))
 	}

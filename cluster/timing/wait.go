@@ -55,3 +55,24 @@ func (s Site) after(lease time.Duration, l Lease) time.Duration {
 	}
 	return time.Duration(math.Ceil(w))
 }
+
+// Waiter keeps a wait for as long as nothing changes that it is computed from.
+// The zero value has computed nothing.
+type Waiter struct {
+	Wait         time.Duration
+	theirs, ours Lease
+	outsider     bool
+}
+
+// Of brings Wait up to date, and says whether it had to: with outsider it is that
+// of WaitOutsider.
+func (w *Waiter) Of(theirs, ours Lease, outsider bool, s Site) (changed bool) {
+	if w.Wait != 0 && w.theirs == theirs && w.ours == ours && w.outsider == outsider {
+		return false
+	}
+	*w = Waiter{Wait: Wait(theirs, ours, s), theirs: theirs, ours: ours, outsider: outsider}
+	if outsider {
+		w.Wait = WaitOutsider(theirs, ours, s)
+	}
+	return true
+}

@@ -17,6 +17,7 @@ func importTable() []row {
 	var rows []row
 	rows = append(rows, coreRows()...)
 	rows = append(rows, formatRows()...)
+	rows = append(rows, partRows()...)
 	rows = append(rows, deviceRows()...)
 	rows = append(rows, internalRows()...)
 	rows = append(rows, processRows()...)
@@ -36,22 +37,6 @@ func coreRows() []row {
 		{
 			tree: "cluster/...", may: []string{"cluster/ident", "cluster/quorum"},
 			why: "the parts of the core stand beside each other and share only identifiers and what a majority is, so that each can be proved alone",
-		},
-		{
-			tree: "cluster/decide", may: []string{"cluster", "cluster/ident", "cluster/placement"},
-			why: "a decision is a function from a state and what was seen to the next state; it knows no register and no clock",
-		},
-		{
-			tree: "cluster/pages", may: []string{"cluster", "cluster/ident"},
-			why: "what is said in which beat is a function of what there is to say and of what was said",
-		},
-		{
-			tree: "cluster/services", may: []string{"cluster", "cluster/ident"},
-			why: "the state machines of a node's services know what is granted, and neither disks nor peers",
-		},
-		{
-			tree: "cluster/fencing", may: []string{"cluster", "cluster/ident", "cluster/timing"},
-			why: "the ways to fence a node know what is decided and what was shown, and no machine",
 		},
 		{
 			tree: "cluster/core", may: []string{"cluster/..."},
@@ -103,6 +88,36 @@ func formatRows() []row {
 		{
 			tree: "sbd", may: []string{"cluster/...", "storage"},
 			why: "codecs over a disk: what is written is the core's, how it is written is storage's",
+		},
+	}
+}
+
+// partRows is about the parts of the core that speak its words.
+func partRows() []row {
+	return []row{
+		{
+			tree: "cluster/decide", may: []string{"cluster", "cluster/ident", "cluster/placement"},
+			why: "a decision is a function from a state and what was seen to the next state; it knows no register and no clock",
+		},
+		{
+			tree: "cluster/fencing", may: []string{"cluster", "cluster/ident", "cluster/timing"},
+			why: "the ways to fence a node know what is decided and what was shown, and no machine",
+		},
+		{
+			tree: "cluster/pages", may: []string{"cluster", "cluster/ident"},
+			why: "what is said in which beat is a function of what there is to say and of what was said",
+		},
+		{
+			tree: "cluster/grace", may: []string{"cluster", "cluster/ident"},
+			why: "who may outlive the quorum disks by the consent of all members is decided over messages and the register, and neither disks nor peers",
+		},
+		{
+			tree: "cluster/published", may: []string{"cluster", "cluster/ident", "cluster/quorum"},
+			why: "what a node lets others know of its services counts on a majority of the disks and knows nothing else of them",
+		},
+		{
+			tree: "cluster/services", may: []string{"cluster", "cluster/ident"},
+			why: "the state machines of a node's services know what is granted, and neither disks nor peers",
 		},
 	}
 }

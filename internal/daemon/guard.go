@@ -114,6 +114,8 @@ func wireOrder(o cluster.Order) (guardwire.Order, error) {
 			Inc: o.Inc, Until: o.Until, Payload: payload,
 			Params: guardwire.Params{Lease: o.Lease, H: o.H, PetPeriod: o.Pet, DiskGen: o.DiskGen},
 		}, nil
+	case cluster.OrderGrace:
+		return &guardwire.Grace{Inc: o.Inc, Until: o.Until}, nil
 	case cluster.OrderStopping:
 		return &guardwire.Stopping{Inc: o.Inc}, nil
 	case cluster.OrderRetire:

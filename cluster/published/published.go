@@ -1,0 +1,106 @@
+// Package published is what a node lets the others know of its services: the
+// terms that it has released and the states of those that it owns. They stand in
+// its network beats, and in the status blob on the quorum disks for those that
+// cannot hear it; its beat carries a digest of the released terms, so that a
+// daemon which restarts knows from its guard what its former life has released.
+//
+// A release is published nowhere before the guard has taken note of that digest:
+// otherwise a restarted daemon could start again what others believe stopped.
+package published
+
+import (
+	"slices"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/quorum"
+)
+
+// period is the least time between two blobs that tell of states only.
+const period = time.Second
+
+// Blob is a node's own status blob: when it is written, and where it stands. It
+// is used by one goroutine.
+type Blob struct {
+	dirty   bool   // a release waits to be published
+	count   uint64 // of releases
+	digest  cluster.Digest
+	carried uint64 // the payload order that carried digest
+	gen     uint64
+	done    []bool // disks that hold gen
+	busy    []bool
+	states  []cluster.RunState // as written
+	at      ident.Instant
+	stable  uint64 // generation that a majority of the disks holds
+}
+
+// New returns the blob of a daemon's life, which began at life, over some disks.
+func New(life uint64, disks int) *Blob {
+	// Above what a former life of this boot wrote: a step is a nanosecond, and nobody writes that often.
+	return &Blob{gen: life, done: make([]bool, disks), busy: make([]bool, disks)}
+}
+
+// Released says how many terms were released in this life: more than before
+// means that one waits to be published.
+func (b *Blob) Released(count uint64) {
+	if count != b.count {
+		b.count, b.dirty = count, true
+	}
+}
+
+// Carry says that a payload order carries the digest of the released terms.
+func (b *Blob) Carry(d cluster.Digest, order uint64) {
+	if b.carried == 0 || d != b.digest {
+		b.digest, b.carried = d, order
+	}
+}
+
+// Echoed says that the guard, which has echoed the payload orders up to this
+// one, holds the digest of all these terms.
+func (b *Blob) Echoed(echoed uint64, released []cluster.Released) bool {
+	return b.carried != 0 && echoed >= b.carried && b.digest == cluster.DigestOf(released)
+}
+
+// Stable is the generation that a majority of the disks holds; 0 if none.
+func (b *Blob) Stable() uint64 { return b.stable }
+
+// Due lists the disks that the blob is to be written to now, and returns its
+// generation. It begins a new one when a release waits and its digest is echoed,
+// or when states have changed, at most once a second. usable says whether a disk
+// answers.
+func (b *Blob) Due(now ident.Instant, states []cluster.RunState, echoed bool, usable func(disk int) bool) (gen uint64, disks []int) {
+	if b.dirty && echoed || now.Sub(b.at) >= period && !slices.Equal(states, b.states) {
+		b.gen++
+		b.at, b.states, b.dirty = now, states, false
+		clear(b.done)
+	}
+	if b.at == 0 {
+		return 0, nil
+	}
+	for d := range b.done {
+		if !b.done[d] && !b.busy[d] && usable(d) {
+			b.busy[d] = true
+			disks = append(disks, d)
+		}
+	}
+	return b.gen, disks
+}
+
+// Wrote takes the end of a write.
+func (b *Blob) Wrote(e cluster.BlobWrote) {
+	b.busy[e.Disk] = false
+	if e.Gen != b.gen || !e.OK {
+		return
+	}
+	b.done[e.Disk] = true
+	n := 0
+	for _, ok := range b.done {
+		if ok {
+			n++
+		}
+	}
+	if n >= quorum.Majority(len(b.done)) {
+		b.stable = b.gen
+	}
+}
