@@ -19,7 +19,7 @@ type fault struct {
 
 // all is every kind of trouble.
 func all() []fault {
-	return slices.Concat(machines(), processes(), links(), storage(), register(), operators(), services())
+	return slices.Concat(machines(), others(), processes(), links(), storage(), register(), operators(), services())
 }
 
 // later ends a fault after a random time.
@@ -73,6 +73,42 @@ func machines() []fault {
 			})
 		}},
 	}
+}
+
+func others() []fault {
+	return []fault{
+		{name: "a controller does not do its work", weight: 4, fits: func(p Plan) bool { return p.BMC }, strike: func(r *run) {
+			n := r.node()
+			n.BMC = []clustertest.Controller{
+				clustertest.Unreachable, clustertest.Hanging, clustertest.SaysOffOnce, clustertest.SaysOn, clustertest.DiesWithNode,
+			}[r.rng.IntN(5)]
+			r.later(5*time.Second, 60*time.Second, func() { n.BMC = clustertest.Honest })
+		}},
+		{name: "maintenance", weight: 2, strike: func(r *run) {
+			m := cluster.Maintain{For: r.between(5*time.Second, 60*time.Second), By: "ann"}
+			switch r.rng.IntN(3) {
+			case 0:
+				m.Node = r.node().Name
+			case 1:
+				m.Service = r.someService()
+			}
+			r.ask(m)
+		}},
+		{name: "stop the cluster, and start it", weight: 2, strike: func(r *run) {
+			r.ask(cluster.StopCluster{By: "ann"})
+			r.later(5*time.Second, 40*time.Second, func() {
+				for _, n := range r.w.Nodes {
+					n.StartDaemon()
+				}
+				r.ask(cluster.StartCluster{})
+			})
+		}},
+	}
+}
+
+// twin says that a second machine of a node's name is on.
+func (r *run) twin(of *clustertest.Node) bool {
+	return slices.ContainsFunc(r.twins, func(n *clustertest.Node) bool { return n.ID == of.ID && n.Up() })
 }
 
 func processes() []fault {
@@ -272,7 +308,7 @@ func operators() []fault {
 		{name: "standby", weight: 2, strike: func(r *run) { r.ask(cluster.StandbyNode{Node: r.node().Name, On: r.rng.IntN(2) == 0}) }},
 		{name: "fence", weight: 1, strike: func(r *run) { r.ask(cluster.FenceNode{Node: r.node().Name}) }},
 		{name: "confirm off", weight: 1, strike: func(r *run) {
-			i := slices.IndexFunc(r.w.Nodes, func(n *clustertest.Node) bool { return n.OffFor() > 2*time.Second })
+			i := slices.IndexFunc(r.w.Nodes, func(n *clustertest.Node) bool { return n.OffFor() > 2*time.Second && !r.twin(n) })
 			if i >= 0 { // operators do not lie here
 				r.ask(cluster.ConfirmOff{Node: r.w.Nodes[i].Name, Operator: "ann", How: "looked"})
 			}

@@ -22,6 +22,8 @@ type Plan struct {
 	Disks    int
 	Within   time.Duration // failover_within
 	Dogs     string        // the watchdogs that every node has
+	BMC      bool          // every node has a management controller
+	PowerOn  bool          // a node that was fenced by it is switched on again
 	Pause    time.Duration // how long a hypervisor may stop a node
 	Services []cluster.Service
 	Length   time.Duration // of the trouble
@@ -54,6 +56,9 @@ func makePlan(seed uint64, length time.Duration) Plan {
 		p.Pause = time.Duration(1+rng.IntN(3)) * time.Second
 	}
 	p.Within = leastWithin(p) + time.Duration(rng.IntN(25))*500*time.Millisecond
+	if p.BMC = rng.IntN(3) == 0; p.BMC {
+		p.PowerOn = rng.IntN(2) == 0
+	}
 	for i := range 1 + rng.IntN(5) {
 		p.Services = append(p.Services, someService(rng, i, p.Nodes))
 	}
@@ -88,6 +93,18 @@ func (p Plan) hardware(in *timing.Input) {
 		in.Devices = []timing.Device{hard}
 	}
 	in.PauseBound = p.Pause
+}
+
+// ways are how each node may be fenced, beside the time proof.
+func (p Plan) ways() []cluster.Ways {
+	if !p.BMC {
+		return nil
+	}
+	var list []cluster.Ways
+	for id := range p.Nodes {
+		list = append(list, cluster.Ways{Node: clustertest.NodeName(id + 1), Ways: []cluster.Way{{Kind: "bmc"}}})
+	}
+	return list
 }
 
 // strikes chooses which kinds of trouble this seed knows, for fewer kinds at a time

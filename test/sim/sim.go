@@ -26,6 +26,7 @@ type run struct {
 	rng   *rand.Rand // of the fault that strikes
 	conf  cluster.Config
 	least time.Duration // failover_within
+	twins []*clustertest.Node
 }
 
 // Run tells a plan's story and returns the world at its end. It fails t if a rule
@@ -38,9 +39,9 @@ func Run(t clustertest.T, p Plan) *clustertest.World {
 // tell is Run that shows the world as soon as there is one.
 func tell(t clustertest.T, p Plan, show func(*clustertest.World)) *clustertest.World {
 	r := &run{plan: p, rng: rand.New(rand.NewPCG(p.Seed, 7)), least: leastWithin(p)}
-	r.conf = cluster.Config{Name: "sim", FailoverWithin: p.Within, Services: p.Services}
+	r.conf = cluster.Config{Name: "sim", FailoverWithin: p.Within, Services: p.Services, Fencing: p.ways(), PowerOn: p.PowerOn}
 	r.w = clustertest.New(t, clustertest.Options{
-		Seed: p.Seed, Nodes: p.Nodes, Disks: p.Disks, Within: p.Within, Services: p.Services, Timing: p.hardware, Pause: p.Pause,
+		Seed: p.Seed, Nodes: p.Nodes, Disks: p.Disks, Within: p.Within, Services: p.Services, Timing: p.hardware, Pause: p.Pause, Fencing: p.ways(), PowerOn: p.PowerOn,
 	})
 	if show != nil {
 		show(r.w)
@@ -82,7 +83,11 @@ func (r *run) heal() {
 			n.Unhang(d)
 		}
 	}
+	for _, n := range r.twins {
+		n.PowerOff()
+	}
 	for _, n := range r.w.Nodes {
+		n.BMC = clustertest.Honest
 		n.StopFails, n.StartFails, n.CheckFails, n.NoReboot = false, false, false, false
 		n.StartTime, n.StopTime = 300*time.Millisecond, 200*time.Millisecond
 		n.RegDrops, n.RegLate = 0, 0
@@ -131,11 +136,15 @@ func (r *run) tidy() {
 		}
 	}
 	c.Ask(r.w.Configure(r.conf))
+	c.Ask(cluster.StartCluster{})
+	c.Ask(cluster.Maintain{})
 	for _, n := range r.w.Nodes {
+		c.Ask(cluster.Maintain{Node: n.Name})
 		c.Ask(cluster.StandbyNode{Node: n.Name, On: false})
 	}
 	for i := range r.conf.Services {
 		name := r.conf.Services[i].Name
+		c.Ask(cluster.Maintain{Service: name})
 		c.Ask(cluster.FreezeService{Service: name, On: false})
 		c.Ask(cluster.ClearService{Service: name})
 		c.Ask(cluster.StartService{Service: name})
