@@ -169,6 +169,9 @@ func (c *Core) fromJoining() {
 		c.enter(member)
 	case n.Inc == c.self.inc:
 		c.self.waiting = "every member has to learn that this node is joining"
+		if c.reg.state.Conf != nil && c.reg.state.Conf.Evict {
+			c.self.waiting += ", and to hear it and be heard over the network (partition: evict)"
+		}
 	default:
 		c.self.waiting = "the coordinator has to admit this node"
 	}

@@ -12,6 +12,7 @@ func (c *Core) sight(s *cluster.State) *decide.Sight {
 		Fit: c.self.stage == member, Settling: c.now.Sub(c.self.since) < c.t.Tsus,
 		Nodes: make([]decide.Node, 0, len(s.Nodes)), Runs: make([]decide.Run, 0, len(s.Services)),
 	}
+	v.Patience = 2*c.t.Tsus + 2*c.t.H
 	for i := range s.Nodes {
 		v.Nodes = append(v.Nodes, c.seenOf(s, &s.Nodes[i]))
 	}
@@ -45,9 +46,10 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 	}
 	if p.beat != nil {
 		v.Last, v.Host, v.Protocol = p.beat.Inc, p.beat.Host, p.beat.Payload.Protocol
+		v.Reach, v.Score = p.beat.Payload.Reach, p.beat.Payload.Score
 	}
 	if n.ID == c.set.Self {
-		v.Protocol = c.spoken()
+		v.Protocol, v.Reach = c.spoken(), c.guard.payload.Reach
 	}
 	if !c.timed || n.Inc.IsZero() || n.Dead >= n.Inc.N {
 		return v

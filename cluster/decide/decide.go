@@ -61,6 +61,7 @@ type Memory struct {
 	fails   map[failKey]ident.Instant
 	healthy map[ident.NodeID]healthy
 	clock   counting
+	split   split
 }
 
 type failKey struct {
@@ -98,6 +99,7 @@ func (m *Memory) Revise(base *cluster.State, sight *Sight, asked []Question) *Dr
 		d.reviseNode(base.Nodes[i].ID)
 	}
 	d.reviseProtocol()
+	d.revisePartition()
 	d.reviseServices()
 	return d
 }
@@ -130,7 +132,7 @@ func (d *Draft) reviseNode(id ident.NodeID) {
 		d.admit(id, v.Claims)
 	case n.Inc.IsZero() || n.Dead >= n.Inc.N:
 		return // out, and nothing new
-	case here && v.Claims == n.Inc && n.Phase == cluster.Joining && d.allAcked():
+	case here && v.Claims == n.Inc && n.Phase == cluster.Joining && d.allAcked() && d.reachesMembers(id):
 		e := d.edit()
 		e.Node(id).Phase = cluster.MemberPhase
 		e.View++

@@ -3,6 +3,7 @@ package decide
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -20,7 +21,9 @@ type Sight struct {
 	Fit         bool // this node is a member and not about to stop
 	Settling    bool // this node came in so lately that others which boot with it may be on their way
 	Nodes       []Node
-	Runs        []Run // by service name, as the base lists them
+	// Patience is how long a network that fell apart must stay as it is before anybody is evicted.
+	Patience time.Duration
+	Runs     []Run // by service name, as the base lists them
 }
 
 // Node is what is seen of one node, for the incarnation that the base names.
@@ -31,6 +34,8 @@ type Node struct {
 	Phase   cluster.Phase     // and the phase in that beat
 	// Protocol is what the daemon that wrote the beat speaks; 0 stands for 1.
 	Protocol cluster.Protocol
+	Reach    [32]byte          // whom it hears, one bit per node, by the word of its latest beat
+	Score    int16             // how fit it holds itself
 	Acked    uint64            // the latest view that it says it knows
 	Retired  bool              // this incarnation holds nothing and never will again, by its own word
 	Last     ident.Incarnation // the latest incarnation seen in its slot, however long ago
