@@ -144,3 +144,13 @@ func (s *State) Dependent(service string) string {
 
 // Left is how long until an instant of Life.Clock, as far as it is counted.
 func (s *State) Left(until time.Duration) time.Duration { return max(0, until-s.Life.Clock) }
+
+// AllFree says that nobody owns any service.
+func (s *State) AllFree() bool {
+	for i := range s.Services {
+		if s.Services[i].Owner != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -156,6 +156,9 @@ type clockSide struct {
 
 // New returns a core that waits for Started.
 func New(set Settings) *Core {
+	if set.Protocol == 0 {
+		set.Protocol = cluster.Spoken
+	}
 	c := &Core{
 		set: set, dec: decideSide{mem: decide.NewMemory(), ways: fencing.New()}, next: clockSide{proof: ident.Never},
 		blob: published.New(set.Life, len(set.Disks)),
@@ -287,8 +290,8 @@ func (c *Core) learn(s *cluster.State, ver uint64) {
 		return
 	}
 	c.reg.state, c.reg.ver = s, ver
-	if s.Life.Protocol > c.spoken() {
-		c.refuse(tooNew(s.Life.Protocol, c.spoken()))
+	if s.Life.Protocol > c.set.Protocol {
+		c.refuse(tooNew(s.Life.Protocol, c.set.Protocol))
 		return
 	}
 	c.retime()

@@ -154,7 +154,7 @@ func (c *Core) coordinator() ident.NodeID {
 
 // able says that this node could act on the evidence.
 func (c *Core) able() bool {
-	return c.timed && !c.reg.halted && c.reg.state != nil && c.reg.state.Conf != nil && c.reg.state.Life.Protocol <= c.spoken()
+	return c.timed && !c.reg.halted && c.reg.state != nil && c.reg.state.Conf != nil && c.reg.state.Life.Protocol <= c.set.Protocol
 }
 
 // works says that a member's guard writes beats, and that its daemon is there

@@ -10,17 +10,7 @@ import (
 func (c *Core) stopped() bool { return c.reg.state != nil && c.reg.state.Life.Stop.On }
 
 // mayGo says that the planned stop is done with services: nodes may leave.
-func (c *Core) mayGo() bool {
-	if !c.stopped() {
-		return false
-	}
-	for i := range c.reg.state.Services {
-		if c.reg.state.Services[i].Owner != 0 {
-			return false
-		}
-	}
-	return true
-}
+func (c *Core) mayGo() bool { return c.stopped() && c.reg.state.AllFree() }
 
 // standingOrders says why this node does not come in although it could.
 func (c *Core) standingOrders() string {
@@ -32,22 +22,14 @@ func (c *Core) standingOrders() string {
 			text += " (by " + by + ")"
 		}
 		return text + ", and nothing begins by itself: holdfast cluster start"
-	case s.Life.Protocol > c.spoken():
-		return tooNew(s.Life.Protocol, c.spoken())
+	case s.Life.Protocol > c.set.Protocol:
+		return tooNew(s.Life.Protocol, c.set.Protocol)
 	}
 	return ""
 }
 
 func tooNew(used, spoken cluster.Protocol) string {
 	return fmt.Sprintf("the cluster uses protocol %d, this holdfastd speaks up to %d: upgrade holdfast on this node", used, spoken)
-}
-
-// spoken is the protocol that this node speaks.
-func (c *Core) spoken() cluster.Protocol {
-	if c.set.Protocol != 0 {
-		return c.set.Protocol
-	}
-	return cluster.Spoken
 }
 
 // otherMachine says why the slot may not be claimed by this machine, whose beats

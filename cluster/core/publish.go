@@ -30,7 +30,7 @@ func (c *Core) releaseEchoed() bool {
 }
 
 func (c *Core) payload() cluster.Payload {
-	p := cluster.Payload{Phase: c.ownPhase(), Committed: cluster.ClaimOf(c.reg.m.Claim()), Released: cluster.DigestOf(c.services.Released()), BlobGen: c.blob.Stable(), Kills: decide.Kills(c.reg.state), Protocol: c.spoken()}
+	p := cluster.Payload{Phase: c.ownPhase(), Committed: cluster.ClaimOf(c.reg.m.Claim()), Released: cluster.DigestOf(c.services.Released()), BlobGen: c.blob.Stable(), Kills: decide.Kills(c.reg.state), Protocol: c.set.Protocol}
 	if c.reg.state != nil {
 		p.ViewAcked = c.reg.state.View
 	}

@@ -49,7 +49,7 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 		v.Reach, v.Score = p.beat.Payload.Reach, p.beat.Payload.Score
 	}
 	if n.ID == c.set.Self {
-		v.Protocol, v.Reach = c.spoken(), c.guard.payload.Reach
+		v.Protocol, v.Reach = c.set.Protocol, c.guard.payload.Reach
 	}
 	if !c.timed || n.Inc.IsZero() || n.Dead >= n.Inc.N {
 		return v

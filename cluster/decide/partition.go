@@ -14,6 +14,7 @@ import (
 type split struct {
 	links string // who reaches whom
 	since ident.Instant
+	last  ident.Instant // when it looked last: who does not coordinate does not look
 }
 
 // What counts when a network falls apart: every node, then what it runs.
@@ -21,6 +22,10 @@ const (
 	nodeWeight    = 10000 // more than the services of a node weigh, as a rule
 	serviceWeight = 1     // and the service's priority
 )
+
+// unseen is the longest time between two looks in which nothing can have changed
+// and back: less than a beat.
+const unseen = 200 * time.Millisecond
 
 // mostSteps bounds the search for the best group. Networks that fall apart fall
 // into few groups; one that is full of holes everywhere ends with the best group
@@ -41,10 +46,11 @@ func (d *Draft) revisePartition() {
 		*k = split{}
 		return
 	}
-	if k.links != links {
-		*k = split{links, d.sight.Now}
+	if k.links != links || d.sight.Now.Sub(k.last) > unseen {
+		*k = split{links, d.sight.Now, d.sight.Now}
 		return
 	}
+	k.last = d.sight.Now
 	if d.sight.Now.Sub(k.since) < d.sight.Patience {
 		return
 	}
