@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/internal/ctl"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/label"
 	"github.com/holdfast-ha/holdfast/quorumdisk/place"
@@ -102,7 +103,7 @@ func TestDiskClone(t *testing.T) {
 	clone := filepath.Join(s.dir, "clone")
 	copyFile(t, disk, clone)
 	s.at("", "disk", "verify", clone).says(t, 1, clone, "clone or snapshot", "holdfast disk adopt-clone")
-	s.at("", "disk", "repair", clone).says(t, 1, "clone or snapshot")
+	s.at("", "disk", "repair", "--yes", clone).says(t, 1, "clone or snapshot")
 	s.at("", "disk", "show", "--for", "0", clone).says(t, 0, "NOT the device that was formatted")
 	s.at("no\n", "disk", "adopt-clone", clone).says(t, 1, "nothing was changed")
 	s.at("", "disk", "verify", clone).says(t, 1, "clone or snapshot")
@@ -134,9 +135,13 @@ func TestDiskVerifyAndRepair(t *testing.T) {
 	s, disk := formatted(t)
 	writeAt(t, disk, quorumdisk.SuperOffset+100, []byte("scratched"))
 	s.at("", "disk", "verify").says(t, 1, "BAD", "superblock", "holdfast disk repair", "serious finding")
-	s.at("", "disk", "repair", disk).says(t, 0, "repaired")
+	s.at("", "disk", "repair", "--dry-run", disk).says(t, 0, "superblock A", "at 4194304", "none done")
+	s.at("no\n", "disk", "repair", disk).says(t, 1, "nothing was changed")
+	s.at("", "disk", "verify").says(t, 1, "at 4194304")
+	s.at("yes\n", "disk", "repair", disk).says(t, 0, "old ", "new ", "repaired")
 	s.at("", "disk", "verify").says(t, 0, "everything on it checks")
-	s.at("", "disk", "repair", disk).says(t, 0, "nothing was wrong")
+	s.at("", "disk", "repair", "--yes", disk).says(t, 0, "nothing was wrong")
+	s.at("", "disk", "repair", "--json", disk).says(t, 0, `"writes": []`)
 }
 
 func TestDiskWipe(t *testing.T) {
@@ -147,7 +152,7 @@ func TestDiskWipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.at("", "disk", "wipe", "--force-wipe", id.String(), disk).says(t, 1, "this node's cluster", "remove it from")
-	away := []string{"--config", "/nonexistent/node.yaml", "disk", "wipe", disk}
+	away := []string{"--config", "/nonexistent/node.yaml", "disk", "wipe", "--for", "1ms", disk}
 	holdfast("yes\n", away...).says(t, 1, "nothing was changed")
 	holdfast("", append(away, "--force-wipe", "naa:5")...).says(t, 1, id.String())
 	s.at("", "disk", "verify").says(t, 0)
@@ -195,7 +200,7 @@ func TestInitGPT(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	holdfast("", "--config", "/nonexistent/node.yaml", "disk", "wipe", disk, "--force-wipe", id.String()).says(t, 0, "wiped")
+	holdfast("", "--config", "/nonexistent/node.yaml", "disk", "wipe", "--for", "1ms", disk, "--force-wipe", id.String()).says(t, 0, "wiped")
 	text, err := os.ReadFile(disk)
 	if err != nil {
 		t.Fatal(err)
@@ -203,4 +208,156 @@ func TestInitGPT(t *testing.T) {
 	if i := bytes.IndexFunc(text, func(r rune) bool { return r != 0 }); i >= 0 {
 		t.Errorf("a wiped disk is not empty at %d", i)
 	}
+}
+
+// onRead runs something when standard input is read: between question and answer.
+type onRead struct {
+	do     func()
+	answer string
+}
+
+func (r *onRead) Read(b []byte) (int, error) {
+	if r.do == nil {
+		return 0, io.EOF
+	}
+	r.do()
+	r.do = nil
+	return copy(b, r.answer), nil
+}
+
+// TestDiskRepairOfAnotherDisk: what changed between the plan and the yes is not
+// written over.
+func TestDiskRepairOfAnotherDisk(t *testing.T) {
+	t.Parallel()
+	s, disk := formatted(t)
+	writeAt(t, disk, quorumdisk.SuperOffset+100, []byte("scratched"))
+	in := &onRead{do: func() { writeAt(t, disk, quorumdisk.SuperOffset+200, []byte("by somebody else")) }, answer: "yes\n"}
+	var out, errs bytes.Buffer
+	code := ctl.Main([]string{"--config", s.yaml("alpha"), "disk", "repair", disk}, in, &out, &errs)
+	result{code, out.String(), errs.String()}.says(t, 1, "has changed since the plan", "superblock A")
+	s.at("", "disk", "repair", "--yes", disk).says(t, 0, "repaired")
+}
+
+// TestDiskRepairGPT: both copies of the partition table, and the superblock, from
+// what is left of each.
+func TestDiskRepairGPT(t *testing.T) {
+	t.Parallel()
+	s, disk := formatted(t, "--gpt")
+	before := sum(t, disk)
+	writeAt(t, disk, 512, make([]byte, 4096))
+	writeAt(t, disk, label.Start+quorumdisk.SuperOffset+100, []byte("scratched"))
+	s.at("", "disk", "verify").says(t, 1, "partition table at", "superblock at 5242880", "disk repair")
+	s.at("", "disk", "repair", "--yes", disk).says(t, 0, "partition table", "superblock A", "at 5242880", "repaired")
+	s.at("", "disk", "verify").says(t, 0, "everything on it checks")
+	if sum(t, disk) != before {
+		t.Error("the repaired disk has other bytes than before")
+	}
+}
+
+func TestDiskWipeOfABeatingDisk(t *testing.T) {
+	t.Parallel()
+	s, disk := formatted(t)
+	id, err := storage.Identify(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	beats := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := byte(1); ; n++ {
+			select {
+			case <-beats:
+				return
+			case <-time.After(time.Millisecond):
+				writeAt(t, disk, quorumdisk.SuperOffset+4096+100, []byte{n})
+			}
+		}
+	}()
+	away := []string{"--config", "/nonexistent/node.yaml", "disk", "wipe", "--for", "200ms", "--force-wipe", id.String(), disk}
+	holdfast("", away...).says(t, 1, "somebody writes to it", "slot ")
+	close(beats)
+	<-done
+	holdfast("", append(away, "--dry-run")...).says(t, 0, "would be erased")
+	s.at("", "disk", "show", "--for", "0").says(t, 0)
+	holdfast("", append(away, "--json")...).says(t, 0, `"wiped": true`)
+}
+
+func TestDiskCreate(t *testing.T) {
+	t.Parallel()
+	s, disk := formatted(t)
+	fresh := s.disk("fresh", 72)
+	s.at("", "disk", "create", "--dry-run", "--gpt", fresh).says(t, 0, "room for 16 nodes", "nothing was written")
+	s.at("no\n", "disk", "create", fresh).says(t, 1, "nothing was changed")
+	s.at("", "disk", "create", "--yes", disk).says(t, 1, "carries something", "at offset 4194304")
+	s.at("", "disk", "create", "--yes", "--gpt", "--index", "1", fresh).says(t, 0, "is quorum disk", "no member of its set")
+	s.at("", "disk", "show", "--for", "0", fresh).says(t, 0, "number 1 of the set", "partition  \"quorum:holdfast\"")
+	s.at("", "disk", "verify", disk, fresh).says(t, 1, "the cluster's set (generation 1")
+	s.at("", "disk", "create", "--yes", s.disk("small", 60)).says(t, 1, "too small")
+}
+
+func TestDiskExport(t *testing.T) {
+	t.Parallel()
+	s, disk := formatted(t)
+	file := filepath.Join(s.dir, "for-support.json")
+	s.at("", "disk", "export", "--to", file).says(t, 0, "no key and no configuration")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(filepath.Join(s.etc("alpha"), "cluster.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "failover_within") || strings.Contains(string(text), strings.TrimSpace(string(key))) {
+		t.Error("the export has the configuration or the key in it")
+	}
+	s.at("", "disk", "export", "--to", file).says(t, 1, "exists")
+	holdfast("", "--config", "/nonexistent/node.yaml", "disk", "dump", file).says(t, 0, "superblock B", "accepted 1.1.0", "left out", disk)
+}
+
+func TestDiskWatch(t *testing.T) {
+	t.Parallel()
+	s, disk := formatted(t)
+	s.at("", "disk", "watch", "--interval", "1ms").says(t, 2, "--interval")
+	s.at("", "disk", "watch", "--json").says(t, 2, "--for")
+	s.at("", "disk", "watch", "--interval", "50ms", "--for", "300ms").says(t, 0, disk, "reads, last", "<=")
+	r := s.at("", "disk", "watch", "--interval", "50ms", "--for", "300ms", "--json")
+	r.says(t, 0)
+	var all []struct {
+		Reads     int   `json:"reads"`
+		Histogram []int `json:"histogram"`
+	}
+	if err := json.Unmarshal([]byte(r.out), &all); err != nil || len(all) != 1 || all[0].Reads == 0 {
+		t.Errorf("%v: %s", err, r.out)
+	}
+	sum := 0
+	for _, n := range all[0].Histogram {
+		sum += n
+	}
+	if sum != all[0].Reads {
+		t.Errorf("%d reads, %d in the histogram", all[0].Reads, sum)
+	}
+}
+
+// TestDiskExchanged: two LUNs whose paths were exchanged are told from a foreign
+// disk, and a disk of the past from the others.
+func TestDiskExchanged(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var flags, paths []string
+	for _, name := range []string{"a", "b", "c"} {
+		paths = append(paths, s.disk(name, 70))
+		flags = append(flags, "--disk", paths[len(paths)-1])
+	}
+	s.init(flags...).says(t, 0)
+	for _, move := range [][2]string{{"a", "x"}, {"b", "a"}, {"x", "b"}} {
+		if err := os.Rename(filepath.Join(s.dir, move[0]), filepath.Join(s.dir, move[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.at("", "disk", "verify").says(t, 1, paths[0]+": BAD", paths[1]+": BAD", "the LUNs were", "exchanged", "2 serious findings", paths[2]+": everything")
+	clone := filepath.Join(s.dir, "clone")
+	copyFile(t, paths[0], clone)
+	s.at("", "disk", "verify", paths[0], clone).says(t, 1, "carries the same quorum disk", "take the copy away")
 }

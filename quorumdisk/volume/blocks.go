@@ -17,6 +17,7 @@ import (
 type Headers struct {
 	Valid []register.Header // by node and slot
 	Bad   []error           // places that were written and do not check
+	BadAt []int64           // their offsets, bytes from the start of the disk
 }
 
 // ReadHeaders reads every node's ring in one request, and the superblock after
@@ -50,7 +51,7 @@ func (v *Volume) headers(timeout time.Duration) (Headers, error) {
 			h, ok, err := v.codec.OpenHeader(v.table[at:at+int64(v.layout.SectorSize)], ident.NodeID(n), slot)
 			switch {
 			case err != nil:
-				all.Bad = append(all.Bad, err)
+				all.Bad, all.BadAt = append(all.Bad, err), append(all.BadAt, at+quorumdisk.HeadersOffset)
 			case ok:
 				all.Valid = append(all.Valid, h)
 			}

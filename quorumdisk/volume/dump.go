@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -50,7 +51,15 @@ func (p *printer) f(format string, args ...any) {
 // superblock, every beat, header and blob, the newest state, and in hexadecimal
 // every beat that does not check. It shows no key, but the configuration as it
 // stands in the state.
-func (v *Volume) Dump(w io.Writer, timeout time.Duration) error {
+func (v *Volume) Dump(w io.Writer, timeout time.Duration) error { return v.dump(w, false, timeout) }
+
+// DumpRedacted is Dump with the length and the SHA-256 of the configuration in
+// its place: what an administrator wrote into it may be secret.
+func (v *Volume) DumpRedacted(w io.Writer, timeout time.Duration) error {
+	return v.dump(w, true, timeout)
+}
+
+func (v *Volume) dump(w io.Writer, redacted bool, timeout time.Duration) error {
 	s, err := v.Snapshot(timeout)
 	if err != nil {
 		return err
@@ -80,7 +89,7 @@ func (v *Volume) Dump(w io.Writer, timeout time.Duration) error {
 		p.f("state: %v\n", err)
 	case state != nil:
 		p.f("state accepted under ballot %v by node %d, generation %d\n", h.Bal, h.Node, h.Gen)
-		p.state(state)
+		p.state(state, redacted)
 	}
 	return p.err
 }
@@ -140,7 +149,7 @@ func (p *printer) blob(b *cluster.Blob, err error) {
 	}
 }
 
-func (p *printer) state(s *cluster.State) {
+func (p *printer) state(s *cluster.State, redacted bool) {
 	p.f("version %d, view %d, configuration %d, set %d of disks %v\n", s.Ver, s.View, s.ConfigRev, s.DiskGen, s.Disks)
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
@@ -151,6 +160,10 @@ func (p *printer) state(s *cluster.State) {
 		g := &s.Services[i]
 		p.f("  service %q: owner %d inc %v, term %d, wanted %d, pending %v, stopped %v, frozen %v, proof %v, %s\n",
 			g.Service, g.Owner, g.Inc, g.Term, g.Want, g.Pending, g.Stopped, g.Frozen, g.Proof.Kind, g.Why)
+	}
+	if redacted {
+		p.f("configuration: %d bytes, sha256 %x (left out)\n", len(s.Config), sha256.Sum256(s.Config))
+		return
 	}
 	p.f("configuration:\n%s\n", s.Config)
 }

@@ -67,6 +67,7 @@ func Beating(first, second *Snapshot) []bool {
 type Finding struct {
 	Serious bool // needs somebody; else it is what an interrupted write leaves
 	Where   string
+	Off     int64 // bytes from the start of the disk to the place, or to its region
 	Err     error
 	Remedy  string
 }
@@ -78,29 +79,29 @@ type Finding struct {
 func (v *Volume) Verify(timeout time.Duration) ([]Finding, error) {
 	var found []Finding
 	for _, note := range v.notes {
-		found = append(found, Finding{Serious: true, Where: "superblock", Err: errors.New(note), Remedy: "holdfast disk repair"})
+		found = append(found, Finding{Serious: true, Where: "superblock", Off: quorumdisk.SuperOffset, Err: errors.New(note), Remedy: "holdfast disk repair " + v.disk.Info().Path})
 	}
 	s, err := v.Snapshot(timeout)
 	if err != nil {
 		return nil, err
 	}
 	if err := v.codec.StillThere(s.Table[:v.layout.SectorSize], &v.super); err != nil {
-		found = append(found, Finding{Serious: true, Where: "superblock A", Err: err, Remedy: "holdfast disk repair"})
+		found = append(found, Finding{Serious: true, Where: "superblock A", Off: quorumdisk.SuperOffset, Err: err, Remedy: "holdfast disk repair " + v.disk.Info().Path})
 	}
 	for _, b := range s.Beats {
 		if b.Err != "" {
-			found = append(found, Finding{Serious: true, Where: "beats", Err: errors.New(b.Err), Remedy: "the node's guard writes it anew when the node runs"})
+			found = append(found, Finding{Serious: true, Where: "beats", Off: v.layout.BeatOffset(b.Node), Err: errors.New(b.Err), Remedy: "the node's guard writes it anew when the node runs"})
 		}
 	}
-	for _, e := range s.Headers.Bad {
-		found = append(found, Finding{Serious: !errors.Is(e, quorumdisk.ErrChecksum), Where: "register headers", Err: e, Remedy: "the generation before it stands; the node writes this place anew in time"})
+	for i, e := range s.Headers.Bad {
+		found = append(found, Finding{Serious: !errors.Is(e, quorumdisk.ErrChecksum), Where: "register headers", Off: s.Headers.BadAt[i], Err: e, Remedy: "the generation before it stands; the node writes this place anew in time"})
 	}
 	for i, e := range s.BlobErrs {
 		if e != nil {
-			found = append(found, Finding{Where: "status blobs", Err: e, Remedy: "the node writes it anew when its services change"})
+			found = append(found, Finding{Where: "status blobs", Off: v.layout.BlobOffset(ident.NodeID(i+1), 0), Err: e, Remedy: "the node writes it anew when its services change"})
 		}
 		if _, _, e := v.ReadProbe(ident.NodeID(i+1), timeout); e != nil {
-			found = append(found, Finding{Where: "probes", Err: e, Remedy: "none needed: nothing depends on it"})
+			found = append(found, Finding{Where: "probes", Off: v.layout.ProbeOffset(ident.NodeID(i + 1)), Err: e, Remedy: "none needed: nothing depends on it"})
 		}
 	}
 	more, err := v.verifyBodies(&s.Headers, timeout)
@@ -115,7 +116,7 @@ func (v *Volume) verifyBodies(all *Headers, timeout time.Duration) ([]Finding, e
 		h := &all.Valid[i]
 		block, _ := all.Block(h.Node)
 		newest := block == *h
-		f := Finding{Serious: newest, Where: "register bodies", Remedy: "an older generation: the node writes this place anew in time"}
+		f := Finding{Serious: newest, Where: "register bodies", Off: v.layout.BodyOffset(h.Node, h.Slot), Remedy: "an older generation: the node writes this place anew in time"}
 		if newest {
 			f.Remedy = "the other quorum disks have it; if this is the only one, keep a copy (dd) before anything is written to it"
 		}
