@@ -91,6 +91,13 @@ type DiskView struct {
 // watchdogs though nothing has failed yet.
 func (v *View) Advice() []string {
 	var w []string
+	for _, r := range v.Fencing {
+		for _, way := range r.Ways {
+			if way.State == FenceFailed.String() || way.State == FenceUnknown.String() {
+				w = append(w, "fencing "+r.Name+" by "+way.Way+" would not work: "+way.Text)
+			}
+		}
+	}
 	for i := range v.Disks {
 		if v.Disks[i].Err != "" {
 			w = append(w, fmt.Sprintf("quorum disk %d: %s", v.Disks[i].Index+1, v.Disks[i].Err))

@@ -193,7 +193,11 @@ func (w *Ways) reference(f *cluster.Fence) (bmc.Reference, bmc.Options, error) {
 			}
 			options.Expect = append(options.Expect, guid)
 		}
-		if len(options.Expect) == 0 && !f.Host.IsZero() && ref.Way != bmc.WayAgent {
+		switch {
+		case ref.Way == bmc.WayAgent || len(options.Expect) > 0:
+		case f.Host.IsZero():
+			return ref, options, fmt.Errorf("which machine %s is, is not known: give its guid under controllers in node.yaml", f.Name)
+		default:
 			options.Expect = []bmc.GUID{bmc.GUID(f.Host)}
 		}
 	case cluster.WayAgent:

@@ -109,7 +109,8 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	})
 	for words, f := range map[string]cluster.Fence{
 		"no controller of gamma": {Name: "gamma", Way: cluster.Way{Kind: cluster.WayBMC}},
-		"secret":                 {Name: "beta", Way: cluster.Way{Kind: cluster.WayBMC}},
+		"which machine beta is":  {Name: "beta", Way: cluster.Way{Kind: cluster.WayBMC}},
+		"secret":                 {Name: "beta", Host: ident.UUID{1, 2}, Way: cluster.Way{Kind: cluster.WayBMC}},
 		"fence_scsi":             {Name: "beta", Way: cluster.Way{Kind: cluster.WayAgent, Agent: "fence_scsi"}},
 		"password":               {Name: "beta", Way: cluster.Way{Kind: cluster.WayAgent, Agent: "fence_x", With: map[string]string{"password": "hunter2"}}},
 	} {
