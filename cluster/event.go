@@ -272,8 +272,12 @@ const (
 	NoteAlarm       NoteKind = "alarm"
 )
 
-// Exit says that this node has left and the daemon may end.
-type Exit struct{ Text string }
+// Exit says that this node has left and the daemon may end, or, with Again, that
+// it shall end and be started anew.
+type Exit struct {
+	Text  string
+	Again bool
+}
 
 func (Order) action()      {}
 func (RegisterOp) action() {}

@@ -37,6 +37,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/daemon/decisions"
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
+	"github.com/holdfast-ha/holdfast/internal/daemon/held"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
 	"github.com/holdfast-ha/holdfast/internal/daemon/operations"
 	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
@@ -107,7 +108,7 @@ func New(deps Deps) (*Daemon, error) {
 	}
 	d.loop = &loop{
 		watch: d.watch, events: make(chan cluster.Event, eventBuffer), calls: make(chan func()),
-		record: d.record.Step, told: d.told,
+		record: d.record.Step, told: d.told, panicked: d.panicked,
 	}
 	d.shared = &diskShared{events: d.loop.events, alarm: d.alarm}
 	for i, q := range deps.Node.Disks {
@@ -167,7 +168,7 @@ func (d *Daemon) live(ctx context.Context) error {
 		return errors.Join(err, client.Close())
 	}
 	d.tasks, ctx = errgroup.WithContext(ctx)
-	d.loop.core, d.loop.act = d.deps.Core(set), d.act(ctx)
+	d.loop.core, d.loop.act = d.decider(set), d.act(ctx)
 	d.record.Begin(set)
 	task := func(name string, f func(context.Context) error) {
 		d.tasks.Go(func() error {
@@ -191,6 +192,20 @@ func (d *Daemon) live(ctx context.Context) error {
 	task("join service", d.join.Run)
 	task("service manager", d.notify)
 	return d.tasks.Wait()
+}
+
+// decider is the core, or what stands in for it where that has panicked too often.
+func (d *Daemon) decider(set core.Settings) Core {
+	if r := held.Load(d.deps.Node.Dirs.State); r.Holds(build.Version()) {
+		return held.New(r, set.Self)
+	}
+	return d.deps.Core(set)
+}
+
+// panicked is called while the process dies of a panic of the core.
+func (d *Daemon) panicked(ver uint64, what string) {
+	r, err := held.Note(d.deps.Node.Dirs.State, build.Version(), ver, what)
+	d.deps.Log.Error().Err(err).Uint64("version", ver).Int("panics", r.Count).Str("panic", what).Msg("the core has panicked")
 }
 
 // greet waits for the guard: it may be started later, or be waiting for disks.

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/daemon/held"
 	"github.com/holdfast-ha/holdfast/internal/daemon/operations"
 )
 
@@ -19,6 +20,9 @@ const eventBuffer = 256
 
 // errLeft ends the daemon after a clean leave.
 var errLeft = errors.New("this node has left the cluster")
+
+// errAgain ends the daemon so that its supervisor starts it anew.
+var errAgain = errors.New("a new life begins")
 
 // errEnded is the answer to those who still wait when the daemon ends.
 var errEnded = errors.New("holdfastd is ending")
@@ -33,6 +37,8 @@ type loop struct {
 	act    func(cluster.Action) error
 	record func(now ident.Instant, ev cluster.Event, actions []cluster.Action)
 	told   func(*cluster.View) // there is a newer committed state
+	// panicked writes a panic of the core down.
+	panicked func(ver uint64, what string)
 
 	last  ident.Instant
 	state *cluster.State // the newest committed one
@@ -71,7 +77,7 @@ func (l *loop) step(ev cluster.Event) error {
 		return err
 	}
 	l.last = now
-	actions := l.core.Step(now, ev)
+	actions := l.decide(now, ev)
 	switch ev.(type) {
 	case cluster.RegisterWrote, cluster.RegisterHeaders, cluster.RegisterBody:
 		l.learn(now) // first, for the actions may speak of new nodes
@@ -81,6 +87,30 @@ func (l *loop) step(ev cluster.Event) error {
 	}
 	l.record(now, ev, actions)
 	return err
+}
+
+// decide steps the core. A panic is written down with the version that it was at,
+// before it ends the process: see package held.
+func (l *loop) decide(now ident.Instant, ev cluster.Event) []cluster.Action {
+	defer func() {
+		if what := recover(); what != nil {
+			l.panicked(l.version(ev), fmt.Sprint(what))
+			panic(what)
+		}
+	}()
+	return l.core.Step(now, ev)
+}
+
+// version is the highest of the register that was known, or was just read.
+func (l *loop) version(ev cluster.Event) uint64 {
+	var ver uint64
+	if l.state != nil {
+		ver = l.state.Ver
+	}
+	if b, ok := ev.(cluster.RegisterBody); ok && b.OK && b.Value != nil {
+		ver = max(ver, b.Value.Ver)
+	}
+	return ver
 }
 
 // learn notices a newer committed state: only the register's events bring one.
@@ -188,6 +218,9 @@ func (d *Daemon) act(ctx context.Context) func(cluster.Action) error {
 		case cluster.Note:
 			d.events.Note(a, d.loop.state)
 		case cluster.Exit:
+			if a.Again {
+				return errors.Join(errAgain, held.Forget(d.deps.Node.Dirs.State))
+			}
 			d.events.Add(api.Event{At: int64(d.loop.last), Kind: string(cluster.NoteLeft), Level: "info", Node: d.deps.Node.Name, Text: a.Text})
 			return errLeft
 		default:

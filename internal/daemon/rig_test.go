@@ -159,6 +159,7 @@ type rig struct {
 	net    *heartbeattest.Network
 	runner *memoryRunner
 	log    zerolog.Logger
+	core   func(core.Settings) Core
 }
 
 func newRig(t *testing.T) *rig {
@@ -167,7 +168,8 @@ func newRig(t *testing.T) *rig {
 	r := &rig{
 		t: t, disk: storagetest.NewMemory(70<<20, 512), keys: quorumdisk.Keys{Current: quorumdisk.NewKey()},
 		net: heartbeattest.New(1), runner: &memoryRunner{running: map[string]uint32{}, probe: resources.StateRunning},
-		log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel),
+		log:  zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel),
+		core: func(s core.Settings) Core { return core.New(s) },
 	}
 	interval, err := clock.NewInterval()
 	must(t, err)
@@ -259,7 +261,7 @@ func (r *rig) begin() *life {
 		Node: r.node, Keys: r.keys, Clock: r.p, Links: links, RunLinks: links.Run, Runner: r.runner, Leftovers: r.runner,
 		Dial:     func() (Guard, error) { return guardwire.Dial(filepath.Join(r.node.Dirs.Run, guardSocket)) },
 		OpenDisk: func(string, int) (storage.Disk, error) { return r.disk.Open("daemon"), nil },
-		Core:     func(s core.Settings) Core { return core.New(s) },
+		Core:     r.core,
 		Wall:     time.Now, Log: r.log,
 	})
 	must(r.t, err)
