@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
+	"github.com/holdfast-ha/holdfast/internal/ctl/vet"
 	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
 	"github.com/holdfast-ha/holdfast/storage"
@@ -146,8 +147,12 @@ func pairs(m map[string]string) string {
 
 func (a *app) dump() *cobra.Command {
 	return a.looks("dump PATH", cobra.ExactArgs(1), func(args []string) error {
-		if e, err := readExport(args[0]); err != nil || e != nil {
-			return errors.Join(err, a.dumpExport(e))
+		e, err := vet.Within(a.patience, "read "+args[0], func() (*exported, error) { return readExport(args[0]) })
+		switch {
+		case err != nil:
+			return err
+		case e != nil:
+			return a.dumpExport(e)
 		}
 		list, err := a.targets(args)
 		if err != nil {
