@@ -137,10 +137,13 @@ func (s *Script) line(raw string) (*line, error) {
 		if done, err := s.setting(words); done || err != nil {
 			return nil, err
 		}
-		if findCheck(words) != nil {
-			return &line{kind: holds, words: words}, checkWords(words)
+		if findStep(words) != nil {
+			return &line{kind: step, words: words}, nil
 		}
-		return &line{kind: step, words: words}, stepWords(words)
+		if findCheck(words) != nil {
+			return &line{kind: holds, words: words}, nil
+		}
+		return nil, stepWords(words)
 	}
 	switch first {
 	case "fault":
