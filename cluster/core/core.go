@@ -106,6 +106,7 @@ type registerSide struct {
 	aborts   uint
 	halted   bool
 	draft    *decide.Draft // of the proposal under way, as made from its base
+	lost     *decide.Draft // of one that was overtaken: the one who did it may have found and chosen it
 }
 
 // guardSide is what the guard was told and what it has echoed.
@@ -260,6 +261,7 @@ func (c *Core) outcome(o register.Outcome[*cluster.State]) {
 	case register.Aborted:
 		c.reg.aborts++
 		c.reg.notUntil = c.now.Add(c.backoff())
+		c.overtaken()
 		c.dec.reads = 0
 		return
 	case register.Halted:
@@ -290,6 +292,7 @@ func (c *Core) learn(s *cluster.State, ver uint64) {
 		return
 	}
 	c.reg.state, c.reg.ver = s, ver
+	c.recovered()
 	if s.Life.Protocol > c.set.Protocol {
 		c.refuse(tooNew(s.Life.Protocol, c.set.Protocol))
 		return

@@ -116,11 +116,7 @@ func (c *Core) answered(o register.Outcome[*cluster.State]) {
 		return
 	}
 	if o.Kind == register.Committed {
-		for _, n := range d.Notes {
-			n.Ver = o.Ver
-			c.note(n)
-		}
-		c.chose(d)
+		c.tell(d)
 	}
 	c.answer(d)
 }

@@ -23,7 +23,7 @@ func (s *Set) mustStop(l *local, g *cluster.Grant) string {
 	case s.env.Standing == Leaving:
 		return "this node is leaving the cluster"
 	}
-	if n := s.env.State.Node(s.env.Self); n != nil && n.Standby && !g.Frozen {
+	if n := s.env.State.Node(s.env.Self); n != nil && n.Standby {
 		return "this node is on standby"
 	}
 	if _, ok := s.env.State.Conf.Service(l.name); !ok && s.env.State.Conf != nil {
@@ -32,13 +32,14 @@ func (s *Set) mustStop(l *local, g *cluster.Grant) string {
 	return ""
 }
 
-// held says that a maintenance leaves the service as it is.
+// held says that the service is left as it is: a maintenance says so, or
+// somebody has frozen it.
 func (s *Set) held(g *cluster.Grant) bool {
 	if g == nil {
 		return false
 	}
 	m, _ := s.env.State.Maintained(g)
-	return m != nil
+	return m != nil || g.Frozen
 }
 
 // startable says that there is something to start: all of the service, or what

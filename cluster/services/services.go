@@ -404,10 +404,18 @@ func (s *Set) checkDone(l *local, e cluster.RunDone) {
 	}
 }
 
+// while says for how long a held service is left alone.
+func while(g *cluster.Grant) string {
+	if g.Frozen {
+		return "while the service is frozen"
+	}
+	return "during the maintenance"
+}
+
 // failed spends the failure budget: restart here, or give the service up.
 func (s *Set) failed(l *local, text string) {
 	if g := s.mine(l.name); g != nil && s.held(g) {
-		if text += "; nothing is done about it during the maintenance"; l.text != text {
+		if text += "; nothing is done about it " + while(g); l.text != text {
 			l.text = text
 			s.emit(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: text})
 		}
