@@ -106,7 +106,7 @@ type registerSide struct {
 	aborts   uint
 	halted   bool
 	draft    *decide.Draft // of the proposal under way, as made from its base
-	lost     *decide.Draft // of one that was overtaken: the one who did it may have found and chosen it
+	lost     decide.Lost   // of one that was overtaken: the one who did it may have found and chosen it
 }
 
 // guardSide is what the guard was told and what it has echoed.
@@ -261,7 +261,8 @@ func (c *Core) outcome(o register.Outcome[*cluster.State]) {
 	case register.Aborted:
 		c.reg.aborts++
 		c.reg.notUntil = c.now.Add(c.backoff())
-		c.overtaken()
+		c.reg.lost.Keep(c.reg.draft)
+		c.reg.draft = nil
 		c.dec.reads = 0
 		return
 	case register.Halted:
@@ -292,7 +293,10 @@ func (c *Core) learn(s *cluster.State, ver uint64) {
 		return
 	}
 	c.reg.state, c.reg.ver = s, ver
-	c.recovered()
+	if d := c.reg.lost.Found(s); d != nil {
+		c.tell(d)
+		c.answer(d)
+	}
 	if s.Life.Protocol > c.set.Protocol {
 		c.refuse(tooNew(s.Life.Protocol, c.set.Protocol))
 		return

@@ -121,6 +121,15 @@ func (c *Core) answered(o register.Outcome[*cluster.State]) {
 	c.answer(d)
 }
 
+// tell makes the notes of a chosen draft part of the story.
+func (c *Core) tell(d *decide.Draft) {
+	for _, n := range d.Notes {
+		n.Ver = d.State.Ver
+		c.note(n)
+	}
+	c.chose(d)
+}
+
 func (c *Core) answer(d *decide.Draft) {
 	for _, a := range d.Answers {
 		c.emit(cluster.Reply{ID: a.ID, Err: a.Err, Text: a.Text, Ver: c.reg.ver})
