@@ -14,6 +14,10 @@ import (
 // than a slow disk makes it, far less than a copy of yesterday.
 const behind = 30 * time.Second
 
+// earlierLife is the lag of a beat of an earlier incarnation, which has another
+// clock.
+const earlierLife = time.Duration(1<<63 - 1)
+
 // compare looks for what no disk shows alone: clones, exchanged LUNs, a disk of
 // another cluster, one that was replaced, and one that shows the past.
 func compare(seen []*sight) []finding {
@@ -111,9 +115,13 @@ func past(s *sight, seen []*sight) []finding {
 			}
 			there := o.snapshot.Beats[i].Beat
 			if late := lag(here, there); late > behind {
+				older := screen.Seconds(late) + " older than"
+				if late == earlierLife {
+					older = "of an earlier life of that node than"
+				}
 				return []finding{{
 					s.path, true, "beats", s.super.Layout.BeatOffset(ident.NodeID(i + 1)),
-					fmt.Sprintf("the beat of node %d is %s older than on %s: the disk does not take this node's writes, or shows an old copy of itself", i+1, screen.Seconds(late), o.path),
+					fmt.Sprintf("the beat of node %d is %s on %s: the disk does not take this node's writes, or shows an old copy of itself", i+1, older, o.path),
 					"look at the paths to it and at the array: was a snapshot restored? until then it counts as failed",
 				}}
 			}
@@ -131,7 +139,7 @@ func lag(here, there *cluster.Beat) time.Duration {
 	case here == nil:
 		return 0 // a disk that came in later has none yet
 	case here.Inc.N < there.Inc.N:
-		return time.Duration(1<<63 - 1)
+		return earlierLife
 	case here.Inc != there.Inc || here.Seq >= there.Seq:
 		return 0
 	}
