@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/config/phrase"
 )
 
@@ -102,6 +103,14 @@ func (c *clusterReader) config(v *value) *cluster.Config {
 		conf.KeepOnDiskLoss = true
 	case "":
 		conf.KeepOnDiskLoss = allHavePower(conf.Fencing)
+	}
+	switch grace := head.get("grace_period"); {
+	case grace == nil && !conf.KeepOnDiskLoss:
+		conf.Grace = timing.DefaultGrace
+	case grace != nil && conf.KeepOnDiskLoss:
+		c.add(grace.node, "cluster.grace_period: services are kept without limit while the quorum disks are gone", "remove it, or write on_disk_loss: stop")
+	case grace != nil:
+		conf.Grace = head.dur("grace_period")
 	}
 	return conf
 }

@@ -138,6 +138,9 @@ func TestOnDiskLossDefault(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if unlimited := c.NetworkGrace() > time.Hour; unlimited != keep || !keep && c.Grace != 120*time.Second {
+			t.Errorf("%q: a grace of %v", src, c.NetworkGrace())
+		}
 		if c.KeepOnDiskLoss != keep {
 			t.Errorf("%q: keep = %v", src, c.KeepOnDiskLoss)
 		}
@@ -187,6 +190,8 @@ func TestProblems(t *testing.T) {
 		{"cluster: {name: &x c, failover_within: 10s}\n", 1, 17, "anchors"},
 		{"cluster: {<<: {name: c}, name: c, failover_within: 10s}\n", 1, 11, "merge keys"},
 		{"cluster: {name: c, failover_within: 10s, on_disk_loss: kep}\n", 1, 56, "did you mean keep?"},
+		{"cluster: {name: c, failover_within: 10s, on_disk_loss: keep, grace_period: 60s}\n", 1, 76, "write on_disk_loss: stop"},
+		{"cluster: {name: c, failover_within: 10s, grace_period: 5s}\n", 1, 56, "30s"},
 		{"cluster: {name: c, failover_within: 10s, quarantine: 3 in 15m}\n", 1, 54, "for DURATION"},
 		{"cluster: {name: c, failover_within: 10s, partition: evic}\n", 1, 53, "did you mean evict?"},
 		{head + "services: {A: {stack: [exec: {run: x}]}}\n", 2, 12, "small letters"},

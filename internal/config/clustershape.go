@@ -19,6 +19,8 @@ func clusterShape() *shape {
 			required("failover_within", spanOf("From a fault to the permission to start elsewhere; every timeout is derived from it", "10s", time.Second, 10*time.Minute)),
 			optional("on_disk_loss", oneOf("What happens to running services while the quorum disks are gone and all members still talk; "+
 				"the default is keep where every node under fencing has a way to cut its power, else stop", "keep", "stop")),
+			optional("grace_period", spanOf("With on_disk_loss: stop, how long services go on without the quorum disks while all members consent; 120s unless given. "+
+				"A node that starts while another is absent and cannot be switched off waits this much longer", "120s", 30*time.Second, time.Hour)),
 			optional("partition", oneOf("What happens when nodes see the quorum disks but not each other; tolerate (default): nothing; "+
 				"evict: the largest group that is fully connected stays, the others are fenced", "tolerate", "evict")),
 			optional("quarantine", textOf("How often a node may crash or be fenced before it runs no services for a while; the default is 3 in 15m for 1h", "3 in 15m for 1h",

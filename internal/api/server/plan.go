@@ -70,8 +70,8 @@ func (p planner) compareCluster(now, next *cluster.Config) {
 	if now.FailoverWithin != next.FailoverWithin {
 		p.change("cluster", "change", fmt.Sprintf("failover_within: %v -> %v; each node takes it over when it joins next", now.FailoverWithin, next.FailoverWithin))
 	}
-	if now.KeepOnDiskLoss != next.KeepOnDiskLoss {
-		p.change("cluster", "change", fmt.Sprintf("on_disk_loss: %s -> %s", keepWord(now), keepWord(next)))
+	if now.NetworkGrace() != next.NetworkGrace() {
+		p.change("cluster", "change", fmt.Sprintf("on_disk_loss: %s -> %s; each node takes it over when it joins next", keepWord(now), keepWord(next)))
 	}
 	if !reflect.DeepEqual(now.Fencing, next.Fencing) {
 		p.change("fencing", "change", "the ways of fencing")
@@ -82,7 +82,7 @@ func keepWord(c *cluster.Config) string {
 	if c.KeepOnDiskLoss {
 		return "keep"
 	}
-	return "stop"
+	return fmt.Sprintf("stop after %v", c.Grace)
 }
 
 // start says where a new service will go: the first member that its rules allow.
