@@ -2,6 +2,7 @@ package timing
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -165,6 +166,9 @@ func (d Device) reset(t time.Duration) (time.Duration, bool) {
 // sec writes a duration as people read it: seconds, at most three digits after
 // the point.
 func sec(d time.Duration) string {
+	if d == math.MaxInt64 {
+		return "without limit"
+	}
 	s := fmt.Sprintf("%.3f", d.Seconds())
 	for s[len(s)-1] == '0' {
 		s = s[:len(s)-1]

@@ -79,7 +79,7 @@ func (a *app) timing(ctx context.Context, within time.Duration) (*api.Timing, st
 		if conf, err = onDisk(n); err != nil {
 			return nil, "", fmt.Errorf("the daemon does not run, and failover_within cannot be read from the quorum disks: %w; give --failover-within", err)
 		}
-		within = conf.FailoverWithin
+		within, h.Input.Grace = conf.FailoverWithin, conf.NetworkGrace()
 	}
 	h.Input.FailoverWithin = within
 	table, err := timing.Derive(h.Input)
@@ -172,4 +172,9 @@ func (a *app) showTiming(t *api.Timing, source string, explain bool) {
 }
 
 // exact shows milliseconds, for tables that are compared with others.
-func exact(s api.Seconds) string { return fmt.Sprintf("%.3f s", float64(s)) }
+func exact(s api.Seconds) string {
+	if s > 3e9 { // a century
+		return "no limit"
+	}
+	return fmt.Sprintf("%.3f s", float64(s))
+}

@@ -25,6 +25,7 @@ type Plan struct {
 	BMC      bool          // every node has a management controller
 	PowerOn  bool          // a node that was fenced by it is switched on again
 	Pause    time.Duration // how long a hypervisor may stop a node
+	Grace    time.Duration // on_disk_loss: stop after this; 0: no grace
 	Services []cluster.Service
 	Length   time.Duration // of the trouble
 	Kinds    []string      // the kinds of fault that this seed knows
@@ -63,6 +64,9 @@ func makePlan(seed uint64, length time.Duration) Plan {
 		p.Services = append(p.Services, someService(rng, i, p.Nodes))
 	}
 	p.strikes(rng)
+	if graces := rand.New(rand.NewPCG(seed, 98)); graces.IntN(3) > 0 {
+		p.Grace = between(graces, 20*time.Second, 90*time.Second)
+	}
 	return p
 }
 

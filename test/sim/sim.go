@@ -39,9 +39,10 @@ func Run(t clustertest.T, p Plan) *clustertest.World {
 // tell is Run that shows the world as soon as there is one.
 func tell(t clustertest.T, p Plan, show func(*clustertest.World)) *clustertest.World {
 	r := &run{plan: p, rng: rand.New(rand.NewPCG(p.Seed, 7)), least: leastWithin(p)}
-	r.conf = cluster.Config{Name: "sim", FailoverWithin: p.Within, Services: p.Services, Fencing: p.ways(), PowerOn: p.PowerOn}
+	r.conf = cluster.Config{Name: "sim", FailoverWithin: p.Within, Services: p.Services, Fencing: p.ways(), PowerOn: p.PowerOn, Grace: p.Grace}
 	r.w = clustertest.New(t, clustertest.Options{
-		Seed: p.Seed, Nodes: p.Nodes, Disks: p.Disks, Within: p.Within, Services: p.Services, Timing: p.hardware, Pause: p.Pause, Fencing: p.ways(), PowerOn: p.PowerOn,
+		Seed: p.Seed, Nodes: p.Nodes, Disks: p.Disks, Within: p.Within, Services: p.Services, Timing: p.hardware, Pause: p.Pause,
+		Grace: p.Grace, Fencing: p.ways(), PowerOn: p.PowerOn,
 	})
 	if show != nil {
 		show(r.w)
