@@ -163,6 +163,9 @@ func (n *Node) act(a cluster.Action) {
 }
 
 func (n *Node) send(a cluster.Send) {
+	if int(a.To) > len(n.w.Nodes) {
+		return // a slot that was given to a name no machine has
+	}
 	for copies := n.w.copies(); copies > 0; copies-- {
 		if n.w.cut[[2]ident.NodeID{n.ID, a.To}] {
 			return
