@@ -21,6 +21,7 @@ type Started struct {
 	Frozen bool              // stopping was said by a former life
 	// LeaseStart is what the bound incarnation's lease counts from.
 	LeaseStart ident.Instant
+	Floor      uint64 // the highest version that a former life of this node knew to be committed
 	// F and G are what the beats of the bound incarnation promise, and Grace is
 	// until when every other member has consented to it.
 	F, G    time.Duration
@@ -162,6 +163,7 @@ const (
 	OrderRetire                        // Inc holds nothing and never will again
 	OrderGrace                         // every other member has promised until Until
 	OrderKick                          // run a disk cycle now
+	OrderDisks                         // these are the quorum disks, and by these sets of them the lease counts
 )
 
 // Order is one order for the guard. The shell sends orders in sequence.
@@ -174,7 +176,8 @@ type Order struct {
 	Lease   Lease         // for OrderClaim
 	H       time.Duration // for OrderClaim: between two beats
 	Pet     time.Duration // for OrderClaim: between two feeds
-	DiskGen uint32        // for OrderClaim
+	DiskGen uint32        // for OrderClaim and OrderDisks
+	Disks   []DiskUse     // for OrderDisks: by place
 }
 
 // RegisterOp is work of the register for one disk.

@@ -3,6 +3,8 @@ package cluster
 import (
 	"slices"
 
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
@@ -107,4 +109,17 @@ func (l Lease) Timing() timing.Lease {
 // from its devices in in.
 func PromiseOf(t timing.Table, in timing.Input) Lease {
 	return Lease{F: t.F, G: t.G, TMax: t.TMax, M: uint8(t.M), PauseBound: t.V, Class: ClassOf(in)}
+}
+
+// AckedView is the latest view that an incarnation says it knows, on the disk or
+// over the network; both may be nil.
+func AckedView(inc ident.Incarnation, b *Beat, m *Message) uint64 {
+	var v uint64
+	if b != nil && b.Inc == inc {
+		v = b.Payload.ViewAcked
+	}
+	if m != nil && m.Inc == inc {
+		v = max(v, m.ViewAcked)
+	}
+	return v
 }

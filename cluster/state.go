@@ -22,7 +22,8 @@ type State struct {
 	Nodes     []NodeState
 	Services  []Grant // sorted by Service; one for every service of Conf, and for those still owned
 	Disks     []ident.UUID
-	DiskGen   uint32
+	DiskGen   uint32     // +1 with every change of the set
+	Change    DiskChange // of Disks, under way
 	Life      Life
 }
 
@@ -175,6 +176,9 @@ func (s *State) Clone() *State {
 	c := *s
 	c.Config = bytes.Clone(s.Config)
 	c.Disks = append([]ident.UUID(nil), s.Disks...)
+	c.Change.Disks = append([]ident.UUID(nil), s.Change.Disks...)
+	c.Change.Paths = append([]string(nil), s.Change.Paths...)
+	c.Change.Was = append([]string(nil), s.Change.Was...)
 	c.Nodes = append([]NodeState(nil), s.Nodes...)
 	for i := range c.Nodes {
 		c.Nodes[i].Links = append([]string(nil), s.Nodes[i].Links...)

@@ -39,9 +39,7 @@ func (n *Node) StartDaemon() {
 		Self: n.ID, Name: n.Name, Host: n.host, Protocol: n.Protocol, Boot: n.machine.boot, Life: uint64(n.clock()),
 		Timing: n.devices(), WaitLess: n.w.opt.Broken.WaitLess,
 	}
-	for _, k := range n.w.Disks {
-		set.Disks = append(set.Disks, k.UUID)
-	}
+	set.Disks = n.boots()
 	n.daemon.core = core.New(set)
 	n.w.began(n, set)
 	v := n.guard.lease.View()
@@ -127,6 +125,9 @@ func (n *Node) inLife(f func()) func() {
 func (n *Node) act(a cluster.Action) {
 	switch a := a.(type) {
 	case cluster.Order:
+		if a.Kind == cluster.OrderDisks {
+			n.number(a)
+		}
 		n.later(200*time.Microsecond, func() { n.order(a) })
 	case cluster.RegisterOp:
 		n.registerOp(a.Op)
@@ -186,8 +187,9 @@ func (n *Node) writeBlob(a cluster.WriteBlob) {
 	if err != nil {
 		n.w.fail("the blob of %s: %v", n.Name, err)
 	}
-	k := n.w.Disks[a.Disk]
-	n.request(a.Disk, n.w.Jitter(time.Millisecond, 9*time.Millisecond), func(bool) { k.on.PutBlob(n.ID, a.Blob.Gen, raw) }, done)
+	d := n.machine.disks.places[a.Disk]
+	k := n.w.Disks[d]
+	n.request(d, n.w.Jitter(time.Millisecond, 9*time.Millisecond), func(bool) { k.on.PutBlob(n.ID, a.Blob.Gen, raw) }, done)
 }
 
 func (n *Node) readBlob(a cluster.ReadBlob) {
@@ -198,8 +200,9 @@ func (n *Node) readBlob(a cluster.ReadBlob) {
 		}
 		n.deliver(ev)
 	})
-	k := n.w.Disks[a.Disk]
-	n.request(a.Disk, n.w.Jitter(time.Millisecond, 9*time.Millisecond), func(bool) { ev.Blob = k.on.Blob(a.Node, a.Gen) }, done)
+	d := n.machine.disks.places[a.Disk]
+	k := n.w.Disks[d]
+	n.request(d, n.w.Jitter(time.Millisecond, 9*time.Millisecond), func(bool) { ev.Blob = k.on.Blob(a.Node, a.Gen) }, done)
 }
 
 // outcome is inLife for the end of a request.
@@ -213,21 +216,22 @@ func (n *Node) outcome(f func(ok bool)) func(ok bool) {
 }
 
 func (n *Node) registerOp(op register.Op[*cluster.State]) {
-	k := n.w.Disks[op.Disk]
+	d := n.machine.disks.places[op.Disk]
+	k := n.w.Disks[d]
 	latency := n.w.Jitter(time.Millisecond, 12*time.Millisecond)
 	switch op.Kind {
 	case register.Write:
-		n.registerWrite(k, op, latency)
+		n.registerWrite(k, d, op, latency)
 	case register.ReadHeaders:
 		var all []register.Header
-		n.request(op.Disk, latency, func(bool) { all = k.on.Headers() },
+		n.request(d, latency, func(bool) { all = k.on.Headers() },
 			n.outcome(func(ok bool) {
 				n.deliver(cluster.RegisterHeaders{Disk: op.Disk, Seq: op.Seq, All: all, OK: ok})
 			}))
 	case register.ReadBody:
 		var s *cluster.State
 		var same bool
-		n.request(op.Disk, latency, func(bool) { s, same = n.w.state(n, k, op.Header) },
+		n.request(d, latency, func(bool) { s, same = n.w.state(n, k, op.Header) },
 			n.outcome(func(ok bool) {
 				n.deliver(cluster.RegisterBody{Disk: op.Disk, Seq: op.Seq, Value: s, OK: ok && same})
 			}))
@@ -235,7 +239,7 @@ func (n *Node) registerOp(op register.Op[*cluster.State]) {
 }
 
 // registerWrite writes a block: its body, and when that is complete its header.
-func (n *Node) registerWrite(k *Disk, op register.Op[*cluster.State], latency time.Duration) {
+func (n *Node) registerWrite(k *Disk, d int, op register.Op[*cluster.State], latency time.Duration) {
 	b, err := n.w.bytes.format.Block(op.Header, op.Value)
 	if err != nil {
 		n.w.fail("the register of %s: %v", n.Name, err)
@@ -243,7 +247,7 @@ func (n *Node) registerWrite(k *Disk, op register.Op[*cluster.State], latency ti
 	done := n.outcome(func(ok bool) {
 		n.deliver(cluster.RegisterWrote{Disk: op.Disk, Seq: op.Seq, OK: ok && n.w.rng.Float64() >= n.RegDrops})
 	})
-	if n.RegLate > 0 && n.w.rng.Float64() < n.RegLate && !n.DiskCut[op.Disk] {
+	if n.RegLate > 0 && n.w.rng.Float64() < n.RegLate && !n.DiskCut[d] {
 		l := &late{k, b}
 		n.daemon.late = append(n.daemon.late, l)
 		n.after(n.w.Jitter(time.Second, 50*time.Second), func() { n.landLate(l) })
@@ -255,13 +259,13 @@ func (n *Node) registerWrite(k *Disk, op register.Op[*cluster.State], latency ti
 			done(false)
 			return
 		}
-		n.request(op.Disk, latency/2, k.header(b), done)
+		n.request(d, latency/2, k.header(b), done)
 	}
 	if b.Body == nil {
 		header(true)
 		return
 	}
-	n.request(op.Disk, latency/2, k.body(b), header)
+	n.request(d, latency/2, k.body(b), header)
 }
 
 func (k *Disk) body(b media.Block) landing {

@@ -19,7 +19,8 @@ type guard struct {
 	payload cluster.Payload
 	state   cluster.GuardState
 	dead    bool
-	holder  bool // somebody else holds the descriptors of the watchdogs
+	gen     uint32 // of the set of disks by which the lease counts
+	holder  bool   // somebody else holds the descriptors of the watchdogs
 	dogs    []watchdog
 	// The feeding loop:
 	unproved bool // the last device was fed, and no check has passed since
@@ -50,7 +51,7 @@ func (n *Node) KillGuard() {
 // One request is in flight at a time, so a disk that hangs stops its cycle.
 func (n *Node) cycle(d int) {
 	g := &n.guard
-	if g.dead {
+	if g.dead || !n.machine.disks.open[d] {
 		return
 	}
 	issued := n.clock()
@@ -63,7 +64,7 @@ func (n *Node) cycle(d int) {
 	at, k := n.moment(), n.w.Disks[d]
 	n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), k.beat(n.ID, raw), n.guardDone(func(ok bool) {
 		if !ok {
-			n.deliver(cluster.Table{Disk: d, Err: "input/output error"})
+			n.tell(cluster.Table{Disk: d, Err: "input/output error"})
 			n.guardAfter(g.h/4, func() { n.cycle(d) })
 			return
 		}
@@ -111,7 +112,7 @@ func (n *Node) readTable(d int, t table, pause time.Duration, next func()) {
 			n.guardAfter(pause, next)
 		}
 		if !ok {
-			n.deliver(cluster.Table{Disk: d, Err: "input/output error"})
+			n.tell(cluster.Table{Disk: d, Err: "input/output error"})
 			return
 		}
 		n.tableRead(t, killed)
@@ -134,7 +135,7 @@ func (n *Node) tableRead(t table, killed bool) {
 	if killed {
 		n.obey()
 	}
-	n.deliver(t.Table)
+	n.tell(t.Table)
 }
 
 // obey obeys a kill record of this incarnation.
@@ -150,7 +151,7 @@ func (n *Node) obey() {
 func (n *Node) beat(issued ident.Instant) []byte {
 	g := &n.guard
 	h := quorumdisk.BeatHeader{
-		Node: n.ID, Host: n.host, Inc: g.inc, Seq: uint64(issued), State: g.state, Lease: g.params, DiskGen: 1,
+		Node: n.ID, Host: n.host, Inc: g.inc, Seq: uint64(issued), State: g.state, Lease: g.params, DiskGen: g.gen,
 	}
 	raw, err := n.w.bytes.format.Beat(&h, &g.payload)
 	if err != nil {
@@ -193,6 +194,8 @@ func (n *Node) order(o cluster.Order) {
 		err = n.retire(o)
 	case cluster.OrderKick:
 		n.kick()
+	case cluster.OrderDisks:
+		err = n.useDisks(o)
 	}
 	ev := cluster.Echoed{Order: o.Kind, Seq: o.Seq}
 	if err != nil {
@@ -211,6 +214,9 @@ func (n *Node) retire(o cluster.Order) error {
 	g.state = cluster.GuardRetired
 	raw := n.beat(n.clock())
 	for d := range n.w.Disks {
+		if !n.machine.disks.open[d] {
+			continue
+		}
 		land := n.w.Disks[d].beat(n.ID, raw)
 		n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), func(torn bool) {
 			if g.inc == o.Inc {
@@ -224,6 +230,9 @@ func (n *Node) retire(o cluster.Order) error {
 // kick reads every table now, beside the cycles.
 func (n *Node) kick() {
 	for d := range n.w.Disks {
+		if !n.machine.disks.open[d] {
+			continue
+		}
 		n.readTable(d, table{Table: cluster.Table{Disk: d, Inc: n.guard.inc}}, 0, nil)
 	}
 }

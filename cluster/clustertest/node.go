@@ -61,6 +61,7 @@ type machine struct {
 	hung    [][]func() // per disk: requests that do not complete
 	asleep  bool       // suspended, and since when
 	slept   time.Duration
+	disks   nodeDisks
 }
 
 // clock is a node's clock: since base it goes rate times as fast as the truth.
@@ -82,7 +83,7 @@ func newNode(w *World, id ident.NodeID) *Node {
 	return &Node{
 		ID: id, Name: nodeName(id), host: ident.UUID{byte(id)}, body: id, w: w, running: map[string]*process{},
 		Faults: Faults{
-			DiskCut: make([]bool, w.opt.Disks), DiskHang: make([]bool, w.opt.Disks),
+			DiskCut: make([]bool, mostDisks), DiskHang: make([]bool, mostDisks),
 			StartTime: 300 * time.Millisecond, StopTime: 200 * time.Millisecond,
 		},
 		machine: machine{clock: clock{rate: 1 + (w.rng.Float64()-0.5)*0.0098}},
@@ -211,14 +212,11 @@ func (n *Node) PowerOn() {
 	m := &n.machine
 	m.epoch++
 	m.up, n.Frozen, m.backlog, m.asleep = true, false, nil, false
-	m.hung = make([][]func(), n.w.opt.Disks)
+	m.hung = make([][]func(), mostDisks)
 	m.clock = clock{base: n.w.Now, own: ident.Instant(n.w.Jitter(0, time.Hour)), rate: m.clock.rate}
 	binary.LittleEndian.PutUint64(m.boot[:], n.w.rng.Uint64())
-	n.guard = guard{lease: lease.New(n.w.opt.Disks), h: time.Second}
 	n.w.judge.Boots(n.body)
-	for d := range n.w.Disks {
-		n.after(n.w.Jitter(0, 100*time.Millisecond), func() { n.cycle(d) })
-	}
+	n.powerDisks()
 	n.armDogs()
 	n.feed()
 	n.StartDaemon()

@@ -111,6 +111,7 @@ type Disk struct {
 	Slow   float64 // factor on every latency; zero: 1
 	Errors float64 // share of requests that fail; half of those have landed
 	on     *media.Disk
+	index  int // in World.Disks
 }
 
 type event struct {
@@ -168,10 +169,8 @@ func New(t T, opt Options) *World {
 		first.Nodes = append(first.Nodes, cluster.NodeState{ID: id, Name: nodeName(id)})
 		w.Nodes = append(w.Nodes, newNode(w, id))
 	}
-	for d := range opt.Disks {
-		k := &Disk{UUID: ident.UUID{byte(d + 1)}, on: w.bytes.format.NewDisk()}
-		first.Disks = append(first.Disks, k.UUID)
-		w.Disks = append(w.Disks, k)
+	for range opt.Disks {
+		first.Disks = append(first.Disks, w.AddDisk().UUID)
 	}
 	b := ident.Ballot{Round: 1, Node: 1, Inc: 1}
 	block, err := w.bytes.format.Block(register.Header{Node: 1, Inc: 1, Gen: 1, Mbal: b, Bal: b, Ver: 1}, first)

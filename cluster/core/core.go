@@ -13,13 +13,13 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
+	"github.com/holdfast-ha/holdfast/cluster/diskset"
 	"github.com/holdfast-ha/holdfast/cluster/fencing"
 	"github.com/holdfast-ha/holdfast/cluster/grace"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/liveness"
 	"github.com/holdfast-ha/holdfast/cluster/pages"
 	"github.com/holdfast-ha/holdfast/cluster/published"
-	"github.com/holdfast-ha/holdfast/cluster/quorum"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/cluster/services"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
@@ -77,7 +77,7 @@ type Core struct {
 	reg      registerSide
 	guard    guardSide
 	self     selfSide
-	disks    []diskSide
+	disks    *diskset.Watch
 	peers    [ident.MaxNodes + 1]*peer // by node
 	others   []*peer                   // the same without this node, in order: no decision may depend on the order of a map
 	services *services.Set
@@ -123,6 +123,7 @@ type guardSide struct {
 	killed  bool
 	frozen  bool
 	grace   grace.Node
+	disks   diskset.Order
 }
 
 // selfSide is this node's own standing.
@@ -139,20 +140,13 @@ type selfSide struct {
 	speaker pages.Speaker // of the network beats
 }
 
-type diskSide struct {
-	issued    ident.Instant // issue of the latest own beat that completed
-	completed ident.Instant // completion of the latest good read
-	latency   time.Duration
-	reads     uint64
-	err       string
-}
-
 // clockSide holds the deadlines of what is done periodically.
 type clockSide struct {
 	permit ident.Instant
 	send   ident.Instant
 	proof  ident.Instant // when a proof by time may begin
 	tick   ident.Instant
+	check  ident.Instant // when the disks are to be checked for a rollback
 }
 
 // New returns a core that waits for Started.
@@ -160,15 +154,10 @@ func New(set Settings) *Core {
 	if set.Protocol == 0 {
 		set.Protocol = cluster.Spoken
 	}
-	c := &Core{
-		set: set, dec: decideSide{mem: decide.NewMemory(), ways: fencing.New()}, next: clockSide{proof: ident.Never},
-		blob: published.New(set.Life, len(set.Disks)),
+	return &Core{
+		set: set, disks: diskset.NewWatch(set.Disks), dec: decideSide{mem: decide.NewMemory(), ways: fencing.New()},
+		next: clockSide{proof: ident.Never}, blob: published.New(set.Life, len(set.Disks)),
 	}
-	c.disks = make([]diskSide, len(set.Disks))
-	for d := range c.disks {
-		c.disks[d] = diskSide{issued: ident.LongAgo, completed: ident.LongAgo}
-	}
-	return c
 }
 
 // Step takes one event and returns what is to be done, in order. The slice is
@@ -205,7 +194,7 @@ func (c *Core) take(ev cluster.Event) {
 	case cluster.RegisterBody:
 		c.reg.m.Body(c.now, e.Disk, e.Seq, e.Value, e.OK)
 	case cluster.BlobWrote:
-		c.blob.Wrote(e)
+		c.blob.Wrote(e, c.disks.Met)
 	case cluster.BlobRead:
 		c.blobRead(e)
 	case cluster.Received:
@@ -226,8 +215,12 @@ func (c *Core) advance() {
 		c.next.tick = ident.Never
 		return
 	}
+	if c.now >= c.next.check {
+		c.checkDisks()
+	}
 	c.reg.m.Tick(c.now)
 	c.register()
+	c.orderDisks()
 	c.progress()
 	c.manage()
 	c.fence()
@@ -265,6 +258,12 @@ func (c *Core) outcome(o register.Outcome[*cluster.State]) {
 		c.reg.draft = nil
 		c.dec.reads = 0
 		return
+	case register.Moved:
+		c.follow(o.Value)
+		return
+	case register.Ejected:
+		c.eject(o.Disk)
+		return
 	case register.Halted:
 		c.reg.halted = true
 		c.refuseAsked()
@@ -293,6 +292,7 @@ func (c *Core) learn(s *cluster.State, ver uint64) {
 		return
 	}
 	c.reg.state, c.reg.ver = s, ver
+	c.follow(nil)
 	if d := c.reg.lost.Found(s); d != nil {
 		c.tell(d)
 		c.answer(d)
@@ -351,29 +351,20 @@ func (c *Core) note(n cluster.Note) {
 // leaseStart is the issue of the latest beat that a majority of the disks held;
 // until there is one, the claim.
 func (c *Core) leaseStart() ident.Instant {
-	var at [quorum.MaxDisks]ident.Instant
-	for d := range c.disks {
-		at[d] = c.disks[d].issued
-	}
-	n := len(c.disks)
-	return max(c.guard.since, quorum.KthLargest(at[:n], quorum.All(n), quorum.Majority(n)))
+	return max(c.guard.since, c.disks.LeaseStart())
 }
 
 // ownAge is how old this node's own view of the disks is: the majority-th read.
 func (c *Core) ownAge() time.Duration {
-	var at [quorum.MaxDisks]ident.Instant
-	for d := range c.disks {
-		at[d] = c.disks[d].completed
-	}
-	n := len(c.disks)
-	return c.now.Sub(quorum.KthLargest(at[:n], quorum.All(n), quorum.Majority(n)))
+	return c.now.Sub(c.disks.Seen())
 }
 
 // peerOf returns the evidence on a node, making room for it.
 func (c *Core) peerOf(id ident.NodeID) *peer {
 	p := c.peers[id]
 	if p == nil {
-		p = &peer{id: id, disk: liveness.NewPeer(len(c.disks)), heard: ident.LongAgo}
+		p = &peer{id: id, disk: liveness.NewPeer(0), heard: ident.LongAgo}
+		p.disk.Use(len(c.disks.Disks), c.disks.Sets())
 		c.peers[id] = p
 		c.others = c.others[:0]
 		for _, o := range c.peers {

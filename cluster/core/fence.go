@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/diskset"
 	"github.com/holdfast-ha/holdfast/cluster/grace"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
@@ -135,7 +136,7 @@ func (c *Core) hasRetired(p *peer, n *cluster.NodeState) bool {
 // watchdogs do not carry it, where another disk set is in use, and where the
 // node claims over the network to hold a fresh lease on these very disks.
 func (c *Core) proofTime(base cluster.Proof, p *peer, n *cluster.NodeState) (cluster.Proof, bool) {
-	if p.beat == nil || p.beat.Inc != n.Inc || p.beat.DiskGen != c.reg.state.DiskGen {
+	if p.beat == nil || p.beat.Inc != n.Inc || !diskset.Meets(c.reg.state, p.beat.DiskGen) {
 		return cluster.Proof{}, false
 	}
 	if !p.beat.Lease.Class.CarriesTime() || c.claimsLease(p, n) {

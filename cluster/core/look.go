@@ -1,8 +1,6 @@
 package core
 
 import (
-	"fmt"
-
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -21,14 +19,7 @@ func (c *Core) View(now ident.Instant) cluster.View {
 	v.Coordinator = c.coordinator()
 	start := c.leaseStart()
 	v.Lease = cluster.LeaseView{Held: c.timed && c.now <= c.leaseEnd(), Start: start, Until: c.leaseEnd(), Grace: c.guard.grace.Since()}
-	for d := range c.disks {
-		k := &c.disks[d]
-		dv := cluster.DiskView{Index: d, UUID: c.set.Disks[d], Age: -1, Latency: k.latency, Err: k.err}
-		if k.completed != ident.LongAgo {
-			dv.Age = c.now.Sub(k.completed)
-		}
-		v.Disks = append(v.Disks, dv)
-	}
+	v.Disks = c.disks.Views(c.now)
 	var course []string
 	if s := c.reg.state; s != nil && c.timed {
 		for i := range s.Nodes {
@@ -41,7 +32,7 @@ func (c *Core) View(now ident.Instant) cluster.View {
 		sight := c.sight(s)
 		course = decide.Warnings(s, sight)
 		for i := range s.Services {
-			v.Services = append(v.Services, c.serviceView(sight, &s.Services[i]))
+			v.Services = append(v.Services, decide.ServiceView(s, sight, &s.Services[i], c.runState))
 		}
 	}
 	v.Warnings = append(c.warnings(&v), course...)
@@ -80,34 +71,6 @@ func (c *Core) nodeView(n *cluster.NodeState) cluster.NodeView {
 	}
 	if p.heard != ident.LongAgo {
 		v.NetAge = c.now.Sub(p.heard)
-	}
-	return v
-}
-
-func (c *Core) serviceView(sight *decide.Sight, g *cluster.Grant) cluster.ServiceView {
-	v := cluster.ServiceView{
-		Name: g.Service, Owner: g.Owner, Term: g.Term, Why: g.Why, Stopped: g.Stopped, Frozen: g.Frozen,
-		Want: g.Want, Proof: g.Proof,
-	}
-	if r, ok := c.runState(g); ok && g.Owner != 0 {
-		v.State, v.Text = r.State, r.Text
-	}
-	svc, ok := c.reg.state.Conf.Service(g.Service)
-	if !ok {
-		return v
-	}
-	switch held := decide.Held(c.reg.state, g); {
-	case c.reg.state.Life.Stop.On:
-		v.Why = "the cluster is stopped: holdfast cluster start"
-	case held != "":
-		v.Why = held
-	case g.Owner == 0 && !g.Stopped:
-		if before := decide.Waits(c.reg.state, sight, svc); before != "" {
-			v.Why = fmt.Sprintf("after: waits for %s", before)
-		}
-	}
-	for _, cand := range decide.Candidates(c.reg.state, sight, svc) {
-		v.Nodes = append(v.Nodes, cluster.Candidate{Node: cand.Node, Name: cand.Name, Able: cand.Able, Reason: cand.Reason, Remedy: cand.Remedy})
 	}
 	return v
 }

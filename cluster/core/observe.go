@@ -30,21 +30,17 @@ type peer struct {
 
 // table takes one read of one disk.
 func (c *Core) table(e cluster.Table) {
-	d := &c.disks[e.Disk]
-	if e.Err != "" {
-		d.err = e.Err
+	blind := c.ownAge() > 2*c.beatPeriod()
+	good, suspect := c.disks.Saw(&e, c.self.inc)
+	if !good {
 		return
 	}
-	d.err = ""
-	d.reads++
-	if e.Wrote && e.Inc == c.self.inc && e.Issued > d.issued {
-		d.issued = e.Issued
-		d.latency = e.Completed.Sub(e.Issued)
-	}
-	if c.ownAge() > 2*c.beatPeriod() {
+	if blind {
 		c.restartSuspicion()
 	}
-	d.completed = e.Completed
+	if suspect {
+		c.checkDisks() // all of them: they may stand on one array
+	}
 	for i := range e.Beats {
 		c.seen(e, &e.Beats[i])
 	}
@@ -173,14 +169,7 @@ func (c *Core) ackedView(s *cluster.State, n *cluster.NodeState) uint64 {
 	if p == nil {
 		return 0
 	}
-	var v uint64
-	if p.beat != nil && p.beat.Inc == n.Inc {
-		v = p.beat.Payload.ViewAcked
-	}
-	if p.msg != nil && p.msg.Inc == n.Inc {
-		v = max(v, p.msg.ViewAcked)
-	}
-	return v
+	return cluster.AckedView(n.Inc, p.beat, p.msg)
 }
 
 // claimed is the incarnation that a node's beat publishes, with its phase; it is

@@ -6,14 +6,14 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
-	"github.com/holdfast-ha/holdfast/cluster/quorum"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/cluster/services"
 )
 
 // started begins this daemon's life.
 func (c *Core) started(e cluster.Started) {
-	c.reg.m = register.New[*cluster.State](register.Config{Self: c.set.Self, Life: c.set.Life, Disks: len(c.disks)})
+	c.reg.m = register.New[*cluster.State](register.Config{Self: c.set.Self, Life: c.set.Life, Disks: len(c.disks.Disks), Floor: e.Floor})
+	c.reg.m.SetFit(c.disks.Fit)
 	c.guard.bound, c.guard.killed, c.guard.frozen, c.guard.since = e.Bound, e.Killed, e.Frozen, e.LeaseStart
 	c.self.inc = e.Bound
 	c.self.seeing = c.now
@@ -81,6 +81,8 @@ func (c *Core) notReady() string {
 		return "" // whatever it is now: what runs is continued, or stopped
 	case s.Node(c.set.Self) == nil || s.Node(c.set.Self).Name != c.set.Name:
 		return fmt.Sprintf("the cluster does not know %s as node %d: run holdfast join", c.set.Name, c.set.Self)
+	case !c.guard.disks.Obeyed():
+		return "the guard has to take up the set of quorum disks" + c.guard.disks.Why()
 	}
 	return ""
 }
@@ -97,7 +99,7 @@ func (c *Core) slotTaken() string {
 	if c.now.Sub(c.self.since) < c.t.Tz {
 		return "the drain time after a boot: a write of the boot before may still land"
 	}
-	if c.readTwice() < quorum.Majority(len(c.disks)) {
+	if !c.disks.ReadTwice() {
 		return "a majority of the quorum disks has not been read twice"
 	}
 	if c.ownAge() > max(c.t.F/4, c.t.H) {
@@ -118,16 +120,6 @@ func (c *Core) slotTaken() string {
 	return c.otherMachine()
 }
 
-func (c *Core) readTwice() int {
-	n := 0
-	for d := range c.disks {
-		if c.disks[d].reads >= 2 {
-			n++
-		}
-	}
-	return n
-}
-
 // claim asks the guard to bind the next incarnation.
 func (c *Core) claim() {
 	c.retime() // what was changed while the former incarnation ran holds from now on
@@ -140,9 +132,7 @@ func (c *Core) claim() {
 	c.self.lost = false
 	c.services.Renew()
 	c.guard.claim, c.guard.killed, c.guard.frozen, c.guard.retire = c.self.inc, false, false, false
-	for d := range c.disks {
-		c.disks[d].issued = ident.LongAgo
-	}
+	c.disks.Bind()
 	c.guard.since = c.now
 	c.guard.grace.Begin(c.now, c.t.F, c.t.G, ident.LongAgo)
 	c.enter(claiming)
@@ -287,6 +277,10 @@ func (c *Core) noticed(e cluster.Noticed) {
 // echo takes the guard's answer to an order.
 func (c *Core) echo(e cluster.Echoed) {
 	switch {
+	case e.Order == cluster.OrderDisks:
+		if why := c.guard.disks.Echoed(c.now, e); why != "" {
+			c.note(cluster.Note{Kind: cluster.NoteAlarm, Text: why})
+		}
 	case e.Err != "" && e.Order == cluster.OrderClaim:
 		c.guard.claim = ident.Incarnation{}
 		c.refuse("the guard does not bind this node: " + e.Err)

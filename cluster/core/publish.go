@@ -65,7 +65,7 @@ func (c *Core) ownPhase() cluster.Phase {
 // writeBlob writes the status blob to every disk that is due.
 func (c *Core) writeBlob() {
 	states, echoed := c.services.States(), c.releaseEchoed()
-	gen, disks := c.blob.Due(c.now, states, echoed, func(d int) bool { return c.disks[d].err == "" })
+	gen, disks := c.blob.Due(c.now, states, echoed, func(d int) bool { return c.disks.Usable(d) })
 	b := cluster.Blob{Node: c.set.Self, Inc: c.self.inc, Gen: gen, Services: states}
 	if echoed {
 		b.Released = c.services.Released()
@@ -87,7 +87,7 @@ func (c *Core) readBlobs() {
 		}
 		p.blobAt = c.now
 		p.blobAsked++
-		c.emit(cluster.ReadBlob{Disk: int(p.blobAsked) % len(c.disks), Node: p.id, Gen: want})
+		c.emit(cluster.ReadBlob{Disk: c.disks.Turn(p.blobAsked), Node: p.id, Gen: want})
 	}
 }
 

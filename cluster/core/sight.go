@@ -34,9 +34,16 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 	if inc, phase, ok := c.claimed(n.ID); ok {
 		v.Claims, v.Phase = inc, phase
 	}
+	v.Shows = c.disks.Shows(c.reg.state, n)
 	p := c.peers[n.ID]
 	if p == nil {
 		p = &peer{}
+	}
+	if p.beat != nil {
+		v.Gen = p.beat.DiskGen
+	}
+	if n.ID == c.set.Self {
+		v.Gen = c.guard.disks.Gen()
 	}
 	v.Word = p.word
 	for _, q := range c.dec.asked {

@@ -101,6 +101,7 @@ func (m *Memory) Revise(base *cluster.State, sight *Sight, asked []Question) *Dr
 	d.reviseProtocol()
 	d.revisePartition()
 	d.reviseServices()
+	d.reviseDisks()
 	return d
 }
 
@@ -128,7 +129,7 @@ func (d *Draft) reviseNode(id ident.NodeID) {
 	switch {
 	case here && v.Claims.N > n.Inc.N && v.Claims.N > n.Dead && d.State.Uses(max(v.Protocol, cluster.Protocol1)+1):
 		return // it speaks less than the cluster uses: it says so itself, and waits for its upgrade
-	case here && v.Claims.N > n.Inc.N && v.Claims.N > n.Dead:
+	case here && v.Claims.N > n.Inc.N && v.Claims.N > n.Dead && v.Gen == d.State.DiskGen:
 		d.admit(id, v.Claims)
 	case n.Inc.IsZero() || n.Dead >= n.Inc.N:
 		return // out, and nothing new

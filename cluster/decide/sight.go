@@ -34,8 +34,6 @@ type Node struct {
 	Phase   cluster.Phase     // and the phase in that beat
 	// Protocol is what the daemon that wrote the beat speaks; 0 stands for 1.
 	Protocol cluster.Protocol
-	Reach    [32]byte          // whom it hears, one bit per node, by the word of its latest beat
-	Score    int16             // how fit it holds itself
 	Acked    uint64            // the latest view that it says it knows
 	Retired  bool              // this incarnation holds nothing and never will again, by its own word
 	Last     ident.Incarnation // the latest incarnation seen in its slot, however long ago
@@ -44,6 +42,15 @@ type Node struct {
 	Proof    cluster.Proof     // that it is dead or out; its Kind is NoProof if there is none
 	Plan     string            // what fencing it would do, in words; filled in where somebody asks
 	Word     cluster.Proof     // a proof that this node alone has: the operator's word, or its own readings of the power
+	Said
+}
+
+// Said is the rest of what a node's latest beats say.
+type Said struct {
+	Reach [32]byte     // whom it hears, one bit per node
+	Score int16        // how fit it holds itself
+	Gen   uint32       // generation of the set of disks by which its lease counts
+	Shows []ident.UUID // offered disks that carry beats of the incarnation that the base names
 }
 
 // Run is what the owner of a service says of the term that the base names.

@@ -44,6 +44,10 @@ func (d *Draft) grantWish(r cluster.Request) (text, refused string) {
 		return d.wishStopAll(r)
 	case cluster.StartCluster:
 		return d.wishStartAll()
+	case cluster.ChangeDisks:
+		return d.wishDisks(r)
+	case cluster.KeepDisks:
+		return d.wishKeep(r)
 	}
 	return "", "this version does not know the request"
 }
@@ -53,7 +57,7 @@ func (d *Draft) grantWish(r cluster.Request) (text, refused string) {
 func needsConfig(r cluster.Request) bool {
 	switch r.(type) {
 	case cluster.ApplyConfig, cluster.FenceNode, cluster.ConfirmOff, cluster.StandbyNode,
-		cluster.Maintain, cluster.StopCluster, cluster.StartCluster:
+		cluster.Maintain, cluster.StopCluster, cluster.StartCluster, cluster.ChangeDisks, cluster.KeepDisks:
 		return false
 	}
 	return true

@@ -34,6 +34,8 @@ var (
 	ErrParams      = errors.New("the lease F must be positive and the grace G no shorter than it")
 	ErrLapsed      = errors.New("the permission has ended already")
 	ErrFrozen      = errors.New("the lease is frozen: this incarnation is stopping")
+	ErrSets        = errors.New("a set of quorum disks is empty, or names a disk that is not there")
+	ErrStale       = errors.New("a majority of the new set of quorum disks has not carried this node's beat lately: it would end the lease")
 )
 
 // State is FREE or BOUND.
@@ -80,7 +82,7 @@ type Lease struct {
 	v       View
 	first   ident.Instant   // when the bound incarnation was claimed
 	done    []ident.Instant // per disk: issue of the last completed cycle of the bound incarnation
-	sets    []quorum.Set
+	sets    quorum.Sets
 	retired ident.Incarnation // the last one that retired
 }
 
@@ -89,9 +91,9 @@ type Lease struct {
 // of all. There are two sets only while the disks are being exchanged.
 func New(disks int, sets ...quorum.Set) *Lease {
 	if len(sets) == 0 {
-		sets = []quorum.Set{quorum.All(disks)}
+		sets = quorum.Sets{quorum.All(disks)}
 	}
-	l := &Lease{done: make([]ident.Instant, disks), sets: append([]quorum.Set(nil), sets...)}
+	l := &Lease{done: make([]ident.Instant, disks), sets: append(quorum.Sets(nil), sets...)}
 	l.clear()
 	return l
 }
@@ -133,11 +135,36 @@ func (l *Lease) CycleCompleted(disk int, inc ident.Incarnation, issued ident.Ins
 		return
 	}
 	l.done[disk] = issued
-	start := ident.Never
-	for _, s := range l.sets {
-		start = min(start, quorum.KthLargest(l.done, s, quorum.Majority(s.Len())))
+	l.v.Start = max(l.first, l.sets.Since(l.done))
+}
+
+// ChangeSets makes the lease count over other sets of its disks from now on. A
+// frozen lease stays where it was. It is refused where the disks of the new sets
+// have not carried this incarnation's beat lately enough: the watchdogs would
+// starve at once, although nothing is wrong yet. Whoever changes a set of disks
+// has the new one beaten on first, and tries again.
+func (l *Lease) ChangeSets(now ident.Instant, sets ...quorum.Set) error {
+	all := quorum.Sets(sets)
+	if len(sets) == 0 || all.All()&^quorum.All(len(l.done)) != 0 {
+		return ErrSets
 	}
-	l.v.Start = max(l.first, start)
+	start := max(l.first, all.Since(l.done))
+	if l.v.State == Bound && !l.v.Frozen {
+		if was := l.v.Start; l.fresh(now) && now > after(start, l.v.Params.F) && start < was {
+			return ErrStale
+		}
+		l.v.Start = start
+	}
+	l.sets = append(l.sets[:0:0], sets...)
+	return nil
+}
+
+// Forget drops what a disk has carried, before another one takes its place. A
+// disk of a set is not forgotten.
+func (l *Lease) Forget(disk int) {
+	if disk >= 0 && disk < len(l.done) && !l.sets.All().Has(disk) {
+		l.done[disk] = ident.LongAgo
+	}
 }
 
 // Permit extends the daemon's permission. It never shortens it: an older order

@@ -30,6 +30,7 @@ type sight struct {
 // Peer is one observer's evidence on one peer. It is used by one goroutine.
 type Peer struct {
 	disks []sight
+	sets  quorum.Sets   // a majority of each is needed
 	round ident.Instant // the instant of judgement; 0: no round under way
 	in    []bool        // disks judged stale at that instant
 	// firsts is room for LastChange
@@ -38,7 +39,25 @@ type Peer struct {
 
 // NewPeer returns evidence over n disks, with nothing seen yet.
 func NewPeer(n int) *Peer {
-	return &Peer{disks: make([]sight, n), in: make([]bool, n), firsts: make([]ident.Instant, n)}
+	p := &Peer{}
+	p.Use(n, quorum.Sets{quorum.All(n)})
+	return p
+}
+
+// Use makes the evidence one over n disks, of every one of the sets of which a
+// majority is needed; what was seen of the disks stays. A round under way is
+// thrown away: a proof is judged over one and the same sets from its beginning.
+func (p *Peer) Use(n int, sets quorum.Sets) {
+	for len(p.disks) < n {
+		p.disks, p.in, p.firsts = append(p.disks, sight{}), append(p.in, false), append(p.firsts, ident.LongAgo)
+	}
+	p.sets = append(p.sets[:0:0], sets...)
+	p.round = 0
+}
+
+// Forget drops what one disk has shown: it was ejected.
+func (p *Peer) Forget(disk int) {
+	p.disks[disk], p.round = sight{}, 0
 }
 
 // Saw records one read of the peer's sector: issued and completed are the
@@ -69,7 +88,7 @@ func (p *Peer) LastChange() ident.Instant {
 			p.firsts[i] = p.disks[i].first
 		}
 	}
-	return quorum.KthLargest(p.firsts, quorum.All(len(p.firsts)), quorum.Majority(len(p.firsts)))
+	return p.sets.Since(p.firsts)
 }
 
 // Quiet is for how long no disk has shown a new beat of the peer; false if none
@@ -96,19 +115,22 @@ func (p *Peer) Age(now ident.Instant) (time.Duration, bool) {
 // Judge begins a proof round at now, or goes on with the one under way, and
 // returns true once the proof stands: a majority of the disks, all of the same
 // incarnation, stood still for wait at one instant, and a read issued after it
-// has confirmed each of them. Each change aborts the round.
+// has confirmed each of them. While the set of disks is being changed it is a
+// majority of the older and of the newer set, so that it meets every majority
+// that a beat may have counted by. Each change aborts the round.
 func (p *Peer) Judge(now ident.Instant, wait time.Duration) (ident.Incarnation, bool) {
 	if (p.round == 0 || p.grown(now, wait)) && !p.begin(now, wait) {
 		return ident.Incarnation{}, false
 	}
-	confirmed, inc := 0, ident.Incarnation{}
+	var confirmed quorum.Set
+	inc := ident.Incarnation{}
 	for i := range p.disks {
 		if s := &p.disks[i]; p.in[i] && s.checked > p.round {
-			confirmed++
+			confirmed |= 1 << i
 			inc = s.inc
 		}
 	}
-	if confirmed < quorum.Majority(len(p.disks)) {
+	if !p.sets.Met(confirmed) {
 		return ident.Incarnation{}, false
 	}
 	return inc, true
@@ -143,7 +165,7 @@ func (p *Peer) grown(now ident.Instant, wait time.Duration) bool {
 // count, and it does not stand in the way.
 func (p *Peer) begin(now ident.Instant, wait time.Duration) bool {
 	for i := range p.disks {
-		if p.pick(now, wait, p.disks[i].inc) >= quorum.Majority(len(p.disks)) {
+		if p.sets.Met(p.pick(now, wait, p.disks[i].inc)) {
 			p.round = now
 			return true
 		}
@@ -151,13 +173,13 @@ func (p *Peer) begin(now ident.Instant, wait time.Duration) bool {
 	return false
 }
 
-// pick marks the disks that are stale at now and show inc, and counts them.
-func (p *Peer) pick(now ident.Instant, wait time.Duration, inc ident.Incarnation) int {
-	n := 0
+// pick marks the disks that are stale at now and show inc, and returns them.
+func (p *Peer) pick(now ident.Instant, wait time.Duration, inc ident.Incarnation) quorum.Set {
+	var n quorum.Set
 	for i := range p.disks {
 		s := &p.disks[i]
 		if p.in[i] = s.known && !inc.IsZero() && s.inc == inc && now.Sub(s.first) >= wait; p.in[i] {
-			n++
+			n |= 1 << i
 		}
 	}
 	return n

@@ -14,7 +14,6 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
-	"github.com/holdfast-ha/holdfast/cluster/quorum"
 )
 
 // period is the least time between two blobs that tell of states only.
@@ -87,20 +86,22 @@ func (b *Blob) Due(now ident.Instant, states []cluster.RunState, echoed bool, us
 	return b.gen, disks
 }
 
-// Wrote takes the end of a write.
-func (b *Blob) Wrote(e cluster.BlobWrote) {
+// Grow makes room for more disks.
+func (b *Blob) Grow(disks int) {
+	for len(b.done) < disks {
+		b.done, b.busy = append(b.done, false), append(b.busy, false)
+	}
+}
+
+// Wrote takes the end of a write. met says whether the disks of which its
+// argument is true are a majority.
+func (b *Blob) Wrote(e cluster.BlobWrote, met func(is func(disk int) bool) bool) {
 	b.busy[e.Disk] = false
 	if e.Gen != b.gen || !e.OK {
 		return
 	}
 	b.done[e.Disk] = true
-	n := 0
-	for _, ok := range b.done {
-		if ok {
-			n++
-		}
-	}
-	if n >= quorum.Majority(len(b.done)) {
+	if met(func(d int) bool { return b.done[d] }) {
 		b.stable = b.gen
 	}
 }

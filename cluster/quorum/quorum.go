@@ -68,3 +68,40 @@ func notEarlier(at []ident.Instant, s Set, t ident.Instant) int {
 	}
 	return n
 }
+
+// Sets are the sets of disks of each of which a majority is needed: one, and
+// two while one set is being exchanged for another.
+type Sets []Set
+
+// Met says that a majority of every set is among the disks of by. No sets are
+// never met.
+func (s Sets) Met(by Set) bool {
+	for _, set := range s {
+		if (set & by).Len() < Majority(set.Len()) {
+			return false
+		}
+	}
+	return len(s) > 0
+}
+
+// Since is the latest instant that a majority of every set vouches for, and
+// LongAgo where one set has no majority at all.
+func (s Sets) Since(at []ident.Instant) ident.Instant {
+	if len(s) == 0 {
+		return ident.LongAgo
+	}
+	start := ident.Never
+	for _, set := range s {
+		start = min(start, KthLargest(at, set, Majority(set.Len())))
+	}
+	return start
+}
+
+// All is every disk of any of the sets.
+func (s Sets) All() Set {
+	var all Set
+	for _, set := range s {
+		all |= set
+	}
+	return all
+}

@@ -18,8 +18,16 @@ type disk struct {
 	unknown   [Generations]ident.Instant // when a write into that place failed; 0: none did
 	orphan    [Generations]ident.Instant // when a write of a former life into that place became possible
 	redo      Header                     // the write that failed last, if it is to be repeated
-	block     Header                     // the write that completed last: the disk has to show it
 	notBefore ident.Instant
+	memory    memory
+}
+
+// memory is what a disk must not forget.
+type memory struct {
+	ejected bool                    // it has forgotten what it acknowledged
+	check   bool                    // its headers are to be looked at
+	block   Header                  // the write of this life that completed last: the disk has to show it
+	top     map[ident.NodeID]Header // the newest block of each node that it has shown
 }
 
 // Tick starts whatever the disks can do now.
@@ -46,7 +54,7 @@ func (m *Machine[V]) NextDeadline() ident.Instant {
 func (m *Machine[V]) feed(now ident.Instant, d int) {
 	k := &m.disks[d]
 	switch {
-	case m.phase == halted:
+	case m.phase == halted || k.memory.ejected || !m.cfg.Sets.All().Has(d):
 	case !k.recovered:
 		m.issue(d, Op[V]{Kind: ReadHeaders})
 	case m.phase == recovering:
@@ -62,6 +70,8 @@ func (m *Machine[V]) feed(now ident.Instant, d int) {
 		// never have seen the write.
 		m.issue(d, Op[V]{Kind: ReadHeaders})
 		k.learning, k.sought = true, m.learn.Ver
+	case k.memory.check:
+		m.issue(d, Op[V]{Kind: ReadHeaders})
 	}
 }
 
@@ -155,7 +165,7 @@ func (m *Machine[V]) Wrote(now ident.Instant, d int, seq uint64, ok bool) {
 		k.redo = Header{}
 	}
 	if k.header.Mbal == m.mbal && k.header.Bal == m.own.bal && k.header.Ver == m.own.ver {
-		k.written, k.block = m.step, k.header
+		k.written, k.memory.block = m.step, k.header
 	}
 	m.Tick(now)
 }
@@ -169,6 +179,11 @@ func (m *Machine[V]) Headers(now ident.Instant, d int, seq uint64, all []Header,
 	}
 	if !ok {
 		k.notBefore = now.Add(retry)
+		return
+	}
+	if k.memory.check = false; m.forgotten(d, all) {
+		m.Eject(d)
+		m.Tick(now)
 		return
 	}
 	m.noteRounds(all)
@@ -189,7 +204,7 @@ func (m *Machine[V]) Headers(now ident.Instant, d int, seq uint64, all []Header,
 // shows says that the headers hold the block that was written last.
 func (k *disk) shows(all []Header) bool {
 	for i := range all {
-		h, b := &all[i], &k.block
+		h, b := &all[i], &k.memory.block
 		if h.Node == b.Node && h.Inc == b.Inc && h.Gen == b.Gen && h.Mbal == b.Mbal && h.Bal == b.Bal && h.Ver == b.Ver {
 			return true
 		}
@@ -202,8 +217,8 @@ func (k *disk) shows(all []Header) bool {
 // from one. It counts as a write of unknown outcome, and is repeated.
 func (k *disk) doubt(now ident.Instant) {
 	k.written = 0
-	k.unknown[k.block.Slot] = max(now, 1)
-	k.redo = k.block
+	k.unknown[k.memory.block.Slot] = max(now, 1)
+	k.redo = k.memory.block
 	k.notBefore = now.Add(retry)
 }
 
@@ -228,19 +243,9 @@ func (m *Machine[V]) judge(now ident.Instant, d int, all []Header) {
 		}
 	}
 	m.disks[d].finished = m.step
-	if m.count(func(k *disk) bool { return k.finished == m.step }) >= m.majority() {
+	if m.done(func(k *disk) bool { return k.finished == m.step }) {
 		m.phaseDone(now)
 	}
-}
-
-func (m *Machine[V]) count(is func(*disk) bool) int {
-	n := 0
-	for d := range m.disks {
-		if is(&m.disks[d]) {
-			n++
-		}
-	}
-	return n
 }
 
 // consider keeps the highest accepted value seen in phase 1, and where it stands.

@@ -36,7 +36,7 @@ func (m *Machine[V]) recoverRing(now ident.Instant, d int, all []Header) {
 
 // recoverQuorum goes on once a majority of the disks showed the own ring.
 func (m *Machine[V]) recoverQuorum(now ident.Instant) {
-	if m.count(func(k *disk) bool { return k.recovered }) < m.majority() {
+	if !m.done(func(k *disk) bool { return k.recovered }) {
 		return
 	}
 	m.adopting.best, m.adopting.sources = value[V]{}, nil

@@ -102,6 +102,7 @@ type Outcome[V any] struct {
 	Value V
 	Claim Claim // for Committed and Learned: where it stands
 	Seen  ident.Ballot
+	Disk  int // for Ejected
 	// Proposal is true where the outcome ends the proposal under way.
 	Proposal bool
 }
@@ -109,7 +110,7 @@ type Outcome[V any] struct {
 // OutcomeKind tells outcomes apart.
 type OutcomeKind uint8
 
-// Every proposal ends in Committed, Unchanged, Aborted or Halted.
+// Every proposal ends in Committed, Unchanged, Aborted, Moved or Halted.
 const (
 	Committed OutcomeKind = iota + 1 // this version is chosen, by us
 	Learned                          // this version was chosen by somebody
@@ -117,6 +118,8 @@ const (
 	Aborted                          // somebody entered the higher ballot Seen, or a body was gone: try again
 	Halted                           // a majority shows less than was committed: the disks were rolled back
 	Recovered                        // the own ring was read on a majority; proposals are possible
+	Moved                            // Value, which may not be chosen yet, asks for other disks: call Change and propose again
+	Ejected                          // Disk has forgotten what it acknowledged; it counts as failed from now on
 )
 
 // Claim says where a committed value stands.
@@ -131,11 +134,17 @@ type Claim struct {
 // false where nothing needs to change. The base is the zero value at version 0.
 type Propose[V any] func(base V, ver uint64) (V, bool)
 
-// Config is who proposes. Life is now() at the start of this daemon, in ns.
+// Config is who proposes. Life is now() at the start of this daemon, in ns. A
+// phase needs a majority of every one of the Sets of disks; without sets, of all
+// Disks.
 type Config struct {
 	Self  ident.NodeID
 	Life  uint64
 	Disks int
+	Sets  quorum.Sets
+	// Floor is a version that is known to have been committed before this life:
+	// a majority that shows less has been rolled back.
+	Floor uint64
 }
 
 type phase uint8
@@ -188,14 +197,19 @@ type results[V any] struct {
 
 // adoption is what phase 1 found to build on.
 type adoption[V any] struct {
-	best      value[V] // highest accepted value seen, without its body
-	sources   []place  // where its body stands
-	recommits bool     // phase 2 re-commits it before propose runs
-	floor     uint64   // version known to be committed when phase 1 began: less than that is a rollback
+	fit       func(V) Fit // says which disks a value wants to be followed by; nil: these
+	best      value[V]    // highest accepted value seen, without its body
+	sources   []place     // where its body stands
+	recommits bool        // phase 2 re-commits it before propose runs
+	claimed   uint64      // version that somebody claimed to be committed before phase 1 began
+	floor     uint64      // version known to be committed when phase 1 began: less than that is a rollback
 }
 
 // New returns a machine that first reads its own ring: call Tick.
 func New[V any](cfg Config) *Machine[V] {
+	if len(cfg.Sets) == 0 {
+		cfg.Sets = quorum.Sets{quorum.All(cfg.Disks)}
+	}
 	return &Machine[V]{cfg: cfg, disks: make([]disk, cfg.Disks)}
 }
 
@@ -261,11 +275,20 @@ func (m *Machine[V]) enter(now ident.Instant) {
 	m.adopting.best = value[V]{bal: m.own.bal, ver: m.own.ver}
 	m.adopting.sources = nil
 	m.adopting.floor = m.committed.ver
+	m.adopting.claimed = max(m.learn.Ver, m.cfg.Floor)
 	m.begin(now, phase1)
 }
 
 // extend asks the proposal for the next version, built on the committed one.
 func (m *Machine[V]) extend(now ident.Instant) {
+	if m.committed.ver > 0 && m.fits(m.committed.val) != Fits {
+		m.moved(m.committed)
+		return
+	}
+	if m.committed.ver < m.adopting.claimed {
+		m.halt()
+		return
+	}
 	next, changed := m.propose(m.committed.val, m.committed.ver)
 	if !changed {
 		m.finish(Outcome[V]{Kind: Unchanged, Ver: m.committed.ver, Value: m.committed.val})
@@ -360,8 +383,14 @@ func (m *Machine[V]) adopt(now ident.Instant) {
 // recommit chooses an adopted value under our own ballot before building on it:
 // it may or may not have been chosen before.
 func (m *Machine[V]) recommit(now ident.Instant, val V) {
+	if m.fits(val) == Foreign {
+		m.moved(value[V]{ver: m.adopting.best.ver, val: val})
+		return
+	}
+	if m.adopting.best.ver < m.adopting.claimed {
+		m.halt() // on these very disks: had they been exchanged meanwhile, the value would say so
+		return
+	}
 	m.adopting.recommits = true
 	m.accept(now, value[V]{bal: m.mbal, ver: m.adopting.best.ver, val: val})
 }
-
-func (m *Machine[V]) majority() int { return quorum.Majority(m.cfg.Disks) }

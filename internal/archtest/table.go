@@ -96,8 +96,12 @@ func formatRows() []row {
 func partRows() []row {
 	return []row{
 		{
-			tree: "cluster/decide", may: []string{"cluster", "cluster/ident", "cluster/placement"},
+			tree: "cluster/decide", may: []string{"cluster", "cluster/diskset", "cluster/ident", "cluster/placement"},
 			why: "a decision is a function from a state and what was seen to the next state; it knows no register and no clock",
+		},
+		{
+			tree: "cluster/diskset", may: []string{"cluster", "cluster/ident", "cluster/quorum", "cluster/register"},
+			why: "which disks count is told by states and counted as majorities; it proposes nothing itself",
 		},
 		{
 			tree: "cluster/fencing", may: []string{"cluster", "cluster/ident", "cluster/timing"},
@@ -173,6 +177,23 @@ func internalRows() []row {
 			why: "the wire between guard and daemon is all that they share; whatever it imports, the guard imports",
 		},
 		{
+			tree: "internal/daemon/tables", may: []string{"cluster", "cluster/diskset", "cluster/ident", "internal/guardwire", "quorumdisk"},
+			why: "what the guard has read becomes an event of the core; nothing of it is judged here",
+		},
+		{
+			tree: "internal/daemon/roster",
+			may:  []string{"cluster", "cluster/ident", "internal/config/...", "internal/guardwire", "quorumdisk", "quorumdisk/...", "storage"},
+			why:  "a node's own files name its disks, and superblocks say which is which; nothing is decided here",
+		},
+		{
+			tree: "internal/guard/mark", may: []string{"cluster/ident"},
+			why: "the mark of a bound incarnation is a file; what it means is the guard's",
+		},
+		{
+			tree: "internal/guard/realtime",
+			why:  "what a process asks of the kernel to be punctual knows nothing of what it does",
+		},
+		{
 			tree: "internal/clock", may: []string{"cluster/ident"},
 			why: "the platform port stands below everything that reads a clock",
 		},
@@ -189,7 +210,7 @@ func processRows() []row {
 			tree: "internal/guard",
 			may: []string{
 				"cluster", "cluster/ident", "cluster/lease", "cluster/quorum", "quorumdisk", "quorumdisk/place", "sbd", "sbd/watchdog", "storage",
-				"internal/clock", "internal/guardwire", "internal/guard/mailbox", "internal/build",
+				"internal/clock", "internal/guardwire", "internal/guard/mailbox", "internal/guard/realtime", "internal/guard/mark", "internal/build",
 			},
 			why: "the guard beats, feeds and resets; it is small enough to read in one sitting and has no heartbeat, BMC, resources or YAML",
 		},

@@ -50,8 +50,8 @@ func (d *Daemon) Facts(ctx context.Context) (server.Facts, error) {
 			TMax: api.Of(w.TMax), Class: className(&w), Software: w.Software, Emulated: w.Emulated, Why: w.Why,
 		})
 	}
-	for _, q := range d.deps.Node.Disks {
-		f.DiskPaths = append(f.DiskPaths, q.Path)
+	for i := range v.Disks {
+		f.DiskPaths = append(f.DiskPaths, d.roster.Path(v.Disks[i].UUID))
 	}
 	if p := d.shared.problem.Load(); p != nil {
 		f.ConfigProblem = *p
@@ -161,12 +161,12 @@ func (j joining) Ask(ctx context.Context, r cluster.Request) (cluster.Reply, err
 
 // Leave implements enlist.Cluster.
 func (j joining) Leave(ctx context.Context, disk int, nonce [32]byte) error {
-	return j.d.disks[disk].probe(ctx, j.d.deps.Node.ID, nonce)
+	return j.d.disks.at(disk).probe(ctx, j.d.deps.Node.ID, nonce)
 }
 
 // Find implements enlist.Cluster.
 func (j joining) Find(ctx context.Context, disk int, node ident.NodeID) ([32]byte, bool, error) {
-	return j.d.disks[disk].probed(ctx, node)
+	return j.d.disks.at(disk).probed(ctx, node)
 }
 
 // newJoinService listens, when asked, on this node's link addresses: TCP on the

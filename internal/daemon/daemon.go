@@ -40,10 +40,10 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/held"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
 	"github.com/holdfast-ha/holdfast/internal/daemon/operations"
-	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
+	"github.com/holdfast-ha/holdfast/internal/daemon/roster"
+	"github.com/holdfast-ha/holdfast/internal/daemon/tables"
 	"github.com/holdfast-ha/holdfast/internal/daemon/ways"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
-	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
 	"github.com/holdfast-ha/holdfast/storage"
 )
 
@@ -61,7 +61,7 @@ type Deps struct {
 	Keys      quorumdisk.Keys
 	Clock     Clock
 	Dial      func() (Guard, error)
-	OpenDisk  func(path string, sector int) (storage.Disk, error)
+	Disks     Devices
 	Links     Links
 	RunLinks  func(context.Context) error // the task that receives
 	Runner    operations.Runner
@@ -74,13 +74,20 @@ type Deps struct {
 	Log       zerolog.Logger
 }
 
+// Devices is how a daemon reaches the quorum disks.
+type Devices struct {
+	Open func(path string, sector int) (storage.Disk, error)
+	File string // node.yaml, which is written anew when the disks change; empty: it is not
+}
+
 // Daemon is the process. New makes it, Run runs it.
 type Daemon struct {
 	deps     Deps
 	watch    *watch
 	loop     *loop
 	guard    *guardLink
-	disks    []*disk
+	disks    diskTable
+	roster   *roster.Roster
 	shared   *diskShared
 	links    Links
 	requests *requests
@@ -110,14 +117,10 @@ func New(deps Deps) (*Daemon, error) {
 		watch: d.watch, events: make(chan cluster.Event, eventBuffer), calls: make(chan func()),
 		record: d.record.Step, told: d.told, panicked: d.panicked,
 	}
+	d.roster = roster.New(deps.Node, deps.Disks.File)
 	d.shared = &diskShared{events: d.loop.events, alarm: d.alarm}
 	for i, q := range deps.Node.Disks {
-		d.disks = append(d.disks, &disk{
-			index: i, keys: deps.Keys, shared: d.shared, jobs: queue.New[diskJob](),
-			open: func(sector int) (storage.Disk, error) { return deps.OpenDisk(q.Path, sector) },
-			want: volume.Expect{Cluster: deps.Node.Cluster.ID, Disk: q.UUID},
-			log:  deps.Log.With().Int("disk", i+1).Str("path", q.Path).Logger(),
-		})
+		d.disks.put(d.newDisk(i, q.UUID, q.Path))
 	}
 	d.join = newJoinService(d)
 	d.ways = ways.New(ways.Settings{Controllers: deps.Node.Controllers, Open: deps.Power, Now: d.watch.instant})
@@ -181,7 +184,7 @@ func (d *Daemon) live(ctx context.Context) error {
 	task("loop", func(ctx context.Context) error { return d.loop.run(ctx, first) })
 	task("guard orders", d.guard.send)
 	task("guard messages", d.guard.receive)
-	for _, k := range d.disks {
+	for _, k := range d.disks.all() {
 		task(fmt.Sprintf("register on disk %d", k.index+1), k.run)
 	}
 	task("heartbeat links", d.deps.RunLinks)
@@ -242,8 +245,8 @@ func (d *Daemon) begin(client Guard, adopted []cluster.Adopted) (core.Settings, 
 	copy(set.Digest[:], sum.Sum(nil))
 	d.guard = newGuardLink(d.deps.Dial, client, d.deps.Log)
 	d.guard.events = d.loop.events
-	reader := &tableReader{keys: d.deps.Keys, cluster: node.Cluster.ID, disks: len(node.Disks)}
-	d.guard.open = reader.open
+	reader := &tables.Reader{Keys: d.deps.Keys, Cluster: node.Cluster.ID, Number: d.disks.number}
+	d.guard.open = reader.Open
 	d.events.Add(api.Event{
 		At: int64(now), Kind: journal.KindBegan, Level: "info", Node: node.Name,
 		Text: fmt.Sprintf("holdfastd %s began; boot %v, bound %v, adopted %d services", build.Version(), id.Boot, s.Lease.Inc, len(adopted)),

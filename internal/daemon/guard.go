@@ -122,6 +122,12 @@ func wireOrder(o cluster.Order) (guardwire.Order, error) {
 		return &guardwire.Retire{Inc: o.Inc}, nil
 	case cluster.OrderKick:
 		return &guardwire.Kick{}, nil
+	case cluster.OrderDisks:
+		w := &guardwire.Disks{Gen: o.DiskGen}
+		for _, u := range o.Disks {
+			w.Use = append(w.Use, guardwire.DiskUse{UUID: u.UUID, Path: u.Path, Sets: u.Sets})
+		}
+		return w, nil
 	}
 	return nil, fmt.Errorf("order %d is not known to the guard's protocol", o.Kind)
 }
@@ -294,64 +300,4 @@ func (g *guardLink) snapshot() *guardwire.Snapshot {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.last
-}
-
-// tableReader decodes beat tables. It belongs to the task that listens to the
-// guard.
-type tableReader struct {
-	keys    quorumdisk.Keys
-	cluster ident.UUID
-	disks   int
-	codec   *quorumdisk.Codec
-}
-
-// open decodes a table. Slots that were never written are left out.
-func (t *tableReader) open(m guardwire.Table) cluster.Table {
-	if m.Disk >= t.disks {
-		return cluster.Table{Err: fmt.Sprintf("the guard works on disk %d, but node.yaml lists %d: write both anew", m.Disk+1, t.disks)}
-	}
-	out := cluster.Table{
-		Disk: m.Disk, Wrote: m.Wrote, Inc: m.Inc, Issued: m.Issued, ReadIssued: m.ReadIssued, Completed: m.Completed, Err: m.Err,
-	}
-	if out.Err == "" && !m.SuperblockOK {
-		out.Err = "its superblock is not the one that was there when the guard opened it: the disk was wiped or exchanged"
-	}
-	if out.Err == "" {
-		if err := t.decode(m.Bytes, &out); err != nil {
-			out.Err = err.Error()
-		}
-	}
-	return out
-}
-
-// decode takes the layout from the superblock in front of the first table, which
-// the guard has checked against the settings.
-func (t *tableReader) decode(table []byte, out *cluster.Table) error {
-	if t.codec == nil {
-		super, err := quorumdisk.DecodeSuperblock(table, 0)
-		if err != nil {
-			return err
-		}
-		if t.codec, err = quorumdisk.NewCodec(t.keys, t.cluster, super.Layout); err != nil {
-			return err
-		}
-	}
-	l := t.codec.Layout()
-	if len(table) != l.TableSize() {
-		return fmt.Errorf("a beat table of %d bytes, want %d", len(table), l.TableSize())
-	}
-	for n := 1; n <= l.Nmax; n++ {
-		id := ident.NodeID(n)
-		seen := cluster.SeenBeat{Node: id, Sector: l.Beat(table, id)}
-		beat, err := t.codec.OpenBeat(seen.Sector, id)
-		switch {
-		case err != nil:
-			seen.Err = err.Error()
-		case beat == nil:
-			continue
-		}
-		seen.Beat = beat
-		out.Beats = append(out.Beats, seen)
-	}
-	return nil
 }

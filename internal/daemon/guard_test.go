@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
+	"github.com/holdfast-ha/holdfast/internal/daemon/tables"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 )
@@ -220,8 +221,8 @@ func TestTables(t *testing.T) {
 	must(t, v.WriteBeat(4, torn, time.Second))
 	table := make([]byte, layout.TableSize())
 	must(t, v.ReadTable(table, time.Second))
-	reader := &tableReader{keys: r.keys, cluster: uuid(0xc0), disks: 1}
-	got := reader.open(guardwire.Table{Wrote: true, Issued: 5, ReadIssued: 6, Completed: 7, SuperblockOK: true, Bytes: table})
+	reader := &tables.Reader{Keys: r.keys, Cluster: uuid(0xc0), Number: func(id ident.UUID) (int, bool) { return 0, id.IsZero() }}
+	got := reader.Open(guardwire.Table{Wrote: true, Issued: 5, ReadIssued: 6, Completed: 7, SuperblockOK: true, Bytes: table})
 	if got.Err != "" || len(got.Beats) != 2 || got.Issued != 5 || got.ReadIssued != 6 || got.Completed != 7 || !got.Wrote {
 		t.Fatalf("table %+v", got)
 	}
@@ -235,9 +236,9 @@ func TestTables(t *testing.T) {
 		"another superblock": {Bytes: table},
 		"no answer":          {Err: "timeout"},
 		"half a table":       {SuperblockOK: true, Bytes: table[:len(table)-512]},
-		"an unknown disk":    {Disk: 1, SuperblockOK: true, Bytes: table},
+		"an unknown disk":    {UUID: uuid(0xdd), SuperblockOK: true, Bytes: table},
 	} {
-		if got := reader.open(m); got.Err == "" || len(got.Beats) != 0 {
+		if got := reader.Open(m); got.Err == "" || len(got.Beats) != 0 {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}

@@ -189,13 +189,17 @@ func (d *Daemon) act(ctx context.Context) func(cluster.Action) error {
 	return func(a cluster.Action) error {
 		switch a := a.(type) {
 		case cluster.Order:
-			d.guard.orders.Put(a)
+			if a.Kind == cluster.OrderDisks {
+				d.useDisks(ctx, a)
+			} else {
+				d.guard.orders.Put(a)
+			}
 		case cluster.RegisterOp:
-			d.disks[a.Op.Disk].register(ctx, a.Op)
+			d.disks.at(a.Op.Disk).register(ctx, a.Op)
 		case cluster.WriteBlob:
-			d.disks[a.Disk].writeBlob(ctx, a)
+			d.disks.at(a.Disk).writeBlob(ctx, a)
 		case cluster.ReadBlob:
-			d.disks[a.Disk].readBlob(ctx, a)
+			d.disks.at(a.Disk).readBlob(ctx, a)
 		case cluster.Send:
 			if err := d.links.Send(a.To, a.Msg); err != nil {
 				d.deps.Log.Debug().Err(err).Msg("a network beat was not sent")

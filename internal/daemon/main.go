@@ -84,7 +84,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	sink := diode.NewWriter(logSink(stderr), logLines, 0, func(int) {})
 	defer sink.Close()
 	log := zerolog.New(sink).With().Timestamp().Str("node", node.Name).Logger()
-	if err := run(node, log); err != nil {
+	if err := run(*file, node, log); err != nil {
 		log.Error().Err(err).Msg("holdfastd ends")
 		return exitFailure
 	}
@@ -111,7 +111,7 @@ func logSink(stderr io.Writer) io.Writer {
 }
 
 // run makes the real parts and runs the daemon on them.
-func run(node *config.Node, log zerolog.Logger) error {
+func run(file string, node *config.Node, log zerolog.Logger) error {
 	for _, dir := range []string{node.Dirs.Run, node.Dirs.State} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -145,9 +145,9 @@ func run(node *config.Node, log zerolog.Logger) error {
 	d, err := New(Deps{
 		Node: node, Keys: keys, Clock: platform, Links: links, RunLinks: links.Run, Runner: runner, Leftovers: runner, Power: drivers.Open,
 		Dial: func() (Guard, error) { return guardwire.Dial(filepath.Join(node.Dirs.Run, guardSocket)) },
-		OpenDisk: func(path string, sector int) (storage.Disk, error) {
+		Disks: Devices{File: file, Open: func(path string, sector int) (storage.Disk, error) {
 			return place.Handle(path, storage.Options{Sync: true, SectorSize: sector}, placeTimeout)
-		},
+		}},
 		Core: func(s core.Settings) Core {
 			s.WaitLess = waitLess(node, log)
 			return core.New(s)

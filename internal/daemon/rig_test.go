@@ -259,10 +259,10 @@ func (r *rig) begin() *life {
 	must(r.t, err)
 	d, err := New(Deps{
 		Node: r.node, Keys: r.keys, Clock: r.p, Links: links, RunLinks: links.Run, Runner: r.runner, Leftovers: r.runner,
-		Dial:     func() (Guard, error) { return guardwire.Dial(filepath.Join(r.node.Dirs.Run, guardSocket)) },
-		OpenDisk: func(string, int) (storage.Disk, error) { return r.disk.Open("daemon"), nil },
-		Core:     r.core,
-		Wall:     time.Now, Log: r.log,
+		Dial:  func() (Guard, error) { return guardwire.Dial(filepath.Join(r.node.Dirs.Run, guardSocket)) },
+		Disks: Devices{Open: func(string, int) (storage.Disk, error) { return r.disk.Open("daemon"), nil }},
+		Core:  r.core,
+		Wall:  time.Now, Log: r.log,
 	})
 	must(r.t, err)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -14,7 +14,7 @@
 // than blocks, and never touch the root file system, which may hang.
 //
 // A guard that was killed while bound must not be replaced by one that feeds:
-// the new one finds the mark of the old and resets the node (mark.go).
+// the new one finds the mark of the old and resets the node (package mark).
 package guard
 
 import (
@@ -32,6 +32,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
 	"github.com/holdfast-ha/holdfast/internal/clock"
+	"github.com/holdfast-ha/holdfast/internal/guard/mark"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/sbd/watchdog"
@@ -57,7 +58,7 @@ type Deps struct {
 	Pause    time.Duration // how long a hypervisor may stop this node
 	Mail     MailRules
 	Disks    []DiskPort
-	Sets     []quorum.Set // of disks; nil: all of them are one
+	Set      DiskSet
 	Codec    func() (*quorumdisk.Codec, error)
 	Arm      func() Armed                        // opens the watchdogs; called once, after the first look at the disks
 	Signals  <-chan os.Signal                    // the wish to end
@@ -80,6 +81,12 @@ type Platform interface {
 	clock.Sampler
 }
 
+// DiskSet is by which of the disks the lease counts, and how it may change.
+type DiskSet struct {
+	Sets []quorum.Set                              // of Disks; nil: all of them are one
+	Port func(path string, id ident.UUID) DiskPort // a disk that joins later; nil: none does
+}
+
 // DiskPort is one quorum disk: Open may be called again after a failure.
 type DiskPort struct {
 	Path string
@@ -97,10 +104,12 @@ type Armed struct {
 
 // Guard is the process. New makes it, Run runs it.
 type Guard struct {
-	deps    Deps
-	id      clock.Identity
-	state   *state
-	workers []*worker
+	deps  Deps
+	id    clock.Identity
+	state *state
+	tasks *errgroup.Group // of Run, with ctx
+	ctx   context.Context
+	disks
 	feeder  *feeder
 	server  *guardwire.Server
 	orders  sync.Mutex // held while an order is obeyed, and when the guard ends
@@ -112,11 +121,18 @@ type Guard struct {
 	ending  atomic.Bool  // the feeding ends: everything is about to be disarmed
 }
 
+// disks are the workers.
+type disks struct {
+	list    sync.RWMutex
+	workers []*worker // under list: of the disks in use
+	leaving []*worker // under list: given up, and perhaps not ended
+}
+
 // New makes a guard; it opens nothing yet.
 func New(d Deps) (*Guard, error) {
 	g := &Guard{deps: d, id: d.Platform.Identity(), notices: make(chan guardwire.Notice, maxNotices)}
 	g.server = guardwire.NewServer(g)
-	g.state = newState(d.Node, g.id.Host, len(d.Disks), d.Sets...)
+	g.state = newState(d.Node, g.id.Host, len(d.Disks), d.Set.Sets...)
 	for i, p := range d.Disks {
 		w, err := newWorker(g, i, p)
 		if err != nil {
@@ -137,7 +153,7 @@ func New(d Deps) (*Guard, error) {
 // as it is. A node that has to be reset and is not stays here for ever.
 func (g *Guard) Run(ctx context.Context) error {
 	if g.deps.Restored == nil {
-		if inc, bound, err := readMark(g.deps.Run, g.id.Boot); err != nil {
+		if inc, bound, err := mark.Read(g.deps.Run, g.id.Boot); err != nil {
 			return err
 		} else if bound {
 			g.die(fmt.Sprintf("the guard of incarnation %v died while it was bound", inc))
@@ -146,8 +162,9 @@ func (g *Guard) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tasks, ctx := errgroup.WithContext(ctx)
+	g.tasks, g.ctx = tasks, ctx
 	for _, w := range g.workers {
-		tasks.Go(func() error { w.run(ctx); return nil })
+		g.begin(w)
 	}
 	if !g.dead.Load() {
 		g.look(ctx)
@@ -234,9 +251,7 @@ func (g *Guard) tell(ctx context.Context) {
 
 // kick asks for a whole cycle of every disk at once.
 func (g *Guard) kick() {
-	for _, w := range g.workers {
-		poke(w.kick)
-	}
+	g.each(func(w *worker) { poke(w.kick) })
 }
 
 // poke wakes whoever waits for c, now or the next time.

@@ -70,17 +70,19 @@ func (g *Guard) upgrade(path string) error {
 		<-time.After(handoverTry)
 	}
 	defer g.cycles.Unlock()
-	for _, w := range g.workers {
-		if w.disk == nil {
-			continue
+	var err error
+	g.each(func(w *worker) {
+		if w.disk == nil || err != nil {
+			return
 		}
-		if err := w.disk.Close(); err != nil {
-			return err
+		if err = w.disk.Close(); err == nil {
+			w.disk = nil // opened again by the next cycle, here or there
 		}
-		w.disk = nil // opened again by the next cycle, here or there
+	})
+	if err != nil {
+		return err
 	}
 	h := Handover{}
-	var err error
 	if h.Snapshot, err = g.Snapshot(); err != nil {
 		return err
 	}

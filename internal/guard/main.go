@@ -14,8 +14,10 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/rs/zerolog/diode"
 
+	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
 	"github.com/holdfast-ha/holdfast/internal/clock"
+	"github.com/holdfast-ha/holdfast/internal/guard/realtime"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/place"
@@ -100,13 +102,13 @@ func run(s *guardwire.Settings, log zerolog.Logger) error {
 	defer signal.Stop(signals)
 	d := Deps{
 		Platform: platform, Node: s.Node, Mail: MailRules{Name: s.Name, PowerOff: s.PowerOff}, Run: s.Run, Drain: s.Drain, Pause: s.PauseBound,
-		Disks: ports(s), Sets: sets(s),
+		Disks: ports(s), Set: DiskSet{sets(s), func(path string, id ident.UUID) DiskPort { return port(s, path, id) }},
 		Codec:    func() (*quorumdisk.Codec, error) { return codec(s) },
 		Arm:      func() Armed { return arm(s, platform.Identity(), before, log) },
 		Signals:  signals,
 		Upgrade:  func(path string, h Handover) error { h.Lock = held; return replace(path, h) },
 		Restored: before,
-		RealTime: takeRealTime(),
+		RealTime: realtime.Take(),
 		Log:      log,
 	}
 	if d.RealTime != "" {
@@ -128,14 +130,18 @@ func codec(s *guardwire.Settings) (*quorumdisk.Codec, error) {
 }
 
 func ports(s *guardwire.Settings) []DiskPort {
-	l := quorumdisk.Layout{SectorSize: s.Layout.Sector, Nmax: s.Layout.NMax}
 	var out []DiskPort
 	for _, d := range s.Disks {
-		out = append(out, DiskPort{Path: d.Path, UUID: d.UUID, Open: func(sector int) (storage.Disk, error) {
-			return place.Handle(d.Path, storage.Options{Sync: true, MaxIO: l.TableSize(), SectorSize: sector}, placeTimeout)
-		}})
+		out = append(out, port(s, d.Path, d.UUID))
 	}
 	return out
+}
+
+func port(s *guardwire.Settings, path string, id ident.UUID) DiskPort {
+	l := quorumdisk.Layout{SectorSize: s.Layout.Sector, Nmax: s.Layout.NMax}
+	return DiskPort{Path: path, UUID: id, Open: func(sector int) (storage.Disk, error) {
+		return place.Handle(path, storage.Options{Sync: true, MaxIO: l.TableSize(), SectorSize: sector}, placeTimeout)
+	}}
 }
 
 // sets are the sets of disks of each of which a majority is needed: one, and two

@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
+	"github.com/holdfast-ha/holdfast/internal/guard/mark"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 )
 
@@ -76,6 +77,8 @@ func (g *Guard) obey(seq uint64, o guardwire.Order) error {
 		return errors.New("the reset was not obeyed; the watchdogs are left to bite")
 	case *guardwire.Rekey:
 		return g.rekeyAll()
+	case *guardwire.Disks:
+		return g.useDisks(o)
 	case *guardwire.Upgrade:
 		return g.upgrade(o.Path)
 	}
@@ -94,7 +97,7 @@ func (g *Guard) claim(seq uint64, o *guardwire.Claim) error {
 	if err := g.checkPromise(o); err != nil {
 		return err
 	}
-	if err := writeMark(g.deps.Run, o.Inc); err != nil {
+	if err := mark.Write(g.deps.Run, o.Inc); err != nil {
 		return err
 	}
 	now, err := g.now()
@@ -102,7 +105,7 @@ func (g *Guard) claim(seq uint64, o *guardwire.Claim) error {
 		err = g.state.claim(now, o, seq)
 	}
 	if err != nil {
-		return errors.Join(err, removeMark(g.deps.Run))
+		return errors.Join(err, mark.Remove(g.deps.Run))
 	}
 	g.kick()
 	return nil
@@ -156,19 +159,21 @@ func (g *Guard) retire(o *guardwire.Retire) error {
 		return err
 	}
 	g.kick()
-	return removeMark(g.deps.Run)
+	return mark.Remove(g.deps.Run)
 }
 
 // rekeyAll gives every worker a codec of the keys that are in the file now.
 func (g *Guard) rekeyAll() error {
-	for _, w := range g.workers {
+	var failed error
+	g.each(func(w *worker) {
 		c, err := g.deps.Codec()
 		if err != nil {
-			return err
+			failed = err
+			return
 		}
 		w.rekey.Store(c)
-	}
-	return nil
+	})
+	return failed
 }
 
 // Snapshot is everything that a daemon has to know.
@@ -180,8 +185,6 @@ func (g *Guard) Snapshot() (*guardwire.Snapshot, error) {
 	s := g.state.snapshot()
 	s.Now, s.Boot, s.Emulated = now, g.id.Boot, g.id.Emulated
 	s.Holder, s.Watchdogs, s.RealTime = g.armed.Holder, g.armed.Infos, g.deps.RealTime
-	for _, w := range g.workers {
-		s.Disks = append(s.Disks, w.snapshot())
-	}
+	g.each(func(w *worker) { s.Disks = append(s.Disks, w.snapshot()) })
 	return s, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
 	"github.com/holdfast-ha/holdfast/internal/clock"
+	"github.com/holdfast-ha/holdfast/internal/guard/mark"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/storage/storagetest"
@@ -92,7 +93,7 @@ func (x *running) obeyed(c *guardwire.Client, o guardwire.Order) {
 }
 
 func (x *running) mark() bool {
-	_, err := os.Stat(filepath.Join(x.deps.Run, markFile))
+	_, err := os.Stat(filepath.Join(x.deps.Run, mark.File))
 	return err == nil
 }
 
@@ -172,7 +173,7 @@ func TestRefusedClaims(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
-			if _, marked, err := readMark(r.deps.Run, thisBoot); marked || err != nil || !r.g.state.bound().IsZero() {
+			if _, marked, err := mark.Read(r.deps.Run, thisBoot); marked || err != nil || !r.g.state.bound().IsZero() {
 				t.Errorf("a refused claim left something: mark %v, %v", marked, err)
 			}
 		})
@@ -189,7 +190,7 @@ func TestRefusedClaims(t *testing.T) {
 	if err := r.g.obey(1, o); !errors.Is(err, lease.ErrBound) {
 		t.Errorf("%v while bound", err)
 	}
-	if inc, marked, err := readMark(r.deps.Run, thisBoot); !marked || inc != k7 || err != nil {
+	if inc, marked, err := mark.Read(r.deps.Run, thisBoot); !marked || inc != k7 || err != nil {
 		t.Errorf("the mark is %v, %v, %v after a refused second claim", inc, marked, err)
 	}
 }
@@ -276,9 +277,9 @@ func TestSuccessorOfADeadGuard(t *testing.T) {
 		before func(*rig)
 		reset  bool
 	}{
-		"mark of this boot":         {func(r *rig) { must(r.t, writeMark(r.deps.Run, k7)) }, true},
-		"mark that does not parse":  {func(r *rig) { must(r.t, os.WriteFile(filepath.Join(r.deps.Run, markFile), nil, 0o600)) }, true},
-		"mark of another boot":      {func(r *rig) { must(r.t, writeMark(r.deps.Run, ident.Incarnation{N: 7})) }, false},
+		"mark of this boot":         {func(r *rig) { must(r.t, mark.Write(r.deps.Run, k7)) }, true},
+		"mark that does not parse":  {func(r *rig) { must(r.t, os.WriteFile(filepath.Join(r.deps.Run, mark.File), nil, 0o600)) }, true},
+		"mark of another boot":      {func(r *rig) { must(r.t, mark.Write(r.deps.Run, ident.Incarnation{N: 7})) }, false},
 		"own beat that is bound":    {seal(cluster.GuardBound), true},
 		"own beat that has retired": {seal(cluster.GuardRetired), false},
 		"nothing":                   {func(*rig) {}, false},

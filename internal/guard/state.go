@@ -18,9 +18,9 @@ import (
 type state struct {
 	node ident.NodeID
 	host ident.UUID
-	all  quorum.Set // every disk
 
 	mu       sync.Mutex
+	all      quorum.Set // every disk that counts
 	lease    *lease.Lease
 	params   guardwire.Params
 	payload  [guardwire.MaxPayload]byte
@@ -41,7 +41,10 @@ type ownBeats struct {
 }
 
 func newState(node ident.NodeID, host ident.UUID, disks int, sets ...quorum.Set) *state {
-	s := &state{node: node, host: host, all: quorum.All(disks), lease: lease.New(disks, sets...)}
+	if len(sets) == 0 {
+		sets = []quorum.Set{quorum.All(disks)}
+	}
+	s := &state{node: node, host: host, all: quorum.All(disks), lease: lease.New(maxSlots, sets...)}
 	for d := range s.latency {
 		s.latency[d] = -1
 	}
@@ -185,6 +188,20 @@ func (s *state) retire(inc ident.Incarnation) error {
 	}
 	h.State = cluster.GuardRetired
 	s.farewell, s.owed, s.params = h, s.all, guardwire.Params{}
+	return nil
+}
+
+// useSets has the lease count by other sets of disks, of generation gen.
+func (s *state) useSets(now ident.Instant, gen uint32, sets []quorum.Set) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.lease.ChangeSets(now, sets...); err != nil {
+		return err
+	}
+	if s.all = quorum.Sets(sets).All(); s.lease.State() == lease.Bound {
+		s.params.DiskGen = gen
+	}
+	s.owed &= s.all
 	return nil
 }
 

@@ -25,6 +25,7 @@ type worker struct {
 	g      *Guard
 	index  int
 	port   DiskPort
+	end    ending
 	kick   chan struct{}
 	looked chan struct{} // closed when this node's slot was read for the first time
 	seen   bool          // looked is closed
@@ -37,6 +38,12 @@ type worker struct {
 
 	mu     sync.Mutex
 	status guardwire.Disk // under mu
+}
+
+// ending is the end of a worker whose disk counts no more.
+type ending struct {
+	stop context.CancelFunc
+	gone atomic.Bool // it has ended, and nothing of it is in flight
 }
 
 // medium is what the worker needs to read and write the disk, made once.
@@ -106,7 +113,7 @@ func (w *worker) turn(whole bool) error {
 	if c := w.rekey.Swap(nil); c != nil {
 		w.on.codec = c
 	}
-	w.on.report = guardwire.Table{Disk: w.index}
+	w.on.report = guardwire.Table{Disk: w.index, UUID: w.port.UUID}
 	err := w.cycle(whole)
 	w.account(err)
 	if err != nil {

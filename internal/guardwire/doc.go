@@ -72,6 +72,7 @@ const (
 	KindReset
 	KindRekey
 	KindUpgrade
+	KindDisks
 )
 
 // What the guard says.
@@ -84,7 +85,7 @@ const (
 
 // String names the kind for people.
 func (k Kind) String() string {
-	orders := [...]string{"", "hello", "payload", "permission", "grace", "claim", "stopping", "retire", "kick", "reset", "rekey", "upgrade"}
+	orders := [...]string{"", "hello", "payload", "permission", "grace", "claim", "stopping", "retire", "kick", "reset", "rekey", "upgrade", "disks"}
 	answers := [...]string{"snapshot", "echo", "table", "notice"}
 	switch {
 	case k > 0 && int(k) < len(orders):

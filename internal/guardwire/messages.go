@@ -93,7 +93,8 @@ type Echo struct {
 // read after that. The client puts the parts together; Bytes is then the whole
 // table, and the caller's to keep.
 type Table struct {
-	Disk         int
+	Disk         int               // the guard's number of the disk; it stays with the disk
+	UUID         ident.UUID        // which one it has to be
 	Wrote        bool              // a beat was written, and completed, before the read
 	Inc          ident.Incarnation // of that beat
 	Issued       ident.Instant     // stamp of the beat, taken before the write
@@ -206,6 +207,7 @@ func (n *Notice) decode(r *reader) {
 // encode writes one part of the table: the bytes from offset, MaxChunk at most.
 func (t *Table) encode(w *writer) {
 	w.u8(uint8(t.Disk))
+	w.b = append(w.b, t.UUID[:]...)
 	w.truth(t.Wrote)
 	w.inc(t.Inc)
 	w.instant(t.Issued)
@@ -225,7 +227,8 @@ func (t *Table) part() []byte {
 }
 
 func (t *Table) decode(r *reader) {
-	t.Disk, t.Wrote, t.Inc = int(r.u8()), r.truth(), r.inc()
+	t.Disk, t.UUID = int(r.u8()), r.uuid()
+	t.Wrote, t.Inc = r.truth(), r.inc()
 	t.Issued, t.ReadIssued, t.Completed = r.instant(), r.instant(), r.instant()
 	t.SuperblockOK, t.Err = r.truth(), r.text()
 	t.cycle, t.total, t.offset = r.u64(), r.u32(), r.u32()

@@ -8,7 +8,7 @@ import (
 )
 
 // Order is what the daemon tells the guard: one of Hello, Payload, Permission,
-// Grace, Claim, Stopping, Retire, Kick, Reset, Rekey and Upgrade. Every one but
+// Grace, Claim, Stopping, Retire, Kick, Reset, Rekey, Upgrade and Disks. Every one but
 // Hello is answered with an Echo once it is obeyed or refused.
 type Order interface {
 	body
@@ -77,6 +77,23 @@ type Rekey struct{}
 // in flight. An empty path is the program's own file.
 type Upgrade struct{ Path string }
 
+// Disks names every quorum disk that the guard has open from now on, and by
+// which sets of them the lease counts; a majority of each set is needed. A disk
+// that counts in no set is beaten on all the same, so that it can count later
+// without a pause. Gen is the generation that the beats carry from now on. It is
+// refused, and nothing is changed, where the new sets would end the lease.
+type Disks struct {
+	Gen uint32
+	Use []DiskUse
+}
+
+// DiskUse is one disk of a Disks order.
+type DiskUse struct {
+	UUID ident.UUID
+	Path string // where to open it, if it is not open
+	Sets uint8  // bit i: it counts in set i
+}
+
 func (*Hello) order()      {}
 func (*Payload) order()    {}
 func (*Permission) order() {}
@@ -88,6 +105,7 @@ func (*Kick) order()       {}
 func (*Reset) order()      {}
 func (*Rekey) order()      {}
 func (*Upgrade) order()    {}
+func (*Disks) order()      {}
 
 // Kind returns KindHello.
 func (*Hello) Kind() Kind { return KindHello }
@@ -122,6 +140,9 @@ func (*Rekey) Kind() Kind { return KindRekey }
 // Kind returns KindUpgrade.
 func (*Upgrade) Kind() Kind { return KindUpgrade }
 
+// Kind returns KindDisks.
+func (*Disks) Kind() Kind { return KindDisks }
+
 func newOrder(k Kind) body {
 	switch k {
 	case KindHello:
@@ -146,6 +167,8 @@ func newOrder(k Kind) body {
 		return &Rekey{}
 	case KindUpgrade:
 		return &Upgrade{}
+	case KindDisks:
+		return &Disks{}
 	}
 	return nil
 }
@@ -202,6 +225,23 @@ func (s *Reset) decode(r *reader) { s.Why = r.text() }
 
 func (s *Upgrade) encode(w *writer) { w.text(s.Path) }
 func (s *Upgrade) decode(r *reader) { s.Path = r.text() }
+
+func (d *Disks) encode(w *writer) {
+	w.u32(d.Gen)
+	w.u16(uint16(len(d.Use)))
+	for _, u := range d.Use {
+		w.b = append(w.b, u.UUID[:]...)
+		w.text(u.Path)
+		w.u8(u.Sets)
+	}
+}
+
+func (d *Disks) decode(r *reader) {
+	d.Gen = r.u32()
+	for range r.count() {
+		d.Use = append(d.Use, DiskUse{UUID: r.uuid(), Path: r.text(), Sets: r.u8()})
+	}
+}
 
 func (c *Claim) encode(w *writer) {
 	w.inc(c.Inc)

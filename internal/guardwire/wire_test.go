@@ -29,6 +29,7 @@ func orders() []Order {
 		&Claim{Inc: inc, Until: 99, Params: params, Payload: []byte{1, 2, 3}},
 		&Stopping{Inc: inc}, &Retire{Inc: inc},
 		&Reset{Why: "a stop failed"}, &Upgrade{Path: "/usr/sbin/holdfast-guard"},
+		&Disks{Gen: 4, Use: []DiskUse{{UUID: ident.UUID{1}, Path: "/dev/disk/by-id/wwn-1", Sets: 3}, {UUID: ident.UUID{2}}}},
 	}
 }
 
@@ -36,7 +37,7 @@ func messages() []Message {
 	return []Message{
 		&Echo{Order: KindClaim, OK: true}, &Echo{Order: KindRetire, Err: "another incarnation"},
 		&Notice{What: NoticeKilled, At: 5, Node: 3, Text: "kill record"},
-		&Table{Disk: 2, Wrote: true, Inc: inc, Issued: 1, ReadIssued: 2, Completed: 3, SuperblockOK: true, Bytes: []byte("table"), total: 5},
+		&Table{Disk: 2, UUID: ident.UUID{7}, Wrote: true, Inc: inc, Issued: 1, ReadIssued: 2, Completed: 3, SuperblockOK: true, Bytes: []byte("table"), total: 5},
 		&Table{Disk: 1, Err: "input/output error"},
 		&Snapshot{
 			Now:    77,

@@ -129,6 +129,7 @@ func plainState(s *cluster.State) []byte {
 	}
 	w.U32(s.DiskGen)
 	putLife(&w, &s.Life)
+	putChange(&w, &s.Change)
 	return w.B
 }
 
@@ -157,6 +158,7 @@ func readState(plain []byte) (*cluster.State, error) {
 	}
 	s.DiskGen = r.U32()
 	s.Life = getLife(r)
+	s.Change = takeChange(r)
 	err := r.End()
 	if err == nil {
 		err = checkState(s)
@@ -293,4 +295,35 @@ func getGrant(r *wire.Reader) cluster.Grant {
 	}
 	g.Maintenance = getMaintenance(r)
 	return g
+}
+
+func putChange(w *wire.Writer, c *cluster.DiskChange) {
+	w.U8(uint8(c.Stage))
+	w.Count(len(c.Disks))
+	for _, d := range c.Disks {
+		w.UUID(d)
+	}
+	for _, list := range [][]string{c.Paths, c.Was} {
+		w.Count(len(list))
+		for _, p := range list {
+			w.Text(p)
+		}
+	}
+	w.U8(uint8(c.By))
+	w.Inc(c.Inc)
+	w.Text(c.Text)
+}
+
+func takeChange(r *wire.Reader) cluster.DiskChange {
+	c := cluster.DiskChange{Stage: cluster.DiskStage(r.OneOf("stage of a change of disks", uint8(cluster.DisksJoint)))}
+	for range r.Count(16) {
+		c.Disks = append(c.Disks, r.UUID())
+	}
+	for _, list := range []*[]string{&c.Paths, &c.Was} {
+		for range r.Count(4) {
+			*list = append(*list, r.Text())
+		}
+	}
+	c.By, c.Inc, c.Text = ident.NodeID(r.U8()), r.Inc(), r.Text()
+	return c
 }

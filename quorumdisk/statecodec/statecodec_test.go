@@ -60,6 +60,10 @@ func state() *cluster.State {
 			{Service: "reports", Term: 1, Stopped: true},
 		},
 		Disks: []ident.UUID{uuid(0xd0), uuid(0xd1), uuid(0xd2)}, DiskGen: 3,
+		Change: cluster.DiskChange{
+			Stage: cluster.DisksJoint, Disks: []ident.UUID{uuid(0xd0), uuid(0xd1), uuid(0xd3)}, Paths: []string{"/dev/a", "", "/dev/c"},
+			Was: []string{"/dev/a"}, By: 1, Inc: incarnation(), Text: "gamma",
+		},
 		Life: cluster.Life{
 			Protocol: cluster.Protocol2, Clock: 5 * time.Minute, Maintenance: cluster.Maintenance{Until: time.Hour, Remind: 50 * time.Minute, By: "ops"},
 			Stop: cluster.Stop{On: true, By: "ops"}, Removed: []cluster.Removed{{ID: 3, Dead: 9}},
@@ -90,9 +94,9 @@ func TestStateRoundTrip(t *testing.T) {
 // Every field of a state is stored: a field that somebody adds to
 // cluster.State must not be lost silently.
 func TestEveryFieldOfStateIsStored(t *testing.T) {
-	for _, v := range []any{cluster.State{}, cluster.NodeState{}, cluster.Grant{}, cluster.Proof{}, cluster.Pending{}, cluster.Fail{}, cluster.Blob{}, cluster.Released{}, cluster.RunState{}, cluster.Payload{}, cluster.Kill{}, cluster.Claim{}, cluster.Lease{}, cluster.Life{}, cluster.NodeLife{}, cluster.Maintenance{}, cluster.Stop{}, cluster.Removed{}, cluster.Fenced{}, cluster.Quarantine{}, ident.Ballot{}, ident.Incarnation{}} {
+	for _, v := range []any{cluster.State{}, cluster.NodeState{}, cluster.Grant{}, cluster.Proof{}, cluster.Pending{}, cluster.Fail{}, cluster.Blob{}, cluster.Released{}, cluster.RunState{}, cluster.Payload{}, cluster.Kill{}, cluster.Claim{}, cluster.Lease{}, cluster.Life{}, cluster.DiskChange{}, cluster.NodeLife{}, cluster.Maintenance{}, cluster.Stop{}, cluster.Removed{}, cluster.Fenced{}, cluster.Quarantine{}, ident.Ballot{}, ident.Incarnation{}} {
 		want := map[string]int{
-			"State": 11, "NodeState": 12, "Grant": 12, "Life": 5, "NodeLife": 5, "Maintenance": 3, "Stop": 2, "Removed": 2, "Fenced": 5, "Quarantine": 2, "Proof": 8, "Pending": 2, "Fail": 3, "Blob": 5, "Released": 2, "RunState": 4,
+			"State": 12, "NodeState": 12, "Grant": 12, "Life": 5, "DiskChange": 7, "NodeLife": 5, "Maintenance": 3, "Stop": 2, "Removed": 2, "Fenced": 5, "Quarantine": 2, "Proof": 8, "Pending": 2, "Fail": 3, "Blob": 5, "Released": 2, "RunState": 4,
 			"Payload": 10, "Kill": 4, "Claim": 4, "Lease": 6, "Ballot": 4, "Incarnation": 2,
 		}
 		if typ := reflect.TypeOf(v); typ.NumField() != want[typ.Name()] {

@@ -97,7 +97,8 @@ type Moment struct {
 type node struct {
 	id    ident.NodeID // whose slot, disk and name it has
 	up    bool
-	now   *bond // the bound incarnation; nil if free
+	now   *bond   // the bound incarnation; nil if free
+	sets  [][]int // by which its lease counts; nil: by all disks
 	bound map[ident.Incarnation]*bond
 	dead  map[ident.Incarnation]bool // asserted by time
 	late  []bool                     // per watchdog: fed after the end of the lease that holds now
@@ -153,7 +154,7 @@ func (j *Judge) Binds(id ident.NodeID, inc ident.Incarnation, at Moment, permit 
 	if n.bound[inc] != nil {
 		j.say(Backwards, "node %d is bound to %v a second time", id, inc)
 	}
-	b := &bond{inc: inc, p: p, claimed: at, start: at, permit: permit, grace: ident.LongAgo, done: make([]Moment, j.limits.Disks)}
+	b := &bond{inc: inc, p: p, claimed: at, start: at, permit: permit, grace: ident.LongAgo, done: make([]Moment, mostDisks)}
 	for d := range b.done {
 		b.done[d] = Moment{True: -1 << 62, Own: ident.LongAgo}
 	}
@@ -170,21 +171,50 @@ func (j *Judge) Cycled(id ident.NodeID, disk int, inc ident.Incarnation, issued 
 	}
 	j.Leases++
 	b.done[disk] = issued
-	majority := len(b.done)/2 + 1
-	for _, m := range b.done {
-		fresh := 0
-		for _, o := range b.done {
-			if o.True >= m.True {
-				fresh++
-			}
+	j.vouched(id)
+}
+
+// Counts says by which sets of disks a node's lease counts from now on; a
+// majority of each is needed. Until it is said it counts by all the disks that
+// there were at the beginning.
+func (j *Judge) Counts(id ident.NodeID, sets ...[]int) {
+	j.nodes[id].sets = sets
+	if b := j.nodes[id].now; b != nil && !b.frozen {
+		j.vouched(id)
+	}
+}
+
+// vouched moves the start of the lease to the latest beat that a majority of
+// every set held. What it had been before counts too, for it was relied upon.
+func (j *Judge) vouched(id ident.NodeID) {
+	b, sets := j.nodes[id].now, j.nodes[id].sets
+	if sets == nil {
+		sets = [][]int{make([]int, j.limits.Disks)}
+		for d := range sets[0] {
+			sets[0][d] = d
 		}
-		if fresh >= majority && m.True > b.start.True {
+	}
+	for _, m := range b.done {
+		held := true
+		for _, set := range sets {
+			fresh := 0
+			for _, d := range set {
+				if b.done[d].True >= m.True {
+					fresh++
+				}
+			}
+			held = held && fresh >= len(set)/2+1
+		}
+		if held && m.True > b.start.True {
 			b.start = m
 			j.nodes[id].late = nil
 		}
 	}
 	j.extend(b)
 }
+
+// mostDisks is how many disks a cluster may ever have had.
+const mostDisks = 16
 
 // extend keeps until when an incarnation could go on: its lease, by the slowest
 // clock that is allowed, and then the watchdogs.

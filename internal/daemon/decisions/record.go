@@ -84,6 +84,8 @@ func sealed() []any {
 		cluster.AddNode{},
 		cluster.RemoveNode{},
 		cluster.ApplyConfig{},
+		cluster.ChangeDisks{},
+		cluster.KeepDisks{},
 		cluster.LeaveCluster{},
 	}
 }

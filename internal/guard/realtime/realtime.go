@@ -1,4 +1,6 @@
-package guard
+// Package realtime makes a process punctual: locked memory, a real-time priority,
+// no garbage collection, and no death by the OOM killer.
+package realtime
 
 import (
 	"errors"
@@ -19,11 +21,11 @@ const (
 	onFault      = 4        // MCL_ONFAULT: lock what is touched, not what is reserved
 )
 
-// takeRealTime locks memory, raises priorities and ends garbage collection. What
+// Take locks memory, raises priorities and ends garbage collection. What
 // the kernel refuses is returned in words, for status: the guard works without,
 // only less surely under load. It is called before other threads matter: a new
 // thread inherits the scheduling of the one that made it.
-func takeRealTime() string {
+func Take() string {
 	var refused []string
 	try := func(what string, err error) error {
 		if err != nil {
