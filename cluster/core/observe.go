@@ -127,7 +127,7 @@ func (c *Core) netPeriod() time.Duration {
 // diskAge is how long a peer's beats have stood still, counted for suspicion:
 // never longer than this node itself has been able to see.
 func (c *Core) diskAge(p *peer) (time.Duration, bool) {
-	age, ok := p.disk.Age(c.now)
+	age, ok := p.disk.Silence(c.now, c.ownAge()+c.t.Margin)
 	return min(age, c.now.Sub(c.self.seeing)), ok
 }
 

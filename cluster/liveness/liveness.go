@@ -25,6 +25,7 @@ type sight struct {
 	inc     ident.Incarnation
 	first   ident.Instant // completion of the read that first showed it
 	checked ident.Instant // issue of the latest read that confirmed it in the round
+	read    ident.Instant // completion of the latest read
 }
 
 // Peer is one observer's evidence on one peer. It is used by one goroutine.
@@ -65,6 +66,7 @@ func (p *Peer) Forget(disk int) {
 // changed byte is a sign of life. It returns true if the sector changed.
 func (p *Peer) Saw(disk int, issued, completed ident.Instant, sector []byte, inc ident.Incarnation) bool {
 	s := &p.disks[disk]
+	s.read = completed
 	if s.known && bytes.Equal(s.sector, sector) {
 		s.checked = issued
 		return false
@@ -107,6 +109,29 @@ func (p *Peer) Quiet(now ident.Instant) (time.Duration, bool) {
 func (p *Peer) Age(now ident.Instant) (time.Duration, bool) {
 	c := p.LastChange()
 	if c == ident.LongAgo {
+		return 0, false
+	}
+	return now.Sub(c), true
+}
+
+// Silence is Age for a suspicion: a disk that this node has not read within the
+// last recent says nothing against the peer, which may well beat there. Of three
+// disks each of two nodes may reach another pair.
+func (p *Peer) Silence(now ident.Instant, recent time.Duration) (time.Duration, bool) {
+	known := false
+	for i := range p.disks {
+		s := &p.disks[i]
+		known = known || s.known
+		p.firsts[i] = ident.LongAgo
+		switch {
+		case now.Sub(s.read) > recent:
+			p.firsts[i] = now
+		case s.known:
+			p.firsts[i] = s.first
+		}
+	}
+	c := quorum.KthLargest(p.firsts, quorum.All(len(p.firsts)), quorum.Majority(len(p.firsts)))
+	if !known || c == ident.LongAgo {
 		return 0, false
 	}
 	return now.Sub(c), true

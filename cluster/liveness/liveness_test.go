@@ -124,3 +124,29 @@ func TestAgeNeedsAMajority(t *testing.T) {
 		t.Errorf("deadline %v", p.Deadline(wait))
 	}
 }
+
+// Each of two nodes may reach another two of three disks: the one that both reach
+// shows the peer, the one that only the peer reaches may.
+func TestSilenceLeavesOutWhatIsNotRead(t *testing.T) {
+	p := liveness.NewPeer(3)
+	for d := range 3 {
+		saw(p, d, 100, "first", 3)
+	}
+	for s := 101.0; s < 120; s++ {
+		saw(p, 0, s, "first", 3) // the peer does not reach this one
+		saw(p, 2, s, "beat"+string(rune('a'+int(s)%20)), 3)
+	}
+	if age, ok := p.Age(at(120)); !ok || age < 19*time.Second {
+		t.Fatalf("age %v, %v: the evidence for a proof is that of the lease", age, ok)
+	}
+	if silent, ok := p.Silence(at(120), 3*time.Second); !ok || silent > 2*time.Second {
+		t.Errorf("silent for %v, %v: a disk that was not read accuses the peer", silent, ok)
+	}
+	for s := 120.0; s < 140; s++ {
+		saw(p, 0, s, "first", 3)
+		saw(p, 2, s, "last", 3)
+	}
+	if silent, ok := p.Silence(at(140), 3*time.Second); !ok || silent < 19*time.Second {
+		t.Errorf("silent for %v, %v: two of three disks have stood still", silent, ok)
+	}
+}
