@@ -23,6 +23,7 @@ type View struct {
 	Nodes       []NodeView
 	Services    []ServiceView
 	Disks       []DiskView
+	DiskWaits   []string    // nodes that a change of the set of disks waits for
 	Fencing     []Readiness // of every node for which ways are configured
 	Warnings    []string
 }

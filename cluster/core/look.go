@@ -30,7 +30,7 @@ func (c *Core) View(now ident.Instant) cluster.View {
 			}
 		}
 		sight := c.sight(s)
-		course = decide.Warnings(s, sight)
+		course, v.DiskWaits = decide.Warnings(s, sight), decide.DiskWaits(s, sight)
 		for i := range s.Services {
 			v.Services = append(v.Services, decide.ServiceView(s, sight, &s.Services[i], c.runState))
 		}

@@ -60,28 +60,27 @@ func (d *Draft) reviseDisks() {
 		if by := d.State.Node(c.By); by == nil || !in(by) || by.Inc != c.Inc {
 			diskset.Cancel(d.edit(), "who offered it is gone")
 			d.note(cluster.Note{Kind: cluster.NoteAdmin, Text: "the set of quorum disks stays as it was: who offered another is gone"})
-		} else if len(Unseen(d.State, d.sight)) == 0 {
+		} else if len(DiskWaits(d.State, d.sight)) == 0 {
 			diskset.Join(d.edit())
 			d.note(cluster.Note{Kind: cluster.NoteAdmin, Text: fmt.Sprintf("the old and the new set of quorum disks count together (generation %d)", d.State.DiskGen)})
 		}
 	case cluster.DisksJoint:
-		for i := range d.State.Nodes {
-			n := &d.State.Nodes[i]
-			if v := d.sight.node(n.ID); counts(n) && v.Gen != d.State.DiskGen {
-				return
-			}
+		if len(DiskWaits(d.State, d.sight)) > 0 {
+			return
 		}
 		diskset.Settle(d.edit())
 		d.note(cluster.Note{Kind: cluster.NoteAdmin, Text: fmt.Sprintf("the new set of quorum disks counts alone (generation %d)", d.State.DiskGen)})
 	}
 }
 
-// Unseen are the nodes that have not shown, by a fresh beat on every disk of the
-// offered set that still works, that they reach it. A disk that is to go need
-// not work; of those that stay, and are not new, a majority is what every lease
-// rests on anyway.
-func Unseen(s *cluster.State, sight *Sight) []string {
+// DiskWaits are the nodes that have not taken the next step of a change of the
+// disks: they have not shown, by a beat on every disk that is offered, that they
+// reach it; or their lease does not count by both sets yet.
+func DiskWaits(s *cluster.State, sight *Sight) []string {
 	var names []string
+	if s.Change.Stage == cluster.DisksSettled {
+		return nil
+	}
 	offered := diskset.Offered(s)
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
@@ -89,9 +88,12 @@ func Unseen(s *cluster.State, sight *Sight) []string {
 			continue
 		}
 		v := sight.node(n.ID)
-		ready := n.Phase == cluster.MemberPhase && n.Fencing.IsZero() && v.Present
-		for _, disk := range offered {
-			ready = ready && slices.Contains(v.Shows, disk)
+		ready := v.Gen == s.DiskGen
+		if s.Change.Stage == cluster.DisksOffered {
+			ready = n.Phase == cluster.MemberPhase && n.Fencing.IsZero() && v.Present
+			for _, disk := range offered {
+				ready = ready && slices.Contains(v.Shows, disk)
+			}
 		}
 		if !ready {
 			names = append(names, n.Name)

@@ -121,6 +121,11 @@ func (c *Client) Cluster(ctx context.Context, verb string, r ClusterRequest) (*R
 	return post[Result](ctx, c, "/v1/cluster/"+verb, r)
 }
 
+// Disks carries out a verb on the set of quorum disks.
+func (c *Client) Disks(ctx context.Context, verb string, r DisksRequest) (*Result, error) {
+	return post[Result](ctx, c, "/v1/disks/"+verb, r)
+}
+
 // Leave begins to take this node out of the cluster: its services are stopped
 // or moved first. The daemon ends when that is done; Dial then fails with
 // ErrNoDaemon.

@@ -37,6 +37,20 @@ const (
 	ClusterMaintenance = "maintenance" // For: all services stay as they are
 )
 
+// The verbs of POST /v1/disks/{verb}.
+const (
+	DisksChange = "change" // offers another set: From, To, Paths
+	DisksKeep   = "keep"   // withdraws the offer: Why
+)
+
+// DisksRequest is the body of a verb on the set of quorum disks.
+type DisksRequest struct {
+	From  []string `json:"from,omitempty"`  // UUIDs of the set that it was made for
+	To    []string `json:"to,omitempty"`    // UUIDs of the set to come
+	Paths []string `json:"paths,omitempty"` // of To, where this node finds them
+	Why   string   `json:"why,omitempty"`
+}
+
 // ClusterRequest is the body of a cluster verb; it may be empty.
 type ClusterRequest struct {
 	For Seconds `json:"for_seconds,omitempty"` // how long a maintenance lasts; 0 ends it

@@ -41,6 +41,7 @@ type Status struct {
 	Nodes     []Node      `json:"nodes"`
 	Services  []Service   `json:"services"`
 	Disks     []Disk      `json:"disks"`
+	DiskSet   DiskSet     `json:"disk_set"`
 	Links     []Link      `json:"links"`
 	Watchdogs []Watchdog  `json:"watchdogs"`
 	Failover  Failover    `json:"failover"`
@@ -158,6 +159,21 @@ type Disk struct {
 	Age     *Seconds `json:"age_seconds,omitempty"` // since the last good read
 	Latency Seconds  `json:"latency_seconds"`       // of the last beat
 	Error   string   `json:"error,omitempty"`
+}
+
+// The stages of a change of the set of quorum disks.
+const (
+	DisksSettled = "settled"
+	DisksOffered = "offered" // every member opens the new disks
+	DisksJoint   = "joint"   // the older and the newer set count together
+)
+
+// DiskSet is the set of quorum disks as a whole.
+type DiskSet struct {
+	Generation uint32   `json:"generation"` // +1 with every change
+	Stage      string   `json:"stage"`
+	Waits      []string `json:"waits_for,omitempty"` // nodes that have not taken the next step
+	Text       string   `json:"text,omitempty"`      // why the latest offer was withdrawn
 }
 
 // Link is one heartbeat link to one peer.

@@ -125,7 +125,7 @@ func (a *app) root() *cobra.Command {
 		a.initCommand(), a.joinCommand(), a.tokenCommand(),
 		a.statusCommand(), a.explainCommand(), a.eventsCommand(), a.timingCommand(),
 		a.planCommand(), a.applyCommand(), a.configCommand(), a.historyCommand(), a.rollbackCommand(),
-		a.serviceCommand(), a.nodeCommand(), a.clusterCommand(), diskcmd.Command(&a.Shell), a.watchdogCommand(),
+		a.serviceCommand(), a.nodeCommand(), a.clusterCommand(), diskcmd.Command(&a.Shell, a.diskReplace(), a.diskGrow()), a.watchdogCommand(),
 		sbdcmd.Command(func(code int) error { return shell.Code(code) }),
 		a.versionCommand(), a.completionCommand(), a.manCommand(),
 	)

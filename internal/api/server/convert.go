@@ -16,7 +16,7 @@ func StatusOf(f *Facts, now time.Time) *api.Status {
 	v := &f.View
 	s := &api.Status{
 		Version: api.Version, Time: now.UTC(), Cluster: clusterOf(f), Self: selfOf(f),
-		Nodes: []api.Node{}, Services: []api.Service{}, Disks: []api.Disk{}, Links: f.Links, Watchdogs: f.Watchdogs,
+		Nodes: []api.Node{}, Services: []api.Service{}, Disks: []api.Disk{}, DiskSet: diskSetOf(f), Links: f.Links, Watchdogs: f.Watchdogs,
 		Failover: failoverOf(f), Fencing: fencingOf(v), Warnings: append(append([]string{}, v.Warnings...), f.Warnings...),
 	}
 	for i := range v.Nodes {

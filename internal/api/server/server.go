@@ -109,6 +109,7 @@ func (s *Server) Handler() http.Handler {
 	route("POST /v1/service/{name}/{verb}", Operate, s.facts(s.service))
 	route("POST /v1/node/{name}/{verb}", Operate, s.facts(s.node))
 	route("POST /v1/cluster/{verb}", Admin, s.whole)
+	route("POST /v1/disks/{verb}", Admin, s.diskSet)
 	route("POST /v1/leave", Admin, func(r *http.Request) (any, error) { return s.ask(r.Context(), cluster.LeaveCluster{}, askWithin) })
 	route("POST /v1/token", Admin, s.token)
 	mux.HandleFunc("GET /v1/events", s.events)

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
+	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 	"github.com/holdfast-ha/holdfast/internal/ctl/vet"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
@@ -38,6 +39,7 @@ type wish struct {
 	gpt   bool
 	index int
 	force string
+	quiet *made // where to put it, instead of saying what comes next; nil: nowhere
 }
 
 func (a *app) create() *cobra.Command {
@@ -110,11 +112,61 @@ func (a *app) createDisk(path string, w wish) (err error) {
 	if err := a.format(part, n, model, m); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if m.Written = true; a.JSON {
+	m.Written = true
+	if w.quiet != nil {
+		*w.quiet = m
+		return nil
+	}
+	if a.JSON {
 		return a.PrintJSON(m)
 	}
 	a.Say("%s: is quorum disk %v of cluster %s now, and no member of its set of disks", path, m.Disk, n.Cluster.Name)
 	return nil
+}
+
+// Wish is how a disk that is to be taken into the set is made.
+type Wish struct {
+	Index int
+	Force []string // identities of disks whose content may go
+	Yes   bool
+	Dry   bool
+}
+
+// Make makes a quorum disk for the set, as create does; one that create has made
+// already and that is in no set is taken as it is. It returns false if nothing
+// was, or would be, made.
+func Make(s *shell.Shell, path string, w Wish) (string, bool, error) {
+	a := &app{Shell: s, patience: 5 * time.Second, yes: w.Yes, dry: w.Dry}
+	n, err := a.Node()
+	if err != nil {
+		return "", false, err
+	}
+	if id, ok := a.spare(path, n); ok {
+		return id.String(), true, nil
+	}
+	var m made
+	ask := wish{index: min(w.Index, 2), quiet: &m}
+	if id, err := storage.Identify(path); err == nil && slices.Contains(w.Force, id.String()) {
+		ask.force = id.String()
+	}
+	if err := a.createDisk(path, ask); err != nil {
+		return "", false, err
+	}
+	return m.Disk.String(), m.Written, nil
+}
+
+// spare says whether a disk is one of this cluster that is in no set.
+func (a *app) spare(path string, n *config.Node) (ident.UUID, bool) {
+	d, err := a.device(path, storage.Options{ReadOnly: true})
+	if err != nil {
+		return ident.UUID{}, false
+	}
+	s, _, err := volume.ReadSuperblock(d, a.patience)
+	if err := errors.Join(err, d.Close()); err != nil || s.Cluster != n.Cluster.ID {
+		return ident.UUID{}, false
+	}
+	used := slices.ContainsFunc(n.Disks, func(q config.QuorumDisk) bool { return q.UUID == s.Disk })
+	return s.Disk, !used
 }
 
 // agree shows what is made, and asks.
