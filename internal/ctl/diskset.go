@@ -155,7 +155,7 @@ func (a *app) followChange(ctx context.Context, client *api.Client, before uint3
 		set := s.DiskSet
 		if now := set.Stage + strings.Join(set.Waits, ", "); now != said && !a.JSON && set.Stage != api.DisksSettled {
 			said = now
-			a.Say("%s: waiting for %s", set.Stage, strings.Join(set.Waits, ", "))
+			a.Say("%s: waiting for %s", set.Stage, waitsFor(&set))
 		}
 		switch {
 		case set.Generation > before && set.Stage == api.DisksSettled:
@@ -175,4 +175,12 @@ func (a *app) followChange(ctx context.Context, client *api.Client, before uint3
 		case <-time.After(setPause):
 		}
 	}
+}
+
+// waitsFor names the nodes that a change waits for; none: for the next commit.
+func waitsFor(s *api.DiskSet) string {
+	if len(s.Waits) == 0 {
+		return "the next decision"
+	}
+	return strings.Join(s.Waits, ", ")
 }
