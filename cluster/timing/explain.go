@@ -61,6 +61,13 @@ func (t Table) explainRest() []Row {
 	}
 }
 
+// Suspicion is how long a peer's last beat must have been seen before the fencing
+// begins: T_sus, and longer than this node's own beat is old by the margin. That
+// age is half a period typically, and a whole one at worst.
+func (t Table) Suspicion() (typ, worst time.Duration) {
+	return max(t.Tsus, t.Margin+t.H/2), max(t.Tsus, t.Margin+t.H)
+}
+
 // Costs are what the other proofs take on this site. A way that is not
 // configured has no cost, and nothing is predicted for it.
 type Costs struct {
@@ -88,16 +95,19 @@ func (t Table) Expect(c Costs) []Expected {
 	row := func(proof string, typ time.Duration, most time.Duration, why string) Expected {
 		return Expected{Proof: proof, Known: true, Typ: typ, Worst: most + slow, Why: why}
 	}
-	suspected := t.Tsus + 2*c.Commit
+	early, late := t.Suspicion()
+	early += t.HPoll/2 - t.H/2 + io + 2*c.Commit
+	late += 2 * c.Commit
+	silence := fmt.Sprintf("%s of silence (T_sus %s, and own age + margin %s)", sec(early), sec(t.Tsus), sec(t.Margin))
 	return []Expected{
 		row("E1 released", c.Commit+io, c.Commit, "a clean move: no wait beside the stop itself"),
 		{Proof: "E2 newer incarnation", Why: fmt.Sprintf("as soon as the node is back: its boot + T_z %s", sec(t.Tz))},
 		row("E3 time", t.W+t.HPoll/2-t.H/2+2*io, t.W, fmt.Sprintf("W %s; always possible while the quorum disks are", sec(t.W))),
-		c.configured(c.BMC, row("E4 power off", suspected+c.BMC+t.Tz, suspected+c.BMCMost+t.Tz,
-			fmt.Sprintf("T_sus %s + power off, read twice + T_z %s", sec(t.Tsus), sec(t.Tz)))),
-		c.configured(c.Preempt, row("E5 reservation", suspected+c.Preempt, suspected+c.Preempt,
-			fmt.Sprintf("T_sus %s + pre-empting the keys; storage members start, the others with a proof of the node's death", sec(t.Tsus)))),
-		row("E6 kill acknowledged", suspected+c.Stop+t.Tz, suspected+c.Stop+t.Tz, fmt.Sprintf("T_sus %s + the node's own verified stop + T_z %s", sec(t.Tsus), sec(t.Tz))),
+		c.configured(c.BMC, row("E4 power off", early+c.BMC+t.Tz, late+c.BMCMost+t.Tz,
+			fmt.Sprintf("%s + power off, read twice + T_z %s", silence, sec(t.Tz)))),
+		c.configured(c.Preempt, row("E5 reservation", early+c.Preempt, late+c.Preempt,
+			silence+" + pre-empting the keys; storage members start, the others with a proof of the node's death")),
+		row("E6 kill acknowledged", early+c.Stop+t.Tz, late+c.Stop+t.Tz, fmt.Sprintf("%s + the node's own verified stop + T_z %s", silence, sec(t.Tz))),
 		{Proof: "E7 operator", Why: "when somebody has looked and typed `holdfast node confirm-off`"},
 	}
 }
