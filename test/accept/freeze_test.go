@@ -2,6 +2,7 @@ package accept
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -27,8 +28,9 @@ func witnessed() []stage.Service {
 // has mounted left in place, and asks the power emulator alone which came first:
 // the bite of the node's watchdogs, or the other node's beginning to mount. It
 // runs at the smallest failover_within that is safe here. Before each freeze the
-// node is without its quorum disk for a random part of its lease, so that its
-// watchdogs are fed as late as the lease allows: that is when the wait is tight.
+// node is without its quorum disk and its links for a random part of its lease, so
+// that nobody consents to its going on and its watchdogs are fed as late as the
+// lease allows: that is when the wait is tight.
 func TestFreeze(t *testing.T) {
 	wanted(t, true)
 	ctx := limit(t, 8*time.Minute)
@@ -98,7 +100,9 @@ func (f *freezer) once(ctx context.Context, t *testing.T) time.Duration {
 	lease := timingRow(ctx, t, n, "F")                     // how long it goes on after its last good beat
 	pause(ctx, time.Duration(f.rand.Int64N(int64(lease)))) // anywhere between two beats
 	from := f.log.mark(ctx, t, f.stage, fmt.Sprintf("freeze %d", f.runs))
-	if err := n.CutQuorum(); err != nil {
+	// With links the other would consent to its going on beyond the lease, and the
+	// wait would count from that.
+	if err := errors.Join(f.stage.CutHeartbeats(n), n.CutQuorum()); err != nil {
 		t.Fatal(err)
 	}
 	pause(ctx, time.Duration(f.rand.Int64N(int64(lease)*9/10)))
@@ -117,6 +121,9 @@ func (f *freezer) once(ctx context.Context, t *testing.T) time.Duration {
 	}
 	margin := time.Duration(mount.At - bite.At)
 	if margin >= 0 {
+		if err := f.stage.MendHeartbeats(n); err != nil {
+			t.Fatal(err)
+		}
 		comeBack(ctx, t, f.stage, n)
 	}
 	return margin

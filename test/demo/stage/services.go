@@ -47,7 +47,8 @@ func (s *Service) WitnessText() string { return s.Name + " mounts" }
 // configuration is the cluster's configuration as an administrator writes it.
 func (s *Stage) configuration() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "cluster:\n  name: %s\n  failover_within: %s\nservices:\n", s.ClusterName, s.Within)
+	// Nodes that are made to fail again and again are not to be left out for it.
+	fmt.Fprintf(&b, "cluster:\n  name: %s\n  failover_within: %s\n  quarantine: off\nservices:\n", s.ClusterName, s.Within)
 	for _, v := range s.Services {
 		fmt.Fprintf(&b, "  %s:\n", v.Name)
 		if len(v.Prefer) > 0 {
