@@ -173,6 +173,14 @@ func internalRows() []row {
 			why: "the server speaks for the daemon and reaches it only through its port",
 		},
 		{
+			tree: "internal/decisions", may: []string{"cluster/...", "internal/decisions/memory"},
+			why: "what was decided is read and replayed with nothing but the core",
+		},
+		{
+			tree: "internal/decisions/memory",
+			why:  "memory is bytes by the types of the program; it knows none of them by name",
+		},
+		{
 			tree: "internal/guardwire", may: []string{"cluster", "cluster/ident", "cluster/lease"},
 			why: "the wire between guard and daemon is all that they share; whatever it imports, the guard imports",
 		},
@@ -228,8 +236,8 @@ func processRows() []row {
 			why: "an attempt to fence a node knows switches, and no disk, no peer and no decision",
 		},
 		{
-			tree: "internal/daemon/decisions", may: []string{"cluster/...", "internal/daemon/queue"},
-			why: "what was decided is recorded and replayed with nothing but the core",
+			tree: "internal/daemon/decisions", may: []string{"cluster/...", "internal/build", "internal/decisions", "internal/daemon/queue"},
+			why: "what was decided is recorded with nothing but the core",
 		},
 		{
 			tree: "internal/daemon/journal",
@@ -257,7 +265,7 @@ func processRows() []row {
 		{
 			tree: "internal/ctl/...",
 			may: []string{
-				"internal/ctl/...", "internal/api", "internal/config/...", "internal/guardwire", "internal/clock", "internal/build",
+				"internal/ctl/...", "internal/api", "internal/config/...", "internal/decisions", "internal/guardwire", "internal/clock", "internal/build",
 				"cluster/...", "quorumdisk/...", "sbd", "sbd/watchdog", "storage", "storage/kind", "storage/signature",
 			},
 			why: "the command line talks to the daemon, and works on disks alone when no daemon runs; it starts, stops and fences nothing itself",

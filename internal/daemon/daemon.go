@@ -110,12 +110,12 @@ func New(deps Deps) (*Daemon, error) {
 	if d.events, err = journal.OpenStory(state, deps.Log, deps.Wall); err != nil {
 		return nil, err
 	}
-	if d.record, err = decisions.Open(state, deps.Log); err != nil {
+	if d.record, err = decisions.Open(state, deps.Log, deps.Wall); err != nil {
 		return nil, err
 	}
 	d.loop = &loop{
 		watch: d.watch, events: make(chan cluster.Event, eventBuffer), calls: make(chan func()),
-		record: d.record.Step, told: d.told, panicked: d.panicked,
+		record: d.record, told: d.told, panicked: d.panicked,
 	}
 	d.roster = roster.New(deps.Node, deps.Disks.File)
 	d.shared = &diskShared{events: d.loop.events, alarm: d.alarm}
@@ -172,7 +172,6 @@ func (d *Daemon) live(ctx context.Context) error {
 	}
 	d.tasks, ctx = errgroup.WithContext(ctx)
 	d.loop.core, d.loop.act = d.decider(set), d.act(ctx)
-	d.record.Begin(set)
 	task := func(name string, f func(context.Context) error) {
 		d.tasks.Go(func() error {
 			if err := f(ctx); err != nil {
@@ -200,9 +199,12 @@ func (d *Daemon) live(ctx context.Context) error {
 // decider is the core, or what stands in for it where that has panicked too often.
 func (d *Daemon) decider(set core.Settings) Core {
 	if r := held.Load(d.deps.Node.Dirs.State); r.Holds(build.Version()) {
+		d.record.Held(ident.Instant(set.Life), set)
 		return held.New(r, set.Self)
 	}
-	return d.deps.Core(set)
+	c := d.deps.Core(set)
+	d.record.Begin(ident.Instant(set.Life), set, c)
+	return c
 }
 
 // panicked is called while the process dies of a panic of the core.
@@ -235,7 +237,7 @@ func (d *Daemon) begin(client Guard, adopted []cluster.Adopted) (core.Settings, 
 	}
 	set := core.Settings{
 		Self: node.ID, Name: node.Name, Cluster: node.Cluster.ID, Host: id.Host, Boot: id.Boot, Life: uint64(now),
-		Timing: timingInput(s, node),
+		Timing: timingInput(s, node), WaitLess: waitLess(node, d.deps.Log),
 	}
 	sum := sha256.New()
 	for _, q := range node.Disks {

@@ -5,19 +5,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/api"
-	"github.com/holdfast-ha/holdfast/internal/daemon/decisions"
+	"github.com/holdfast-ha/holdfast/internal/decisions"
 )
 
 // TestLives is the story of one node: it joins an empty cluster, runs a service,
@@ -165,27 +162,25 @@ func letIn(t *testing.T, r *rig, l *life) {
 // replay runs what was recorded through fresh cores.
 func replay(t *testing.T, r *rig) {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(r.node.Dirs.State, "decisions", "*.zst"))
+	files, err := decisions.Files(filepath.Join(r.node.Dirs.State, decisions.Folder))
 	must(t, err)
-	var all bytes.Buffer
-	for _, name := range names {
-		f, err := os.Open(name)
-		must(t, err)
-		z, err := zstd.NewReader(f)
-		must(t, err)
-		_, err = io.Copy(&all, z)
-		must(t, err)
-		z.Close()
-		must(t, f.Close())
-	}
 	fresh := func(s core.Settings) decisions.Core { return core.New(s) }
-	found, err := decisions.Replay(bytes.NewReader(all.Bytes()), fresh)
-	if err != nil || found.Lives != 2 || found.Steps < 50 {
-		t.Errorf("replayed %+v, %v", found, err)
+	p := decisions.Replay{Fresh: fresh}
+	if err := p.ReadFiles(files); err != nil || p.Done.Lives != 2 || p.Done.Steps < 50 || p.Done.Marks == 0 || p.Done.Skip > 0 || len(p.Done.Notes) > 0 {
+		t.Errorf("replayed %+v, %v", p.Done, err)
+	}
+	var all bytes.Buffer
+	for i := range files {
+		f, err := files[i].Open()
+		must(t, err)
+		_, err = io.Copy(&all, f)
+		must(t, err)
+		must(t, f.Close())
 	}
 	other := bytes.Replace(all.Bytes(), []byte(`"Text":"moved there`), []byte(`"Text":"driven there`), 1)
 	other = bytes.Replace(other, []byte(`"Kind":"starting"`), []byte(`"Kind":"stopping"`), 1)
-	if _, err := decisions.Replay(bytes.NewReader(other), fresh); !errors.Is(err, decisions.ErrDiffers) {
+	p = decisions.Replay{Fresh: fresh}
+	if err := p.Read("changed", bytes.NewReader(other)); !errors.Is(err, decisions.ErrDiffers) {
 		t.Errorf("a changed action was not noticed: %v", err)
 	}
 }

@@ -35,7 +35,7 @@ type loop struct {
 	events chan cluster.Event
 	calls  chan func() // what needs the core between two steps
 	act    func(cluster.Action) error
-	record func(now ident.Instant, ev cluster.Event, actions []cluster.Action)
+	record Recorder
 	told   func(*cluster.View) // there is a newer committed state
 	// panicked writes a panic of the core down.
 	panicked func(ver uint64, what string)
@@ -78,6 +78,7 @@ func (l *loop) step(ev cluster.Event) error {
 	}
 	l.last = now
 	actions := l.decide(now, ev)
+	l.record.Step(now, ev, actions)
 	switch ev.(type) {
 	case cluster.RegisterWrote, cluster.RegisterHeaders, cluster.RegisterBody:
 		l.learn(now) // first, for the actions may speak of new nodes
@@ -85,7 +86,6 @@ func (l *loop) step(ev cluster.Event) error {
 	for _, a := range actions {
 		err = errors.Join(err, l.act(a))
 	}
-	l.record(now, ev, actions)
 	return err
 }
 
@@ -115,16 +115,23 @@ func (l *loop) version(ev cluster.Event) uint64 {
 
 // learn notices a newer committed state: only the register's events bring one.
 func (l *loop) learn(now ident.Instant) {
-	if v := l.core.View(now); v.State != nil && v.State != l.state {
+	if v := l.look(now); v.State != nil && v.State != l.state {
 		l.state = v.State
 		l.told(&v)
 	}
 }
 
+// look asks the core what it knows. That is recorded too: the core brings itself
+// up to date for it, and a replayed one has to do the same.
+func (l *loop) look(now ident.Instant) cluster.View {
+	l.record.Looked(now)
+	return l.core.View(now)
+}
+
 // view asks the core from outside the loop.
 func (l *loop) view(ctx context.Context) (cluster.View, error) {
 	answer := make(chan cluster.View, 1)
-	call := func() { answer <- l.core.View(max(l.last, l.watch.instant())) }
+	call := func() { answer <- l.look(max(l.last, l.watch.instant())) }
 	if !post(ctx, l.calls, call) {
 		return cluster.View{}, errEnded
 	}

@@ -148,10 +148,7 @@ func run(file string, node *config.Node, log zerolog.Logger) error {
 		Disks: Devices{File: file, Open: func(path string, sector int) (storage.Disk, error) {
 			return place.Handle(path, storage.Options{Sync: true, SectorSize: sector}, placeTimeout)
 		}},
-		Core: func(s core.Settings) Core {
-			s.WaitLess = waitLess(node, log)
-			return core.New(s)
-		},
+		Core:     func(s core.Settings) Core { return core.New(s) },
 		Wall:     time.Now,
 		Notify:   func(state string) { _, _ = daemon.SdNotify(false, state) }, // a manager that is gone needs no word
 		Interval: interval,

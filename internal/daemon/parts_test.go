@@ -58,7 +58,7 @@ func TestClockThatGoesBackEndsTheDaemon(t *testing.T) {
 	core := &quiet{}
 	l := &loop{
 		core: core, watch: &watch{clock: &scripted{readings: []reading{{at: 100}, {at: 101}, {at: 99}}}},
-		events: make(chan cluster.Event, 4), calls: make(chan func()), record: func(ident.Instant, cluster.Event, []cluster.Action) {},
+		events: make(chan cluster.Event, 4), calls: make(chan func()), record: nowhere{},
 	}
 	l.events <- cluster.Tick{}
 	l.events <- cluster.Tick{}
@@ -265,3 +265,9 @@ func TestOnlyOneDaemon(t *testing.T) {
 	must(t, err)
 	must(t, again.Close())
 }
+
+// nowhere records nothing.
+type nowhere struct{}
+
+func (nowhere) Step(ident.Instant, cluster.Event, []cluster.Action) {}
+func (nowhere) Looked(ident.Instant)                                {}

@@ -51,3 +51,12 @@ type Core interface {
 	// View is its world.
 	View(now ident.Instant) cluster.View
 }
+
+// Recorder keeps what the core was told and what it answered; decisions.Log is
+// one. It never waits.
+type Recorder interface {
+	// Step records one step.
+	Step(now ident.Instant, ev cluster.Event, actions []cluster.Action)
+	// Looked records that the core was asked for its View.
+	Looked(now ident.Instant)
+}

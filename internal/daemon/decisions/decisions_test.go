@@ -2,205 +2,256 @@ package decisions
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"io"
 	"os"
 	"path/filepath"
-	"reflect"
-	"slices"
+	"strings"
 	"testing"
+	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/rs/zerolog"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
-	"github.com/holdfast-ha/holdfast/cluster/register"
+	"github.com/holdfast-ha/holdfast/internal/decisions"
 )
 
-// The three sets are sealed by marker methods: every type with one must be known
-// here, or a decision with it could not be replayed.
-func TestEveryTypeIsKnown(t *testing.T) {
-	var known, source []string
-	for _, v := range sealed() {
-		known = append(known, reflect.TypeOf(v).Name())
+// keeper runs the log of one node over all lives of its daemon.
+type keeper struct {
+	t     *testing.T
+	state string
+	log   *Log
+	out   *compressed
+	most  Limits
+	blind bool // without the memory of the core: only its actions are kept
+}
+
+// begin ends the life before and begins the next.
+func (k *keeper) begin(now ident.Instant, set core.Settings, c any) {
+	k.t.Helper()
+	k.end()
+	var err error
+	start := time.Unix(1_700_000_000, 0)
+	if k.log, err = Open(k.state, zerolog.Nop(), func() time.Time { return start.Add(time.Duration(now)) }); err != nil {
+		k.t.Fatal(err)
 	}
-	files, err := filepath.Glob("../../../cluster/*.go")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("the sources of the core's words: %v, %v", files, err)
+	k.log.Limit(k.most)
+	k.out = k.log.writer()
+	if k.blind {
+		c = nil
 	}
-	for _, path := range files {
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range f.Decls {
-			m, ok := d.(*ast.FuncDecl)
-			if ok && m.Recv != nil && slices.Contains([]string{"event", "action", "request"}, m.Name.Name) {
-				source = append(source, m.Recv.List[0].Type.(*ast.Ident).Name)
-			}
-		}
+	k.log.Begin(now, set, c)
+}
+
+func (k *keeper) end() {
+	if k.out == nil {
+		return
 	}
-	slices.Sort(known)
-	slices.Sort(source)
-	if !slices.Equal(known, source) {
-		t.Errorf("known here: %v\nin the source: %v", known, source)
+	k.write()
+	if err := k.out.close(); err != nil {
+		k.t.Error(err)
 	}
 }
 
-func TestValuesComeBack(t *testing.T) {
-	state := &cluster.State{Ver: 3, Config: []byte("a: b\n"), Conf: &cluster.Config{Name: "x", Services: []cluster.Service{{Name: "s"}}}}
-	for _, v := range []any{
-		cluster.Tick{},
-		cluster.LeaveCluster{},
-		cluster.Started{Bound: ident.Incarnation{N: 7, Boot: ident.BootID{1, 2}}, Adopted: []cluster.Adopted{{Service: "s", Term: 1 << 60}}},
-		cluster.Table{Disk: 1, Beats: []cluster.SeenBeat{{Node: 2, Sector: []byte{0, 255}, Beat: &cluster.Beat{Seq: 1<<63 + 5}}, {Node: 3, Err: "torn"}}},
-		cluster.RegisterHeaders{All: []register.Header{{Node: 1, Gen: 9, Sum: [32]byte{31: 1}}}, OK: true},
-		cluster.RegisterBody{Value: state, OK: true},
-		cluster.RegisterOp{Op: register.Op[*cluster.State]{Kind: register.Write, Seq: 4, Value: state}},
-		cluster.Asked{ID: 4, Request: cluster.ApplyConfig{Config: []byte("x"), Conf: state.Conf, Expect: 2}},
-		cluster.Asked{ID: 5, Request: cluster.LeaveCluster{}},
-		cluster.Received{Link: 1, Msg: &cluster.Message{From: 2, Released: []cluster.Released{{Service: "s", Term: 2}}}},
-	} {
-		written, err := tag(v)
-		if err != nil {
-			t.Fatalf("%T: %v", v, err)
-		}
-		back, err := written.untag()
-		if err != nil || !reflect.DeepEqual(back, v) {
-			t.Errorf("%T: %+v, %v, want %+v", v, back, err, v)
-		}
-	}
-	for _, wrong := range []tagged{{Is: "Explode"}, {Is: "Asked", Of: []byte(`{"ID":1,"Request":{"is":"Tick"}}`)}} {
-		if v, err := wrong.untag(); !errors.Is(err, errRecord) {
-			t.Errorf("%s: %v, %v", wrong.Is, v, err)
-		}
+// write is the task that writes, in virtual time.
+func (k *keeper) write() {
+	if err := k.out.pass(k.log.items.Drain()); err != nil {
+		k.t.Fatal(err)
 	}
 }
 
-// echo answers every tick with a note of how many there were.
-type echo struct{ n uint64 }
-
-func (e *echo) Step(now ident.Instant, _ cluster.Event) []cluster.Action {
-	e.n++
-	return []cluster.Action{cluster.Note{At: now, Term: e.n}}
+func (k *keeper) files() []decisions.File {
+	k.t.Helper()
+	files, err := decisions.Files(filepath.Join(k.state, decisions.Folder))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return files
 }
 
-// recorded runs a log over lives of so many steps each and returns its bytes.
-func recorded(t *testing.T, lives, steps int) []byte {
+// record tells a story with a failover, a move, a restart of beta's daemon and a
+// reset of beta, and keeps what beta decided in files of so many bytes.
+func record(t *testing.T, k *keeper) {
 	t.Helper()
-	state := t.TempDir()
-	for range lives {
-		l, err := Open(state, zerolog.Nop())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() { ended <- l.Run(ctx) }()
-		l.Begin(core.Settings{Name: "alpha"})
-		e := &echo{}
-		for i := range steps {
-			now := ident.Instant(i)
-			l.Step(now, cluster.Tick{}, e.Step(now, cluster.Tick{}))
-		}
-		cancel()
-		if err := <-ended; err != nil {
-			t.Fatal(err)
-		}
-	}
-	names, err := fileNames(filepath.Join(state, folder))
-	if err != nil || len(names) != lives {
-		t.Fatalf("files %v, %v: want one for each life", names, err)
-	}
-	var all []byte
-	for _, n := range names {
-		f, err := os.ReadFile(filepath.Join(state, folder, n))
-		if err != nil {
-			t.Fatal(err)
-		}
-		z, err := zstd.NewReader(bytes.NewReader(f))
-		if err != nil {
-			t.Fatal(err)
-		}
-		plain, err := io.ReadAll(z)
-		if err != nil {
-			t.Fatal(err)
-		}
-		z.Close()
-		all = append(all, plain...)
-	}
-	return all
+	k.t, k.state = t, t.TempDir()
+	var pending *core.Settings
+	w := clustertest.New(t, clustertest.Options{
+		Seed: 7, Nodes: 3, Disks: 3,
+		Services: []cluster.Service{{Name: "orders", Prefer: []string{"alpha"}}, {Name: "web", After: []string{"orders"}}},
+		Begin: func(n *clustertest.Node, set core.Settings) {
+			if n.Name == "beta" {
+				pending = &set
+			}
+		},
+		Record: func(n *clustertest.Node, now ident.Instant, ev cluster.Event, actions []cluster.Action) {
+			if n.Name != "beta" {
+				return
+			}
+			if pending != nil {
+				k.begin(now, *pending, n.Core())
+				pending = nil
+			}
+			k.log.Step(now, ev, actions)
+			k.write()
+		},
+	})
+	w.Boot()
+	w.Run(15 * time.Second)
+	w.Node("beta").Ask(cluster.MoveService{Service: "web", To: "gamma"})
+	w.Run(5 * time.Second)
+	w.Node("beta").KillDaemon()
+	w.Node("beta").StartDaemon()
+	w.Run(5 * time.Second)
+	w.Node("alpha").PowerOff()
+	w.Run(20 * time.Second)
+	w.Node("beta").PowerOff()
+	w.Run(5 * time.Second)
+	w.Node("beta").PowerOn()
+	w.Run(30 * time.Second)
+	k.end()
 }
 
-func fresh(core.Settings) Core { return &echo{} }
+func fresh(s core.Settings) decisions.Core { return core.New(s) }
 
+// TestReplay: a recorded life of a node with three lives of its daemon, in many
+// files, gives the same actions and the same memory; from the first file and from
+// any other.
 func TestReplay(t *testing.T) {
-	all := recorded(t, 2, 20)
-	if r, err := Replay(bytes.NewReader(all), fresh); err != nil || r != (Replayed{Lives: 2, Steps: 40}) {
-		t.Errorf("replayed %+v, %v", r, err)
+	k := &keeper{most: Limits{File: 1 << 10, All: 1 << 30, Files: 1000}}
+	record(t, k)
+	files := k.files()
+	if len(files) < 5 {
+		t.Fatalf("%d files: nothing was rotated", len(files))
 	}
-	// The end of a life that crashed is cut off anywhere.
-	if r, err := Replay(bytes.NewReader(all[:len(all)-7]), fresh); err != nil || r.Steps != 39 {
-		t.Errorf("cut off: %+v, %v", r, err)
+	p := decisions.Replay{Fresh: fresh}
+	if err := p.ReadFiles(files); err != nil {
+		t.Fatal(err)
 	}
-	for what, change := range map[string][2]string{
-		"another answer":    {`"Term":7,`, `"Term":8,`},
-		"another action":    {`"is":"Note"`, `"is":"Exit"`},
-		"a missing action":  {`,"actions":[{`, `,"actions":[{"is":"Tick"},{`},
-		"an unknown action": {`"actions":[`, `"none":[`},
-	} {
-		wrong := bytes.Replace(all, []byte(change[0]), []byte(change[1]), 1)
-		if bytes.Equal(wrong, all) {
-			t.Fatalf("%s: nothing was changed", what)
+	all := p.Done
+	t.Logf("%d files: %+v", len(files), all)
+	if all.Lives != 3 || all.Steps < 2000 || all.Marks < 12 || all.Skip > 0 || len(all.Notes) > 0 {
+		t.Errorf("replayed %+v", all)
+	}
+	resumed := 0
+	for i := range files {
+		p := decisions.Replay{Fresh: fresh}
+		if err := p.ReadFiles(files[i:]); err != nil {
+			t.Fatalf("from file %d: %v", i+1, err)
 		}
-		if _, err := Replay(bytes.NewReader(wrong), fresh); !errors.Is(err, ErrDiffers) {
-			t.Errorf("%s: %v", what, err)
+		if p.Done.Skip > 0 || p.Done.Steps == 0 {
+			t.Errorf("from file %d: %+v", i+1, p.Done)
 		}
+		resumed += p.Done.Resume
+	}
+	if resumed == 0 {
+		t.Error("no replay went on from a memory")
 	}
 }
 
-// Records that were left out make the rest of that life worthless, and of no
-// other.
-func TestReplayPassesOverGaps(t *testing.T) {
-	l := &Log{log: zerolog.Nop(), lines: newLines()}
-	e := &echo{}
+// TestChangedRule: a core that follows another rule is found out, with the record
+// where it first decides otherwise.
+func TestChangedRule(t *testing.T) {
+	k := &keeper{most: Limits{File: 1 << 10, All: 1 << 30, Files: 1000}, blind: true}
+	record(t, k)
+	impatient := func(s core.Settings) decisions.Core {
+		s.WaitLess = 500 * time.Millisecond
+		return core.New(s)
+	}
+	p := decisions.Replay{Fresh: impatient}
+	err := p.ReadFiles(k.files())
+	if !errors.Is(err, decisions.ErrDiffers) {
+		t.Fatalf("nothing was noticed: %+v, %v", p.Done, err)
+	}
+	if !strings.Contains(err.Error(), "action") || !strings.Contains(err.Error(), "record") {
+		t.Errorf("the record that differs is not named: %v", err)
+	}
+	t.Log(err)
+}
+
+// TestTornTail: what a reset leaves of a file is read as far as it goes, wherever
+// it was cut off and whatever follows.
+func TestTornTail(t *testing.T) {
+	k := &keeper{most: Limits{File: 1 << 30, All: 1 << 31, Files: 1000}}
+	record(t, k)
+	files := k.files()
+	last := files[len(files)-1]
+	whole, err := os.ReadFile(last.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := 0
+	for i := range 20 {
+		cut := len(whole) * i / 20
+		torn := whole[:cut:cut]
+		if i%2 == 1 {
+			torn = append(torn, make([]byte, 512)...) // a sector that was allocated and never written
+		}
+		if err := os.WriteFile(last.Path, torn, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := decisions.Replay{Fresh: fresh}
+		if err := p.ReadFiles([]decisions.File{last}); err != nil {
+			t.Fatalf("cut at %d of %d: %v", cut, len(whole), err)
+		}
+		if p.Done.Steps < steps {
+			t.Errorf("cut at %d: %d steps, fewer than in a shorter file", cut, p.Done.Steps)
+		}
+		steps = p.Done.Steps
+	}
+	if steps == 0 {
+		t.Error("nothing of a torn file was read")
+	}
+}
+
+// TestGap: records that were left out make the core unknown until its memory is
+// written, at once, and no longer.
+func TestGap(t *testing.T) {
+	state := t.TempDir()
+	l, err := Open(state, zerolog.Nop(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := core.Settings{Self: 1, Name: "alpha", Disks: make([]ident.UUID, 1)}
+	c := core.New(set)
 	step := func(n int) {
 		for i := range n {
-			l.Step(ident.Instant(i), cluster.Tick{}, e.Step(ident.Instant(i), cluster.Tick{}))
+			now := ident.Instant(i + 1)
+			l.Step(now, cluster.Tick{}, c.Step(now, cluster.Tick{}))
 		}
 	}
-	l.Begin(core.Settings{})
+	l.Begin(1, set, c)
 	step(mostQueued + 10) // nobody writes: the queue overflows
-	l.Begin(core.Settings{})
-	e.n = 0
 	step(5)
-	r, err := Replay(bytes.NewReader(bytes.Join(l.lines.Drain(), nil)), fresh)
-	if err != nil || r.Lives != 1 || r.Steps != 5 {
-		t.Errorf("replayed %+v, %v", r, err)
+	var all bytes.Buffer
+	for _, i := range l.items.Drain() {
+		all.Write(i.lines)
 	}
-	if l.lost != 0 {
-		t.Errorf("%d records still count as lost after the gap was recorded", l.lost)
+	p := decisions.Replay{Fresh: fresh}
+	if err := p.Read("log", &all); err != nil || p.Done.Lives != 0 || p.Done.Resume != 1 || p.Done.Steps < 5 {
+		t.Errorf("replayed %+v, %v", p.Done, err)
+	}
+	if l.mind.lost != 0 || l.mind.blind {
+		t.Error("records still count as lost after the memory was written")
 	}
 }
 
-func TestOldFilesGo(t *testing.T) {
-	c := &compressed{dir: t.TempDir()}
-	for range mostFiles + 4 {
-		if err := c.write([]byte("{}\n")); err != nil {
-			t.Fatal(err)
+// TestBounds: old files go, by number and by size, and never the newest.
+func TestBounds(t *testing.T) {
+	for _, most := range []Limits{{File: 1 << 20, All: 1 << 40, Files: 8}, {File: 10, All: 8*16 + 10, Files: 1000}} {
+		c := &compressed{dir: t.TempDir(), most: most}
+		for range 20 {
+			if err := c.write(item{lines: []byte("{}\n")}); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.close(); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err := c.close(); err != nil {
-			t.Fatal(err)
+		files, err := decisions.Files(c.dir)
+		if err != nil || len(files) > 10 || len(files) < 2 || files[len(files)-1].Number != 20 {
+			t.Errorf("%+v: files %+v, %v", most, files, err)
 		}
-	}
-	names, err := fileNames(c.dir)
-	if err != nil || len(names) != mostFiles || names[mostFiles-1] != "00000012"+ending {
-		t.Errorf("files %v, %v", names, err)
 	}
 }

@@ -1,3 +1,12 @@
+// Package decisions is the decision log of a node as it stands on its disk:
+// everything that the core was told, and what it answered, so that every decision
+// can be looked at again and replayed through the same code, on any machine.
+//
+// A log is a folder of numbered files, which holdfastd writes (package
+// internal/daemon/decisions): lines of JSON, compressed with zstd (RFC 8878). Each
+// file begins with a Head and then with what the records after it stand on: the
+// settings of a new life of the daemon, or the memory of its core in the middle of
+// one. So every file that is kept can be replayed without the ones before it.
 package decisions
 
 import (
@@ -5,27 +14,67 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/internal/decisions/memory"
 )
 
-// A record of the decision log is one JSON line: what the core was told, when,
-// and what it answered. Events, actions and requests are sealed sets of plain
-// values, so each is written as its Go type's name and its fields. The first
-// record of a life has the core's settings instead; a gap says that records are
-// missing.
+// Record is one line of the log. Events, actions and requests are sealed sets of
+// plain values, so each is written as its Go type's name and its fields. Exactly
+// one of Head, Settings, Memory, Event, View and Gap is there.
 //
+//	{"head":{"format":2,"build":"...","node":"alpha","wall":"...","now":123}}
 //	{"settings":{...}}
-//	{"now":123,"event":{"is":"Tick"},"actions":[{"is":"Send","of":{...}}]}
+//	{"settings":{...},"memory":"...","types":"..."}
+//	{"now":123,"event":{"is":"Tick"},"actions":[{"is":"Send","of":{...}}],"digest":"..."}
+//	{"now":124,"view":true}
 //	{"gap":17}
-type record struct {
-	Settings *core.Settings `json:"settings,omitempty"`
+type Record struct {
+	Head     *Head          `json:"head,omitempty"`
+	Settings *core.Settings `json:"settings,omitempty"` // a life begins, or goes on with Memory
+	Memory   []byte         `json:"memory,omitempty"`   // of the core, as package memory keeps it
+	Types    []byte         `json:"types,omitempty"`    // of the program that can read Memory
 	Now      ident.Instant  `json:"now,omitempty"`
+	View     bool           `json:"view,omitempty"` // somebody looked at the core, which may make it forget and remember
 	Event    *tagged        `json:"event,omitempty"`
 	Actions  []tagged       `json:"actions,omitempty"`
-	Gap      int            `json:"gap,omitempty"`
+	Digest   []byte         `json:"digest,omitempty"` // of the core's whole memory after the step; of decisions and every 256th step
+	Gap      int            `json:"gap,omitempty"`    // so many records are missing here
+}
+
+// Format is the version of the log's format.
+const Format = 2
+
+// Head is the first line of a file.
+type Head struct {
+	Format int           `json:"format"`
+	Build  string        `json:"build"` // version of the program
+	Node   string        `json:"node"`
+	Wall   time.Time     `json:"wall"` // wall clock at Now, for people
+	Now    ident.Instant `json:"now"`
+}
+
+// Kinds are the types behind the interfaces of a core.
+func Kinds() memory.Kinds { return memory.KindsOf(sealed()) }
+
+// Mark is when a digest of the core's memory is due: after every step that
+// decided something, and after every 256th.
+func Mark(step uint64, actions []cluster.Action) bool {
+	return step%256 == 0 || Decides(actions)
+}
+
+// Decides says that a step did more than to beat and to talk.
+func Decides(actions []cluster.Action) bool {
+	for _, a := range actions {
+		switch a.(type) {
+		case cluster.Note, cluster.Run, cluster.Reply, cluster.Fence, cluster.Exit:
+			return true
+		}
+	}
+	return false
 }
 
 // tagged is a value of a sealed set with the name of its type.
@@ -148,9 +197,9 @@ func (t *tagged) untagAsked() (any, error) {
 	return cluster.Asked{ID: a.ID, Request: request}, nil
 }
 
-// newRecord writes one step.
-func newRecord(now ident.Instant, ev cluster.Event, actions []cluster.Action) ([]byte, error) {
-	r := record{Now: now}
+// Step makes the record of one step.
+func Step(now ident.Instant, ev cluster.Event, actions []cluster.Action) (*Record, error) {
+	r := &Record{Now: now}
 	event, err := tag(ev)
 	if err != nil {
 		return nil, err
@@ -163,10 +212,24 @@ func newRecord(now ident.Instant, ev cluster.Event, actions []cluster.Action) ([
 		}
 		r.Actions = append(r.Actions, t)
 	}
-	return line(r)
+	return r, nil
 }
 
-func line(r record) ([]byte, error) {
+// Line returns the record as it is written.
+func (r *Record) Line() ([]byte, error) {
 	b, err := json.Marshal(r)
 	return append(b, '\n'), err
+}
+
+// What is the event that the record is of.
+func (r *Record) What() (cluster.Event, error) {
+	v, err := r.Event.untag()
+	if err != nil {
+		return nil, err
+	}
+	ev, ok := v.(cluster.Event)
+	if !ok {
+		return nil, fmt.Errorf("%w: %s is no event", errRecord, r.Event.Is)
+	}
+	return ev, nil
 }
