@@ -13,7 +13,7 @@ import (
 // started begins this daemon's life.
 func (c *Core) started(e cluster.Started) {
 	c.reg.m = register.New[*cluster.State](register.Config{Self: c.set.Self, Life: c.set.Life, Disks: len(c.disks.Disks), Floor: e.Floor})
-	c.reg.m.SetFit(c.disks.Fit)
+	c.reg.m.SetFit(c.disks)
 	c.guard.bound, c.guard.killed, c.guard.frozen, c.guard.since = e.Bound, e.Killed, e.Frozen, e.LeaseStart
 	c.self.inc = e.Bound
 	c.self.seeing = c.now

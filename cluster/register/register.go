@@ -197,12 +197,12 @@ type results[V any] struct {
 
 // adoption is what phase 1 found to build on.
 type adoption[V any] struct {
-	fit       func(V) Fit // says which disks a value wants to be followed by; nil: these
-	best      value[V]    // highest accepted value seen, without its body
-	sources   []place     // where its body stands
-	recommits bool        // phase 2 re-commits it before propose runs
-	claimed   uint64      // version that somebody claimed to be committed before phase 1 began
-	floor     uint64      // version known to be committed when phase 1 began: less than that is a rollback
+	fit       Judge[V] // says which disks a value wants to be followed by; nil: these
+	best      value[V] // highest accepted value seen, without its body
+	sources   []place  // where its body stands
+	recommits bool     // phase 2 re-commits it before propose runs
+	claimed   uint64   // version that somebody claimed to be committed before phase 1 began
+	floor     uint64   // version known to be committed when phase 1 began: less than that is a rollback
 }
 
 // New returns a machine that first reads its own ring: call Tick.

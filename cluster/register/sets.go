@@ -27,14 +27,21 @@ const (
 	Foreign
 )
 
+// Judge knows which disks a value asks for. It is no function, so that the memory
+// of a machine can be kept and loaded again.
+type Judge[V any] interface {
+	// Fit says how the sets that v asks for stand to those of the machine.
+	Fit(v V) Fit
+}
+
 // SetFit has every value asked for the disks that it wants to be followed by.
-func (m *Machine[V]) SetFit(f func(V) Fit) { m.adopting.fit = f }
+func (m *Machine[V]) SetFit(j Judge[V]) { m.adopting.fit = j }
 
 func (m *Machine[V]) fits(v V) Fit {
 	if m.adopting.fit == nil {
 		return Fits
 	}
-	return m.adopting.fit(v)
+	return m.adopting.fit.Fit(v)
 }
 
 // moved ends the proposal: v asks for other disks.

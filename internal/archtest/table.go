@@ -236,7 +236,7 @@ func processRows() []row {
 			why: "an attempt to fence a node knows switches, and no disk, no peer and no decision",
 		},
 		{
-			tree: "internal/daemon/decisions", may: []string{"cluster/...", "internal/build", "internal/decisions", "internal/daemon/queue"},
+			tree: "internal/daemon/decisions", may: []string{"cluster/...", "internal/build", "internal/decisions/...", "internal/daemon/queue"},
 			why: "what was decided is recorded with nothing but the core",
 		},
 		{

@@ -18,6 +18,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/core"
+	"github.com/holdfast-ha/holdfast/cluster/diskset"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/decisions/memory"
 )
@@ -58,7 +59,7 @@ type Head struct {
 }
 
 // Kinds are the types behind the interfaces of a core.
-func Kinds() memory.Kinds { return memory.KindsOf(sealed()) }
+func Kinds() memory.Kinds { return memory.KindsOf(append(sealed(), (*diskset.Watch)(nil))) }
 
 // Mark is when a digest of the core's memory is due: after every step that
 // decided something, and after every 256th.

@@ -21,6 +21,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/build"
 	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
 	"github.com/holdfast-ha/holdfast/internal/decisions"
+	"github.com/holdfast-ha/holdfast/internal/decisions/memory"
 )
 
 // Limits bound the log.
@@ -156,6 +157,10 @@ func (d *Log) remember(now ident.Instant) {
 	k := decisions.Kinds()
 	b, err := k.Save(d.mind.core)
 	if err != nil {
+		if !errors.Is(err, memory.ErrBusy) {
+			d.log.Error().Err(err).Msg("the memory of the core was not written; records after the first file of this life cannot be replayed")
+			d.mind.core = nil
+		}
 		return
 	}
 	types := k.Types(d.mind.core)

@@ -34,7 +34,7 @@ func (k *keeper) begin(now ident.Instant, set core.Settings, c any) {
 	k.end()
 	var err error
 	start := time.Unix(1_700_000_000, 0)
-	if k.log, err = Open(k.state, zerolog.Nop(), func() time.Time { return start.Add(time.Duration(now)) }); err != nil {
+	if k.log, err = Open(k.state, zerolog.New(zerolog.TestWriter{T: k.t}), func() time.Time { return start.Add(time.Duration(now)) }); err != nil {
 		k.t.Fatal(err)
 	}
 	k.log.Limit(k.most)
@@ -119,7 +119,7 @@ func fresh(s core.Settings) decisions.Core { return core.New(s) }
 // files, gives the same actions and the same memory; from the first file and from
 // any other.
 func TestReplay(t *testing.T) {
-	k := &keeper{most: Limits{File: 1 << 10, All: 1 << 30, Files: 1000}}
+	k := &keeper{most: Limits{File: 8 << 10, All: 1 << 30, Files: 1000}}
 	record(t, k)
 	files := k.files()
 	if len(files) < 5 {
@@ -153,7 +153,7 @@ func TestReplay(t *testing.T) {
 // TestChangedRule: a core that follows another rule is found out, with the record
 // where it first decides otherwise.
 func TestChangedRule(t *testing.T) {
-	k := &keeper{most: Limits{File: 1 << 10, All: 1 << 30, Files: 1000}, blind: true}
+	k := &keeper{most: Limits{File: 8 << 10, All: 1 << 30, Files: 1000}, blind: true}
 	record(t, k)
 	impatient := func(s core.Settings) decisions.Core {
 		s.WaitLess = 500 * time.Millisecond
