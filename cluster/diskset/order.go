@@ -19,12 +19,14 @@ type Order struct {
 	obeyed bool
 	repeat ident.Instant  // when an order that was refused is repeated; 0: it was not
 	hint   *cluster.State // says where disks are
+	asked  bool           // since the latest order was made
 	why    string         // why the latest one was refused, as told
 }
 
 // Ask takes the state that the order follows: the committed one or, for a node
 // that knows none yet, what it has found.
 func (o *Order) Ask(committed, found *cluster.State) {
+	o.asked = true
 	if o.hint = committed; committed == nil {
 		o.hint = found
 	}
@@ -32,9 +34,10 @@ func (o *Order) Ask(committed, found *cluster.State) {
 
 // Next is the order that has to be given now, if one has.
 func (o *Order) Next(now ident.Instant, w *Watch, committed *cluster.State) ([]cluster.DiskUse, uint32, bool) {
-	if o.hint == nil {
+	if o.hint == nil || !o.asked && (o.obeyed || now < o.repeat || o.repeat == 0) {
 		return nil, 0, false
 	}
+	o.asked = false
 	uses, gen := w.Uses(o.path), uint32(0)
 	if committed != nil {
 		gen = committed.DiskGen

@@ -37,6 +37,7 @@ type Watch struct {
 	register Config // for the register: the same, or more where this node was away
 	offered  []ident.UUID
 	sets     quorum.Sets // of lease
+	used     quorum.Set  // of all of them
 }
 
 // NewWatch returns a watch over the disks that a node's own file names.
@@ -55,7 +56,7 @@ func (w *Watch) Take(lease, register Config, offered []ident.UUID) bool {
 		return false
 	}
 	w.places, w.lease, w.register, w.offered = places, lease, register, offered
-	w.sets = places.Sets(lease)
+	w.sets, w.used = places.Sets(lease), places.Sets(Config{Sets: [][]ident.UUID{w.all()}})[0]
 	for d := len(w.Disks); d < len(places); d++ {
 		w.Disks = append(w.Disks, Disk{UUID: places[d], Issued: ident.LongAgo, Completed: ident.LongAgo})
 	}
@@ -105,7 +106,7 @@ func (w *Watch) Register() quorum.Sets { return w.places.Sets(w.register) }
 
 // Used says that a disk is opened now.
 func (w *Watch) Used(d int) bool {
-	return d >= 0 && d < len(w.Disks) && slices.Contains(w.all(), w.Disks[d].UUID)
+	return w.used.Has(d)
 }
 
 // all are the disks to be opened.
