@@ -189,7 +189,7 @@ func (n *Node) writeBlob(a cluster.WriteBlob) {
 	}
 	d := n.machine.disks.places[a.Disk]
 	k := n.w.Disks[d]
-	n.request(d, n.w.Jitter(time.Millisecond, 9*time.Millisecond), func(bool) { k.on.PutBlob(n.ID, a.Blob.Gen, raw) }, done)
+	n.write(d, n.w.Jitter(time.Millisecond, 9*time.Millisecond), true, func(bool) { k.on.PutBlob(n.ID, a.Blob.Gen, raw) }, done)
 }
 
 func (n *Node) readBlob(a cluster.ReadBlob) {
@@ -259,13 +259,13 @@ func (n *Node) registerWrite(k *Disk, d int, op register.Op[*cluster.State], lat
 			done(false)
 			return
 		}
-		n.request(d, latency/2, k.header(b), done)
+		n.write(d, latency/2, false, k.header(b), done)
 	}
 	if b.Body == nil {
 		header(true)
 		return
 	}
-	n.request(d, latency/2, k.body(b), header)
+	n.write(d, latency/2, true, k.body(b), header)
 }
 
 func (k *Disk) body(b media.Block) landing {

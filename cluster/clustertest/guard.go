@@ -62,7 +62,7 @@ func (n *Node) cycle(d int) {
 	}
 	raw := n.beat(issued)
 	at, k := n.moment(), n.w.Disks[d]
-	n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), k.beat(n.ID, raw), n.guardDone(func(ok bool) {
+	n.write(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), false, k.beat(n.ID, raw), n.guardDone(func(ok bool) {
 		if !ok {
 			n.tell(cluster.Table{Disk: d, Err: "input/output error"})
 			n.guardAfter(g.h/4, func() { n.cycle(d) })
@@ -218,7 +218,7 @@ func (n *Node) retire(o cluster.Order) error {
 			continue
 		}
 		land := n.w.Disks[d].beat(n.ID, raw)
-		n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), func(torn bool) {
+		n.write(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), false, func(torn bool) {
 			if g.inc == o.Inc {
 				land(torn)
 			}

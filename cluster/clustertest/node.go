@@ -180,6 +180,15 @@ func (n *Node) request(d int, latency time.Duration, land landing, done func(ok 
 	})
 }
 
+// write is request for a write; fresh says that it needs new space on a thin disk.
+func (n *Node) write(d int, latency time.Duration, fresh bool, land landing, done func(ok bool)) {
+	if k := n.w.Disks[d]; k.ReadOnly || k.Full && fresh {
+		n.after(latency, func() { done(false) })
+		return
+	}
+	n.request(d, latency, land, done)
+}
+
 // ghost is what becomes of a request whose host was reset meanwhile.
 func (n *Node) ghost(land landing) {
 	switch n.w.rng.IntN(5) {

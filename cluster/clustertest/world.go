@@ -110,8 +110,11 @@ type Disk struct {
 	UUID   ident.UUID
 	Slow   float64 // factor on every latency; zero: 1
 	Errors float64 // share of requests that fail; half of those have landed
-	on     *media.Disk
-	index  int // in World.Disks
+	// ReadOnly refuses every write, Full those that need new space: the bodies of
+	// the register and the status blobs.
+	ReadOnly, Full bool
+	on             *media.Disk
+	index          int // in World.Disks
 }
 
 type event struct {

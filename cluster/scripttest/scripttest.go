@@ -34,6 +34,7 @@ type Script struct {
 	Disks []int  // and with so many quorum disks
 
 	opt   clustertest.Options
+	rules []func(*cluster.Config)
 	lines []line
 }
 
@@ -163,8 +164,13 @@ func (s *Script) Run(t clustertest.T, seed uint64, disks int) *clustertest.World
 	t.Helper()
 	opt := s.opt
 	opt.Seed, opt.Disks = seed, disks
+	opt.Configure = func(c *cluster.Config) {
+		for _, rule := range s.rules {
+			rule(c)
+		}
+	}
 	opt.Services = append([]cluster.Service(nil), s.opt.Services...)
-	r := &run{t: t, w: clustertest.New(t, opt), s: s}
+	r := &run{t: t, w: clustertest.New(t, opt), s: s, snapshots: map[int]clustertest.Snapshot{}}
 	for i := range s.lines {
 		r.line(&s.lines[i])
 	}
@@ -180,6 +186,8 @@ type run struct {
 	since time.Duration // of the last fault
 	last  time.Duration // of the last step
 	bans  []ban
+
+	snapshots map[int]clustertest.Snapshot
 }
 
 // ban is a "never" line from when it stands.

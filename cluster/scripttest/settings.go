@@ -35,12 +35,47 @@ func (s *Script) setting(words []string) (bool, error) {
 		var err error
 		s.opt.Within, err = span(words, 1)
 		return true, err
+	case "on-disk-loss":
+		return true, s.onDiskLoss(words)
+	case "partition", "quarantine":
+		return true, s.rule(words)
 	case "service":
 		return true, s.service(words)
 	case "ways":
 		return true, s.ways(words)
 	}
 	return false, nil
+}
+
+// onDiskLoss reads "on-disk-loss keep" and "on-disk-loss stop 30s".
+func (s *Script) onDiskLoss(words []string) (err error) {
+	switch {
+	case len(words) == 2 && words[1] == "keep":
+		s.opt.Keep = true
+	case len(words) == 3 && words[1] == "stop":
+		s.opt.Grace, err = time.ParseDuration(words[2])
+	default:
+		err = errors.New("want keep, or stop and a time")
+	}
+	return err
+}
+
+// rule reads "partition evict" and "quarantine 2 in 10m for 5m".
+func (s *Script) rule(words []string) error {
+	if words[0] == "partition" && len(words) == 2 && words[1] == "evict" {
+		s.rules = append(s.rules, func(c *cluster.Config) { c.Evict = true })
+		return nil
+	}
+	if words[0] != "quarantine" || len(words) != 6 {
+		return fmt.Errorf("%q is no rule of a cluster", words)
+	}
+	count, err := strconv.Atoi(words[1])
+	within, errIn := time.ParseDuration(words[3])
+	lasts, errFor := time.ParseDuration(words[5])
+	s.rules = append(s.rules, func(c *cluster.Config) {
+		c.Quarantine = cluster.FlapRule{Budget: cluster.Budget{Count: count, Within: within}, For: lasts}
+	})
+	return errors.Join(err, errIn, errFor)
 }
 
 func number(words []string) (int, error) {

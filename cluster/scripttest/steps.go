@@ -56,6 +56,13 @@ func machineSteps() []verb {
 			d, _ := time.ParseDuration(w[2])
 			r.each(w[4:], func(n *clustertest.Node) { n.StopTime = d })
 		}},
+		{"another machine takes the place of NODES", nodes(6, func(n *clustertest.Node) { n.Replace() })},
+		{"NODE cannot read the configuration", func(r *run, w []string) { r.w.Blind(r.w.Node(w[0]), true) }},
+		{"NODE can read the configuration", func(r *run, w []string) { r.w.Blind(r.w.Node(w[0]), false) }},
+		{"the clock of NODE goes SHARE times as fast", func(r *run, w []string) {
+			f, _ := strconv.ParseFloat(w[5], 64)
+			r.w.Node(w[3]).Slew(f)
+		}},
 		{"controllers TEXT", func(r *run, w []string) { r.controllers(w[1:]) }},
 	}
 }
@@ -78,6 +85,18 @@ func diskSteps() []verb {
 		{"hang the disks on NODES", allDisks(4, func(n *clustertest.Node, d int) { n.DiskHang[d] = true })},
 		{"release disk DISK on NODES", disks(4, (*clustertest.Node).Unhang)},
 		{"release the disks on NODES", allDisks(4, (*clustertest.Node).Unhang)},
+		{"disk DISK is write-protected", onDisk(1, func(k *clustertest.Disk) { k.ReadOnly = true })},
+		{"disk DISK is writable", onDisk(1, func(k *clustertest.Disk) { k.ReadOnly = false })},
+		{"disk DISK has no space left", onDisk(1, func(k *clustertest.Disk) { k.Full = true })},
+		{"disk DISK has space again", onDisk(1, func(k *clustertest.Disk) { k.Full = false })},
+		{"remember what disk DISK holds", func(r *run, w []string) {
+			d, _ := strconv.Atoi(w[4])
+			r.snapshots[d] = r.w.Disks[d-1].Snapshot()
+		}},
+		{"disk DISK goes back to what was remembered", func(r *run, w []string) {
+			d, _ := strconv.Atoi(w[1])
+			r.w.Disks[d-1].Restore(r.snapshots[d])
+		}},
 		{"the disks are SHARE times slower", func(r *run, w []string) {
 			f, _ := strconv.ParseFloat(w[3], 64)
 			for _, d := range r.w.Disks {
@@ -110,6 +129,20 @@ func adminSteps() []verb {
 		{"ask NODE to confirm that NODE is off", ask(1, func(w []string) cluster.Request {
 			return cluster.ConfirmOff{Node: w[5], Operator: "root", How: "pulled the plug"}
 		})},
+		{"ask NODE to fence NODE by TEXT", ask(1, func(w []string) cluster.Request {
+			return cluster.FenceNode{Node: w[4], Why: "the story says so", By: w[6]}
+		})},
+		{"ask NODE for maintenance of NODE for TIME", ask(1, func(w []string) cluster.Request {
+			d, _ := time.ParseDuration(w[7])
+			return cluster.Maintain{Node: w[5], For: d, By: "root"}
+		})},
+		{"ask NODE for maintenance of the cluster for TIME", ask(1, func(w []string) cluster.Request {
+			d, _ := time.ParseDuration(w[8])
+			return cluster.Maintain{For: d, By: "root"}
+		})},
+		{"ask NODE for the end of maintenance of NODE", ask(1, func(w []string) cluster.Request { return cluster.Maintain{Node: w[8]} })},
+		{"ask NODE to stop the cluster", ask(1, func([]string) cluster.Request { return cluster.StopCluster{By: "root"} })},
+		{"ask NODE to start the cluster", ask(1, func([]string) cluster.Request { return cluster.StartCluster{} })},
 		{"ask NODE to leave", ask(1, func([]string) cluster.Request { return cluster.LeaveCluster{} })},
 		{"ask NODE to remove NODE", ask(1, func(w []string) cluster.Request { return cluster.RemoveNode{Node: w[4]} })},
 	}
@@ -169,6 +202,13 @@ func disks(i int, do func(*clustertest.Node, int)) func(*run, []string) {
 	return func(r *run, w []string) {
 		d, _ := strconv.Atoi(w[2])
 		r.each(w[i:], func(n *clustertest.Node) { do(n, d-1) })
+	}
+}
+
+func onDisk(i int, do func(*clustertest.Disk)) func(*run, []string) {
+	return func(r *run, w []string) {
+		d, _ := strconv.Atoi(w[i])
+		do(r.w.Disks[d-1])
 	}
 }
 
