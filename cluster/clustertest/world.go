@@ -5,7 +5,6 @@
 package clustertest
 
 import (
-	"container/heap"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/agenda"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/media"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 	"github.com/holdfast-ha/holdfast/cluster/core"
@@ -75,7 +75,7 @@ type World struct {
 	Loss, Dup float64
 	opt       Options
 	rng       *rand.Rand
-	time      timeline
+	time      agenda.Agenda
 	cut       map[[2]ident.NodeID]bool // links cut, one way
 	judge     *oracle.Judge
 	bytes     written
@@ -87,12 +87,6 @@ type written struct {
 	format *media.Format
 	told   map[uint64][32]byte        // versions that the oracle knows, with the sum of their bodies
 	confs  map[string]*cluster.Config // every text that was applied, parsed
-}
-
-// timeline is everything that will happen, in order.
-type timeline struct {
-	queue queue
-	seq   uint64
 }
 
 // Told is a note with the node that told it.
@@ -115,27 +109,6 @@ type Disk struct {
 	ReadOnly, Full bool
 	on             *media.Disk
 	index          int // in World.Disks
-}
-
-type event struct {
-	at  time.Duration
-	seq uint64
-	run func()
-}
-
-type queue []event
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
-}
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(event)) }
-func (q *queue) Pop() any {
-	old := *q
-	e := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return e
 }
 
 // New returns a formatted cluster whose nodes are all switched off.
@@ -200,18 +173,20 @@ func nodeName(id ident.NodeID) string {
 
 // After runs f once the true time has advanced by d.
 func (w *World) After(d time.Duration, f func()) {
-	w.time.seq++
-	heap.Push(&w.time.queue, event{w.Now + d, w.time.seq, f})
+	w.time.Note(w.Now+d, f)
 }
 
 // Run advances the world by d.
 func (w *World) Run(d time.Duration) {
 	end := w.Now + d
-	for q := &w.time.queue; len(*q) > 0 && (*q)[0].at <= end; {
-		e := heap.Pop(q).(event)
-		w.Now = e.at
+	for {
+		at, run, ok := w.time.Next(end)
+		if !ok {
+			break
+		}
+		w.Now = at
 		w.Tally.Events++
-		e.run()
+		run()
 	}
 	w.Now = end
 }

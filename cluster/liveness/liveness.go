@@ -64,6 +64,11 @@ func (p *Peer) Forget(disk int) {
 // Saw records one read of the peer's sector: issued and completed are the
 // reader's stamps, inc is the zero value where the sector does not decode. Any
 // changed byte is a sign of life. It returns true if the sector changed.
+//
+// A sector that does not decode is one that a power loss tore: its writer is the
+// incarnation that this disk showed before. That it stands still says as much
+// about that incarnation as a whole beat would, for whatever completes there
+// would change it; and a node whose last beats were torn can be proven dead.
 func (p *Peer) Saw(disk int, issued, completed ident.Instant, sector []byte, inc ident.Incarnation) bool {
 	s := &p.disks[disk]
 	s.read = completed
@@ -73,7 +78,9 @@ func (p *Peer) Saw(disk int, issued, completed ident.Instant, sector []byte, inc
 	}
 	s.known = true
 	s.sector = append(s.sector[:0], sector...)
-	s.inc = inc
+	if !inc.IsZero() {
+		s.inc = inc
+	}
 	s.first = completed
 	s.checked = 0
 	p.round = 0

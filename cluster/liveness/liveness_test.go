@@ -150,3 +150,38 @@ func TestSilenceLeavesOutWhatIsNotRead(t *testing.T) {
 		t.Errorf("silent for %v, %v: two of three disks have stood still", silent, ok)
 	}
 }
+
+// A node may lose power in the middle of its beats to two of three disks.
+func TestTornBeatsStandStillToo(t *testing.T) {
+	p := liveness.NewPeer(3)
+	for d := range 3 {
+		saw(p, d, 100, "last", 3)
+	}
+	for d := range 2 {
+		p.Saw(d, at(101), at(101.001), []byte("torn"), ident.Incarnation{})
+	}
+	for s := 102.0; s < 115; s += .5 {
+		for d := range 2 {
+			p.Saw(d, at(s), at(s+.001), []byte("torn"), ident.Incarnation{})
+		}
+		saw(p, 2, s, "last", 3)
+		got, ok := p.Judge(at(s+.01), wait)
+		if s < 110 && ok {
+			t.Fatalf("proven at %v, %v after the torn beats were seen", s, s-101)
+		}
+		if s >= 112 && (!ok || got != inc(3)) {
+			t.Fatalf("not proven at %v: %v, %v", s, got, ok)
+		}
+	}
+}
+
+// What never decoded has no incarnation that could be proven dead.
+func TestGarbageProvesNothing(t *testing.T) {
+	p := liveness.NewPeer(1)
+	for s := 100.0; s < 130; s++ {
+		p.Saw(0, at(s), at(s+.001), []byte("garbage"), ident.Incarnation{})
+		if got, ok := p.Judge(at(s+.01), wait); ok {
+			t.Fatalf("%v proven dead by a sector that nobody can read", got)
+		}
+	}
+}

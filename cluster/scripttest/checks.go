@@ -147,7 +147,7 @@ func isNote(word string) bool {
 	switch cluster.NoteKind(word) {
 	case cluster.NoteSuspected, cluster.NoteFencing, cluster.NoteWay, cluster.NoteProof, cluster.NoteGrant, cluster.NoteStarting,
 		cluster.NoteStarted, cluster.NoteStopping, cluster.NoteStopped, cluster.NoteReleased, cluster.NoteFailed, cluster.NoteJoined,
-		cluster.NoteLeft, cluster.NoteLease, cluster.NoteAdmin, cluster.NoteAlarm:
+		cluster.NoteLeft, cluster.NoteLease, cluster.NoteAdmin, cluster.NoteAlarm, "maintenance":
 		return true
 	}
 	return word == "reply"

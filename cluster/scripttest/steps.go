@@ -90,7 +90,7 @@ func diskSteps() []verb {
 		{"disk DISK has no space left", onDisk(1, func(k *clustertest.Disk) { k.Full = true })},
 		{"disk DISK has space again", onDisk(1, func(k *clustertest.Disk) { k.Full = false })},
 		{"remember what disk DISK holds", func(r *run, w []string) {
-			d, _ := strconv.Atoi(w[4])
+			d, _ := strconv.Atoi(w[3])
 			r.snapshots[d] = r.w.Disks[d-1].Snapshot()
 		}},
 		{"disk DISK goes back to what was remembered", func(r *run, w []string) {
