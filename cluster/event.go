@@ -24,9 +24,12 @@ type Started struct {
 	Floor      uint64 // the highest version that a former life of this node knew to be committed
 	// F and G are what the beats of the bound incarnation promise, and Grace is
 	// until when every other member has consented to it.
-	F, G    time.Duration
-	Grace   ident.Instant
-	Adopted []Adopted // after every orphaned operation was emptied
+	F, G  time.Duration
+	Grace ident.Instant
+	// Registering says that a task of a former life may still have a REGISTER of a
+	// reservation key on its way.
+	Registering bool
+	Adopted     []Adopted // after every orphaned operation was emptied
 }
 
 // Adopted is a service that a former daemon life left behind.

@@ -4,22 +4,17 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/controller"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
-// Controller is what a node's management controller does. It has power of its
-// own, but for DiesWithNode.
-type Controller uint8
+// Controller is what a node's management controller does.
+type Controller = controller.Kind
 
-// The kinds of controller.
+// The kinds of controller, as package controller tells them.
 const (
-	Honest       Controller = iota // switches at once and says what is so
-	Unreachable                    // does not answer
-	Hanging                        // takes the request, carries it out late, and never answers
-	SaysOffOnce                    // says off at the first reading, with the machine on; the request takes effect later
-	SaysOff                        // says off, always, and switches nothing
-	SaysOn                         // accepts the request and switches nothing
-	DiesWithNode                   // answers while the node has power, and not any more then
+	Honest, Unreachable, Hanging, SaysOffOnce = controller.Honest, controller.Unreachable, controller.Hanging, controller.SaysOffOnce
+	SaysOff, SaysOn, DiesWithNode             = controller.SaysOff, controller.SaysOn, controller.DiesWithNode
 )
 
 const (
@@ -47,13 +42,13 @@ func (n *Node) fence(a cluster.Fence) {
 	switch a.Kind {
 	case cluster.FenceCheck:
 		n.later(bmcLatency, func() {
-			if t.to.answers() {
+			if t.to.BMC.Answers(t.to.machine.up) {
 				t.done(cluster.FenceProven, "answers")
 			}
 		})
 	case cluster.FenceOn:
 		n.later(bmcLatency, func() {
-			if t.to.answers() {
+			if t.to.BMC.Answers(t.to.machine.up) {
 				t.to.PowerOn()
 				t.done(cluster.FenceProven, "on")
 			}
@@ -63,11 +58,6 @@ func (n *Node) fence(a cluster.Fence) {
 		n.later(bmcLatency, t.cut)
 		n.later(2*bmcLatency, t.read)
 	}
-}
-
-// answers says that the controller can be talked to.
-func (n *Node) answers() bool {
-	return n.BMC != Unreachable && n.BMC != Hanging && (n.BMC != DiesWithNode || n.machine.up)
 }
 
 // cut carries the request out, or does not.
@@ -97,17 +87,8 @@ func (t *attempt) read() {
 		return
 	}
 	n := t.to
-	off := !n.machine.up
-	switch n.BMC {
-	case SaysOff:
-		off = true
-	case SaysOn:
-		off = false
-	case SaysOffOnce:
-		off = off || t.reads == 0
-	default:
-	}
-	if n.answers() {
+	off := n.BMC.Says(!n.machine.up, t.reads)
+	if n.BMC.Answers(n.machine.up) {
 		t.reads++
 		switch {
 		case !off:

@@ -44,6 +44,7 @@ func (n *Node) StartDaemon() {
 	n.w.began(n, set)
 	v := n.guard.lease.View()
 	ev := cluster.Started{Bound: v.Inc, Killed: v.Killed, Frozen: v.Frozen, LeaseStart: v.Start, F: v.Params.F, G: v.Params.G, Grace: v.Grace}
+	ev.Registering = n.machine.flying > 0
 	n.emptyOrphans()
 	for name, p := range n.running {
 		ev.Adopted = append(ev.Adopted, cluster.Adopted{Service: name, Term: p.term, Running: p.whole})
@@ -71,7 +72,7 @@ func (n *Node) deliver(ev cluster.Event) {
 	}
 	now := n.clock()
 	actions := n.daemon.core.Step(now, ev)
-	n.w.Tally.step(n.ID, now, ev, actions)
+	n.w.Tally.Step(n.ID, now, ev, actions)
 	if n.w.opt.Record != nil {
 		n.w.opt.Record(n, now, ev, actions)
 	}
@@ -141,6 +142,8 @@ func (n *Node) act(a cluster.Action) {
 		n.run(a)
 	case cluster.Fence:
 		n.fence(a)
+	case cluster.Reserve:
+		n.reserve(a)
 	case cluster.FenceStop:
 		n.stopFence(a.Op)
 	case cluster.Note:

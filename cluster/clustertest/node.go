@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -24,6 +25,7 @@ type Faults struct {
 	NoReboot   bool          // stays off after a reset
 	RegDrops   float64       // share of register writes that are reported as failed although they landed
 	RegLate    float64       // share of register writes that are reported as failed and land much later
+	LUNs       luns.Faults   // between it and the data LUNs
 	BMC        Controller    // what its management controller does, where it has one
 }
 
@@ -59,6 +61,7 @@ type machine struct {
 	clock   clock
 	backlog []func()
 	hung    [][]func() // per disk: requests that do not complete
+	flying  int        // REGISTERs that have not returned
 	asleep  bool       // suspended, and since when
 	slept   time.Duration
 	disks   nodeDisks
@@ -74,6 +77,7 @@ type clock struct {
 // process is a service that runs, or may.
 type process struct {
 	term  uint64
+	half  bool // only its storage is, or was, started
 	whole bool // its start has ended well
 	// interrupt ends the start that is under way; nil if none is
 	interrupt func()
@@ -221,6 +225,7 @@ func (n *Node) PowerOn() {
 	m := &n.machine
 	m.epoch++
 	m.up, n.Frozen, m.backlog, m.asleep = true, false, nil, false
+	m.flying = 0
 	m.hung = make([][]func(), mostDisks)
 	m.clock = clock{base: n.w.Now, own: ident.Instant(n.w.Jitter(0, time.Hour)), rate: m.clock.rate}
 	binary.LittleEndian.PutUint64(m.boot[:], n.w.rng.Uint64())

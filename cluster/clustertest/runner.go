@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 )
 
 // agent is an operation that has a process of its own: it outlives the daemon
@@ -85,7 +86,16 @@ func (n *Node) start(a cluster.Run, done func(cluster.Outcome, string)) {
 	p := &process{term: a.Term}
 	p.interrupt = func() { done(cluster.Unknown, "interrupted") }
 	n.running[a.Service.Name] = p // from the first moment on it may write
-	n.w.judge.Runs(n.body, n.guard.inc, a.Service.Name, a.Term, n.w.Now)
+	if a.Service.Guarded() {
+		var names []string
+		for _, l := range n.w.LUNs().Of(a.Service.Name) {
+			names = append(names, l.Name)
+		}
+		n.w.judge.Stores(n.body, oracle.Grant{Service: a.Service.Name, Inc: n.guard.inc, Term: a.Term}, names, n.w.Now)
+	}
+	if p.half = a.Storage; !a.Storage {
+		n.w.judge.Runs(n.body, n.guard.inc, a.Service.Name, a.Term, n.w.Now)
+	}
 	n.agentAfter(n.StartTime, func() {
 		if p.interrupt == nil {
 			return // told already
@@ -97,7 +107,7 @@ func (n *Node) start(a cluster.Run, done func(cluster.Outcome, string)) {
 		case n.StartFails:
 			done(cluster.Failed, "exit status 1")
 		default:
-			p.whole = true
+			p.whole = !p.half
 			done(cluster.OK, "")
 		}
 	})

@@ -14,8 +14,10 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/agenda"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/media"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/tally"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/register"
@@ -70,7 +72,7 @@ type World struct {
 	Nodes []*Node       // index 0 is node 1
 	Disks []*Disk
 	Notes []Told
-	Tally Tally
+	Tally tally.Tally
 	// Loss and Dup are the shares of network beats that are lost, and doubled.
 	Loss, Dup float64
 	opt       Options
@@ -85,7 +87,8 @@ type World struct {
 // written is what the disks hold, beside their content.
 type written struct {
 	format *media.Format
-	told   map[uint64][32]byte        // versions that the oracle knows, with the sum of their bodies
+	told   map[uint64][32]byte // versions that the oracle knows, with the sum of their bodies
+	luns   *luns.Store
 	confs  map[string]*cluster.Config // every text that was applied, parsed
 }
 
@@ -124,6 +127,7 @@ func New(t T, opt Options) *World {
 		w.Tally.Broke = v.Kind
 		w.fail("%v", v)
 	})
+	w.bytes.luns = luns.New(func(id ident.NodeID, lun string, on bool) { w.judge.Keyed(id, lun, on, w.Now) })
 	var err error
 	if w.bytes.format, err = media.New(opt.Nodes); err != nil {
 		t.Fatalf("%v", err)
@@ -283,15 +287,7 @@ func (w *World) decided(n *Node, k *Disk, h register.Header) bool {
 	}
 	w.bytes.told[h.Ver] = h.Sum
 	w.Tally.Versions++
-	var grants []oracle.Grant
-	for i := range s.Services {
-		g := &s.Services[i]
-		w.Tally.grant(g)
-		grants = append(grants, oracle.Grant{
-			Service: g.Service, Owner: g.Owner, Inc: g.Inc, Term: g.Term, Why: g.Why,
-			Proven: g.Proof.Kind != cluster.NoProof && g.Proof.Text != "", Storage: len(g.Pending) > 0,
-		})
-	}
+	grants := w.Tally.Grants(s)
 	for i := range s.Nodes {
 		if f := &s.Nodes[i]; !f.Fencing.IsZero() {
 			w.judge.Explains(n.ID, "fencing of "+f.Name, f.Why)

@@ -21,6 +21,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/pages"
 	"github.com/holdfast-ha/holdfast/cluster/published"
 	"github.com/holdfast-ha/holdfast/cluster/register"
+	"github.com/holdfast-ha/holdfast/cluster/reserve"
 	"github.com/holdfast-ha/holdfast/cluster/services"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
@@ -93,6 +94,7 @@ type decideSide struct {
 	acts    bool          // it acts on the evidence now: see coordinates
 	pending ident.Instant // since when a decision of the coordinator is missing; 0: none is
 	ways    *fencing.Set
+	keys    *reserve.Set
 	reads   ident.Instant // when the proposal under way began that only reads the register again; 0: it is another
 }
 
@@ -117,6 +119,7 @@ type guardSide struct {
 	since   ident.Instant     // the lease is no older than this: the claim, or what the guard said at Started
 	payload cluster.Payload   // as ordered last
 	sent    uint64            // order that carried it
+	open    ident.Instant     // since when the payload that it holds says that a key may be on its way; 0: it does not
 	echoed  uint64            // latest payload order that was echoed
 	kicked  ident.Instant
 	retire  bool // asked to retire
@@ -204,6 +207,8 @@ func (c *Core) take(ev cluster.Event) {
 		c.serve()
 	case cluster.FenceDone:
 		c.fenced(e)
+	case cluster.ReserveDone:
+		c.reserved(e)
 	case cluster.Asked:
 		c.ask(e)
 	}
@@ -298,7 +303,7 @@ func (c *Core) learn(s *cluster.State, ver uint64) {
 		c.answer(d)
 	}
 	if s.Life.Protocol > c.set.Protocol {
-		c.refuse(tooNew(s.Life.Protocol, c.set.Protocol))
+		c.refuse(decide.TooNew(s.Life.Protocol, c.set.Protocol))
 		return
 	}
 	c.retime()

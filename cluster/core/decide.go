@@ -133,12 +133,7 @@ func (c *Core) tell(d *decide.Draft) {
 func (c *Core) answer(d *decide.Draft) {
 	for _, a := range d.Answers {
 		c.emit(cluster.Reply{ID: a.ID, Err: a.Err, Text: a.Text, Ver: c.reg.ver})
-		for i := range c.dec.asked {
-			if c.dec.asked[i].ID == a.ID {
-				c.dec.asked = append(c.dec.asked[:i], c.dec.asked[i+1:]...)
-				break
-			}
-		}
+		c.dec.asked = slices.DeleteFunc(c.dec.asked, func(q decide.Question) bool { return q.ID == a.ID })
 	}
 }
 
@@ -178,7 +173,7 @@ func (c *Core) hasWord() bool {
 	if c.reg.state == nil {
 		return false
 	}
-	if c.dec.ways.Holds(c.fenceEnv()) {
+	if c.dec.ways.Holds(c.fenceEnv()) || c.dec.keys.Holds(c.keyEnv()) {
 		return true
 	}
 	for _, p := range c.peers {

@@ -12,26 +12,6 @@ func (c *Core) stopped() bool { return c.reg.state != nil && c.reg.state.Life.St
 // mayGo says that the planned stop is done with services: nodes may leave.
 func (c *Core) mayGo() bool { return c.stopped() && c.reg.state.AllFree() }
 
-// standingOrders says why this node does not come in although it could.
-func (c *Core) standingOrders() string {
-	s := c.reg.state
-	switch {
-	case s.Life.Stop.On:
-		text := "the cluster is stopped"
-		if by := s.Life.Stop.By; by != "" {
-			text += " (by " + by + ")"
-		}
-		return text + ", and nothing begins by itself: holdfast cluster start"
-	case s.Life.Protocol > c.set.Protocol:
-		return tooNew(s.Life.Protocol, c.set.Protocol)
-	}
-	return ""
-}
-
-func tooNew(used, spoken cluster.Protocol) string {
-	return fmt.Sprintf("the cluster uses protocol %d, this holdfastd speaks up to %d: upgrade holdfast on this node", used, spoken)
-}
-
 // otherMachine says why the slot may not be claimed by this machine, whose beats
 // there are another's: a spare that was given the node's disk or identity, or a
 // virtual machine that was started a second time. That this one has booted says

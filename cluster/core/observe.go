@@ -52,6 +52,7 @@ func (c *Core) table(e cluster.Table) {
 func (c *Core) restartSuspicion() { c.self.seeing = c.now }
 
 func (c *Core) seen(e cluster.Table, s *cluster.SeenBeat) {
+	c.dec.keys.Saw(e.Disk, e.ReadIssued, s)
 	if s.Beat == nil && s.Err == "" {
 		return // never written
 	}

@@ -5,8 +5,10 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/register"
+	"github.com/holdfast-ha/holdfast/cluster/reserve"
 	"github.com/holdfast-ha/holdfast/cluster/services"
 )
 
@@ -19,6 +21,7 @@ func (c *Core) started(e cluster.Started) {
 	c.self.seeing = c.now
 	c.guard.grace.Begin(c.now, e.F, e.G, e.Grace)
 	c.services = services.New(e.Adopted)
+	c.dec.keys = reserve.New(e.Registering)
 	c.enter(reading)
 }
 
@@ -56,7 +59,7 @@ func (c *Core) fromReading() {
 		c.resume()
 		return
 	}
-	if c.self.waiting = c.standingOrders(); c.self.waiting != "" {
+	if c.self.waiting = decide.StandingOrders(c.reg.state, c.set.Protocol); c.self.waiting != "" {
 		return
 	}
 	if c.self.waiting = c.slotTaken(); c.self.waiting != "" {
@@ -296,6 +299,9 @@ func (c *Core) echo(e cluster.Echoed) {
 		c.enter(joining)
 	case e.Order == cluster.OrderPayload:
 		c.guard.echoed = max(c.guard.echoed, e.Seq)
+		if c.guard.payload.Registering && c.guard.open == 0 && e.Seq >= c.guard.sent {
+			c.guard.open = c.now
+		}
 	case e.Order == cluster.OrderStopping:
 		c.guard.frozen = true
 	case e.Order == cluster.OrderRetire:
@@ -347,6 +353,7 @@ func (c *Core) manage() {
 // env is this node as its services see it.
 func (c *Core) env() services.Env {
 	e := services.Env{Now: c.now, State: c.reg.state, Self: c.set.Self, Inc: c.self.inc, Why: c.self.waiting}
+	e.Storage = func(g *cluster.Grant) (string, bool) { return c.dec.keys.Storage(c.keyEnv(), g) }
 	switch c.self.stage {
 	case member:
 		e.Standing = services.Member
@@ -361,13 +368,7 @@ func (c *Core) env() services.Env {
 
 // serve passes on what the services want done.
 func (c *Core) serve() {
-	for _, a := range c.services.Take() {
-		if n, ok := a.(cluster.Note); ok {
-			c.note(n)
-			continue
-		}
-		c.emit(a)
-	}
+	c.pass(c.services.Take())
 	c.blob.Released(c.services.Releases())
 }
 

@@ -15,6 +15,9 @@ func (c *Core) publish() {
 	}
 	p := c.payload()
 	if !p.Equal(&c.guard.payload) || c.guard.sent == 0 {
+		if !p.Registering || !c.guard.payload.Registering {
+			c.guard.open = 0
+		}
 		c.guard.payload = p
 		c.guard.sent = c.order(cluster.Order{Kind: cluster.OrderPayload, Inc: c.self.inc, Payload: p})
 		c.blob.Carry(p.Released, c.guard.sent)
@@ -30,7 +33,7 @@ func (c *Core) releaseEchoed() bool {
 }
 
 func (c *Core) payload() cluster.Payload {
-	p := cluster.Payload{Phase: c.ownPhase(), Committed: cluster.ClaimOf(c.reg.m.Claim()), Released: cluster.DigestOf(c.services.Released()), BlobGen: c.blob.Stable(), Kills: decide.Kills(c.reg.state), Protocol: c.set.Protocol}
+	p := cluster.Payload{Phase: c.ownPhase(), Committed: cluster.ClaimOf(c.reg.m.Claim()), Released: cluster.DigestOf(c.services.Released()), BlobGen: c.blob.Stable(), Kills: decide.Kills(c.reg.state), Protocol: c.set.Protocol, Registering: c.dec.keys.Open()}
 	if c.reg.state != nil {
 		p.ViewAcked = c.reg.state.View
 	}

@@ -80,6 +80,7 @@ func (c *Core) runOf(g *cluster.Grant) decide.Run {
 	if g.Owner != 0 {
 		v.RunState, v.Known = c.runState(g)
 		v.Why, v.Released = c.releasedBy(g)
+		v.Cleared = c.dec.keys.Cleared(c.keyEnv(), g)
 	}
 	v.Service, v.Term = g.Service, g.Term
 	return v

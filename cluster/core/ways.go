@@ -5,13 +5,14 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/fencing"
 	"github.com/holdfast-ha/holdfast/cluster/register"
+	"github.com/holdfast-ha/holdfast/cluster/reserve"
 )
 
 // fenceEnv is this node as its fencing sees it.
 func (c *Core) fenceEnv() fencing.Env {
 	return fencing.Env{
 		Now: c.now, State: c.reg.state, Self: c.set.Self, Member: c.self.stage == member && c.timed && !c.guard.killed,
-		Acts: c.dec.acts, Tz: c.t.Tz, Tsus: c.t.Tsus,
+		Acts: c.dec.acts, Tz: c.t.Tz, Tsus: c.t.Tsus, Storage: c.dec.keys.View(c.now),
 	}
 }
 
@@ -21,7 +22,9 @@ func (c *Core) fence() {
 		return
 	}
 	c.dec.ways.Manage(c.fenceEnv())
-	c.passWays()
+	c.pass(c.dec.ways.Take())
+	c.dec.keys.Manage(c.keyEnv())
+	c.pass(c.dec.keys.Take())
 }
 
 // fenced takes the end of an attempt.
@@ -30,11 +33,12 @@ func (c *Core) fenced(e cluster.FenceDone) {
 		return
 	}
 	c.dec.ways.Done(c.fenceEnv(), e)
-	c.passWays()
+	c.pass(c.dec.ways.Take())
 }
 
-func (c *Core) passWays() {
-	for _, a := range c.dec.ways.Take() {
+// pass passes on what a part of the core wants done, and what it tells.
+func (c *Core) pass(list []cluster.Action) {
+	for _, a := range list {
 		if n, ok := a.(cluster.Note); ok {
 			c.note(n)
 			continue
@@ -43,10 +47,27 @@ func (c *Core) passWays() {
 	}
 }
 
+// keyEnv is this node as its reservations see it.
+func (c *Core) keyEnv() reserve.Env {
+	return reserve.Env{
+		Now: c.now, State: c.reg.state, Self: c.set.Self, Inc: c.self.inc, Cluster: c.set.Cluster, Tz: c.t.Tz, Met: c.disks.Met,
+		Member: c.self.stage == member && c.timed && !c.guard.killed && c.now <= c.leaseEnd(),
+		Open:   c.guard.open, Issued: c.disks.LeaseStart(), May: c.dec.ways.Reserves,
+	}
+}
+
+// reserved takes the end of work on the reservations.
+func (c *Core) reserved(e cluster.ReserveDone) {
+	if c.reg.state != nil {
+		c.dec.keys.Done(c.keyEnv(), e)
+		c.pass(c.dec.keys.Take())
+	}
+}
+
 // reread reads the register on a majority before anybody is shot: a node that
 // has been fenced meanwhile finds itself there. It says whether it does.
 func (c *Core) reread() bool {
-	if c.reg.state == nil || !c.dec.ways.WantsRead(c.fenceEnv()) {
+	if c.reg.state == nil || !c.dec.keys.WantsRead() && !c.dec.ways.WantsRead(c.fenceEnv()) {
 		return false
 	}
 	c.reg.m.Reread()
@@ -60,21 +81,14 @@ func (c *Core) wasRead(o register.Outcome[*cluster.State]) {
 	began := c.dec.reads
 	if c.dec.reads = 0; began != 0 && o.Kind == register.Unchanged {
 		c.dec.ways.Read(c.fenceEnv(), began)
+		c.dec.keys.Read(c.keyEnv(), began)
+		c.pass(c.dec.keys.Take())
 	}
 }
 
 // chose takes note of the fencings that this node's own proposal has chosen.
 func (c *Core) chose(d *decide.Draft) {
-	for _, n := range d.Notes {
-		if n.Kind != cluster.NoteFencing {
-			continue
-		}
-		way := ""
-		for _, q := range c.dec.asked {
-			if f, ok := q.Request.(cluster.FenceNode); ok && f.Node == c.reg.state.NameOf(n.Node) {
-				way = f.By
-			}
-		}
-		c.dec.ways.Chose(n.Node, n.Inc, way)
+	for _, f := range d.Fenced(c.dec.asked) {
+		c.dec.ways.Chose(f.Node, f.Inc, f.By)
 	}
 }

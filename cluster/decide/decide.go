@@ -91,6 +91,7 @@ func (m *Memory) Revise(base *cluster.State, sight *Sight, asked []Question) *Dr
 	if id := WordGiven(base, sight); id != 0 && d.State.Node(id) != nil && d.State.Node(id).Fencing == d.State.Node(id).Inc {
 		d.end(id, sight.node(id).Word)
 	}
+	d.endStorages()
 	if !sight.Coordinates || !sight.Timed || base.Conf == nil {
 		return d
 	}

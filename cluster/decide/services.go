@@ -128,6 +128,15 @@ func (d *Draft) endStorage(name string, run Run) {
 	e.Owner, e.Inc = 0, ident.Incarnation{}
 }
 
+// endStorages takes the proofs that this node has found, whoever coordinates.
+func (d *Draft) endStorages() {
+	for i := range d.sight.Runs {
+		if r := d.sight.Runs[i]; r.Cleared.Kind != cluster.NoProof && d.State.Grant(r.Service) != nil && d.State.Grant(r.Service).Term == r.Term {
+			d.endStorage(r.Service, r)
+		}
+	}
+}
+
 // endPending forgets the former owners of a service whose end is proven by now.
 // Nothing else takes one from the list, and a new term inherits it: a release by
 // the present owner says nothing of those before.

@@ -18,10 +18,6 @@ const (
 	checkApart = 2 * time.Second
 )
 
-// noReservation is why the way of that name proves nothing: it is said wherever
-// the way is configured, and with every fencing.
-const noReservation = "no device of this version can be reserved; the other ways and the proof by time are used"
-
 // check is what is known of one way of one node while nobody is fenced.
 type check struct {
 	node ident.NodeID
@@ -135,7 +131,7 @@ func (s *Set) Ways(now ident.Instant, n *cluster.NodeState, conf *cluster.Config
 		case w.Kind == cluster.WayDisk:
 			v.State = "always there"
 		case w.Kind == cluster.WayReservation:
-			v.State, v.Text = cluster.FenceFailed.String(), noReservation
+			v = s.env.Storage
 		}
 		for _, c := range s.checks {
 			if c.node == n.ID && c.at != 0 && sameWay(&c.way, &w) {

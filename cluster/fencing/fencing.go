@@ -42,7 +42,9 @@ type Env struct {
 	Member bool          // this node is a member, and not about to stop
 	Acts   bool          // it acts on the evidence, as the coordinator or in its place
 	Tz     time.Duration // how long writes of a machine that is off may still land
-	Tsus   time.Duration // silence that leads to a fencing; others give the one who chose a fencing this long to end it
+	// Storage is how the way by reservations is doing here.
+	Storage cluster.WayView
+	Tsus    time.Duration // silence that leads to a fencing; others give the one who chose a fencing this long to end it
 }
 
 // Set is the fencing that this node does. It is used by one goroutine.
@@ -123,12 +125,22 @@ func (s *Set) Read(env Env, began ident.Instant) {
 			continue
 		}
 		v.read = began
-		for _, w := range env.State.Conf.WaysOf(n.Name) {
-			if w.Kind == cluster.WayReservation {
-				s.note(v, cluster.NoProof, "reservation: failed: "+noReservation)
-			}
+	}
+}
+
+// Reserves says whether this node may take the storage of a node's incarnation
+// from it now, and since when it knows that it is being fenced.
+func (s *Set) Reserves(id ident.NodeID, inc ident.Incarnation) (since ident.Instant, ok bool) {
+	v := s.victim(id, inc)
+	if v == nil || v.dead || v.read == 0 || !s.fit() || !s.turn(v) {
+		return 0, false
+	}
+	for _, w := range s.env.State.Conf.WaysOf(s.env.State.NameOf(id)) {
+		if w.Kind == cluster.WayReservation {
+			return v.since, v.only == "" || v.only == w.Kind || s.env.Now.Sub(v.since) >= s.env.Tsus
 		}
 	}
+	return 0, false
 }
 
 // WantsRead says that the register has to be read before this node may act.

@@ -17,7 +17,7 @@ type check struct {
 }
 
 func checks() []check {
-	return []check{
+	return append(reservationChecks(), []check{
 		{"SERVICE on NODE", func(r *run, w []string) bool {
 			n := r.w.Owner(w[0])
 			return n != nil && n.Name == w[2] && r.w.Running(w[0])
@@ -53,7 +53,7 @@ func checks() []check {
 			return r.refused(strings.Join(w[1:], " "))
 		}},
 		{"told TEXT", func(r *run, w []string) bool { return r.told(w[1:], r.since) != "" }},
-	}
+	}...)
 }
 
 func stage(n *clustertest.Node) string {

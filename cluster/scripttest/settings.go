@@ -153,7 +153,7 @@ func serviceKey(svc *cluster.Service, key string, values []string) (err error) {
 		svc.Stack = nil
 		for _, v := range values {
 			kind, flag, _ := strings.Cut(v, "/")
-			svc.Stack = append(svc.Stack, cluster.Member{ID: kind, Kind: kind, Storage: flag == "storage", CheckEvery: time.Second})
+			svc.Stack = append(svc.Stack, cluster.Member{ID: kind, Kind: kind, Storage: flag != "", Guarded: flag == "guarded", CheckEvery: time.Second})
 		}
 	default:
 		return fmt.Errorf("a service has no %q %q", key, values)

@@ -21,7 +21,7 @@ type verb struct {
 // steps are all steps there are. A step ends when what it does is done, which
 // is at once but for "boot" and "after".
 func steps() []verb {
-	return append(append(machineSteps(), diskSteps()...), adminSteps()...)
+	return append(append(append(machineSteps(), diskSteps()...), reservationSteps()...), adminSteps()...)
 }
 
 func machineSteps() []verb {

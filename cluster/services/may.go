@@ -48,6 +48,23 @@ func (s *Set) startable(l *local, g *cluster.Grant) bool {
 	return l.state == cluster.Down || l.state == cluster.Starting && l.op == 0 && l.half && g != nil && len(g.Pending) == 0
 }
 
+// reserved says that the storage of a guarded service is this node's alone. Once
+// that cannot be had here, the service is given up, so that another node tries.
+func (s *Set) reserved(l *local, g *cluster.Grant, svc *cluster.Service) bool {
+	if s.env.Storage == nil || !svc.Guarded() {
+		return true
+	}
+	why, stuck := s.env.Storage(g)
+	if why != "" {
+		l.text = why
+	}
+	if stuck && l.giveUp == "" {
+		l.giveUp = why
+		s.emit(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: why})
+	}
+	return why == ""
+}
+
 // mayStart is the start rule: a committed grant of exactly this incarnation,
 // learned in this life, which is bound, a member, holds its lease and is not
 // being fenced.
@@ -56,6 +73,9 @@ func (s *Set) mayStart(l *local, g *cluster.Grant) bool {
 	n := s.env.State.Node(s.env.Self)
 	if known && g != nil && len(g.Pending) > 0 && !svc.Guarded() {
 		l.text = "waits for the proven end of a former owner"
+		return false
+	}
+	if known && g != nil && !s.reserved(l, g, svc) {
 		return false
 	}
 	return known && g != nil && s.env.MayStart && !s.held(g) && !s.env.State.Life.Stop.On && n != nil && n.Inc == s.env.Inc && n.Fencing.IsZero() && n.Dead < n.Inc.N

@@ -35,8 +35,12 @@ type Env struct {
 	Self     ident.NodeID
 	Inc      ident.Incarnation
 	Standing Standing
-	MayStart bool   // it is a member, its lease is held, and its guard was not killed
-	Why      string // why everything is being stopped at once, for people
+	MayStart bool // it is a member, its lease is held, and its guard was not killed
+	// Storage says what is missing before the storage of a guarded service may be
+	// started in the term of its grant, empty if nothing is, and that waiting for it
+	// has become pointless. Nil: nothing is ever missing.
+	Storage func(*cluster.Grant) (why string, stuck bool)
+	Why     string // why everything is being stopped at once, for people
 }
 
 // Set is all services of this node. It is used by one goroutine.

@@ -47,6 +47,14 @@ func coreRows() []row {
 			why: "what judges the cluster shares no arithmetic with it: neither the timeouts nor the lease, nor what imports them",
 		},
 		{
+			tree: "cluster/clustertest/luns", may: []string{"cluster", "cluster/ident"},
+			why: "a simulated LUN is its keys; it knows neither time nor faults",
+		},
+		{
+			tree: "cluster/clustertest/tally", may: []string{"cluster", "cluster/ident", "cluster/clustertest/oracle"},
+			why: "what is counted of a world is what was told, and changes nothing in it",
+		},
+		{
 			tree: "cluster/clustertest/media",
 			may:  []string{"cluster", "cluster/ident", "cluster/register", "quorumdisk", "quorumdisk/statecodec"},
 			why:  "a simulated disk is bytes under the real codecs; it knows neither time nor faults",
@@ -106,6 +114,10 @@ func partRows() []row {
 		{
 			tree: "cluster/fencing", may: []string{"cluster", "cluster/ident", "cluster/timing"},
 			why: "the ways to fence a node know what is decided and what was shown, and no machine",
+		},
+		{
+			tree: "cluster/reserve", may: []string{"cluster", "cluster/ident", "cluster/quorum"},
+			why: "when keys are registered and taken away rests on what is decided and on beats, and on no device",
 		},
 		{
 			tree: "cluster/pages", may: []string{"cluster", "cluster/ident"},

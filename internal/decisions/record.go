@@ -107,6 +107,7 @@ func sealed() []any {
 		cluster.RunDone{},
 		cluster.Asked{},
 		cluster.FenceDone{},
+		cluster.ReserveDone{},
 
 		cluster.Order{},
 		cluster.RegisterOp{},
@@ -119,6 +120,7 @@ func sealed() []any {
 		cluster.Exit{},
 		cluster.Fence{},
 		cluster.FenceStop{},
+		cluster.Reserve{},
 
 		cluster.MoveService{},
 		cluster.StartService{},

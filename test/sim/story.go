@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/tally"
 )
 
 // NoProgress is what a story fails with if the cluster does not recover once every
@@ -22,7 +23,7 @@ type Result struct {
 	Failed string // the rule that was broken; empty: none
 	Text   string
 	Lines  []string // the story so far, where it failed
-	Tally  clustertest.Tally
+	Tally  tally.Tally
 	Length time.Duration // of the trouble: what follows is healed and does not count
 	At     time.Duration // true time of the end
 }

@@ -57,6 +57,7 @@ type Judge struct {
 	fail     func(Violation)
 	nodes    []*node // by node id
 	services map[string]*service
+	luns     map[string]*lun
 	versions map[uint64]decision
 	newest   uint64
 	// Leases counts the cycles that were judged, Feeds the feeds.
@@ -141,6 +142,7 @@ func (j *Judge) Ends(id ident.NodeID, at time.Duration) {
 		n.now.ended = at
 	}
 	n.up, n.now = false, nil
+	j.lunsEnd(id, at)
 	for _, s := range j.services {
 		if h := s.holders[id]; h != nil && h.running {
 			h.running, h.until = false, at+j.limits.Drain

@@ -74,6 +74,7 @@ func (j *Judge) Runs(id ident.NodeID, inc ident.Incarnation, name string, term u
 // that its writes have completed.
 func (j *Judge) Stops(id ident.NodeID, name string) {
 	delete(j.service(name).holders, id)
+	j.unstores(id, name)
 }
 
 // Releases says that a node publishes that it released a term for good.
@@ -125,6 +126,9 @@ func (j *Judge) granted(g Grant, ver uint64, fresh bool) {
 		return
 	}
 	s.top = g.Term
+	if g.Storage {
+		j.cutOff(g)
+	}
 	for id, h := range s.holders {
 		if h.running && h.term < g.Term && !g.Storage {
 			j.say(NoProof, "version %d begins term %d of %s on node %d while term %d runs on node %d", ver, g.Term, g.Service, g.Owner, h.term, id)

@@ -1,4 +1,6 @@
-package clustertest
+// Package tally counts what happens in a simulated cluster, and sums it up, so that
+// two runs can be compared.
+package tally
 
 import (
 	"encoding/binary"
@@ -25,7 +27,21 @@ type Tally struct {
 // story have the same.
 func (t *Tally) Digest() uint64 { return t.digest }
 
-// grant counts a term that is new.
+// Grants counts the terms of a decided version that are new, and says what the
+// oracle has to know of all.
+func (t *Tally) Grants(s *cluster.State) []oracle.Grant {
+	var grants []oracle.Grant
+	for i := range s.Services {
+		g := &s.Services[i]
+		t.grant(g)
+		grants = append(grants, oracle.Grant{
+			Service: g.Service, Owner: g.Owner, Inc: g.Inc, Term: g.Term, Why: g.Why,
+			Proven: g.Proof.Kind != cluster.NoProof && g.Proof.Text != "", Storage: len(g.Pending) > 0,
+		})
+	}
+	return grants
+}
+
 func (t *Tally) grant(g *cluster.Grant) {
 	if t.terms == nil {
 		t.terms = map[string]uint64{}
@@ -39,9 +55,9 @@ func (t *Tally) grant(g *cluster.Grant) {
 	t.terms[g.Service] = g.Term
 }
 
-// step adds one step of a core to the digest: when and where it was, what kind of
+// Step adds one step of a core to the digest: when and where it was, what kind of
 // event it took and what it answered, with the numbers that tell two apart.
-func (t *Tally) step(id ident.NodeID, now ident.Instant, ev cluster.Event, actions []cluster.Action) {
+func (t *Tally) Step(id ident.NodeID, now ident.Instant, ev cluster.Event, actions []cluster.Action) {
 	h := fnv.New64a()
 	var b [8]byte
 	put := func(n uint64) {
@@ -54,6 +70,8 @@ func (t *Tally) step(id ident.NodeID, now ident.Instant, ev cluster.Event, actio
 	_, _ = fmt.Fprintf(h, "%T", ev)
 	for _, a := range actions {
 		switch a := a.(type) {
+		case cluster.Reserve:
+			put(uint64(a.Kind)<<56 | a.Op)
 		case cluster.Order:
 			put(uint64(a.Kind)<<56 | a.Seq)
 			put(uint64(a.Until))
