@@ -48,6 +48,9 @@ type Stops struct {
 	Renew      time.Duration // and is renewed this often
 }
 
+// Input returns what the table was derived from.
+func (t Table) Input() Input { return t.in }
+
 // Site returns what Wait needs beside the leases.
 func (t Table) Site() Site { return Site{Tz: t.Tz, Rho: t.in.Rho} }
 

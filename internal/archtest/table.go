@@ -21,6 +21,7 @@ func importTable() []row {
 	rows = append(rows, deviceRows()...)
 	rows = append(rows, internalRows()...)
 	rows = append(rows, processRows()...)
+	rows = append(rows, ctlRows()...)
 	return append(rows, outerRows()...)
 }
 
@@ -103,6 +104,11 @@ func formatRows() []row {
 // partRows is about the parts of the core that speak its words.
 func partRows() []row {
 	return []row{
+		{
+			tree: "cluster/whatif", may: []string{"cluster/..."},
+			not: []string{"cluster/clustertest/..."},
+			why: "what would happen is what the core decides in a world in memory; a test's world is for tests",
+		},
 		{
 			tree: "cluster/decide", may: []string{"cluster", "cluster/diskset", "cluster/ident", "cluster/placement"},
 			why: "a decision is a function from a state and what was seen to the next state; it knows no register and no clock",
@@ -270,9 +276,27 @@ func processRows() []row {
 			not:  []string{"internal/daemon"},
 			why:  "a part of the daemon keeps or orders what the daemon gives it; it starts, fences and sends nothing",
 		},
+		{tree: "internal/build", why: "the version is below everything"},
+		{tree: "internal/archtest", why: "the rules do not depend on what they judge"},
+	}
+}
+
+// ctlRows are about the parts of the command line.
+func ctlRows() []row {
+	return []row{
 		{
 			tree: "internal/ctl/screen", may: []string{"internal/api", "internal/config/...", "cluster/..."},
 			why: "what the administrator sees is made from values, and tested without a cluster",
+		},
+		{
+			tree: "internal/ctl/offline",
+			may:  []string{"cluster/...", "internal/api/...", "internal/build", "internal/daemon/journal", "internal/decisions"},
+			why:  "where no daemon runs its files are read as it would read them, and explained in its words",
+		},
+		{
+			tree: "internal/ctl/simulate",
+			may:  []string{"cluster/...", "internal/api/...", "internal/ctl/...", "internal/decisions"},
+			why:  "what would happen is the engine's answer, from the daemon or from its log",
 		},
 		{
 			tree: "internal/ctl/...",
@@ -282,8 +306,6 @@ func processRows() []row {
 			},
 			why: "the command line talks to the daemon, and works on disks alone when no daemon runs; it starts, stops and fences nothing itself",
 		},
-		{tree: "internal/build", why: "the version is below everything"},
-		{tree: "internal/archtest", why: "the rules do not depend on what they judge"},
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/ctl/diskcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/sbdcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
+	"github.com/holdfast-ha/holdfast/internal/ctl/simulate"
 )
 
 // Exit codes. status uses the first four as monitoring plugins do.
@@ -123,7 +124,7 @@ func (a *app) root() *cobra.Command {
 	fs.StringVar(&a.socket, "socket", "", "the daemon's `socket` (default: in the run directory of node.yaml)")
 	root.AddCommand(
 		a.initCommand(), a.joinCommand(), a.tokenCommand(),
-		a.statusCommand(), a.explainCommand(), a.eventsCommand(), a.timingCommand(),
+		a.statusCommand(), a.explainCommand(), a.eventsCommand(), a.timingCommand(), simulate.Command(&a.Shell, a.dial),
 		a.planCommand(), a.applyCommand(), a.configCommand(), a.historyCommand(), a.rollbackCommand(),
 		a.serviceCommand(), a.nodeCommand(), a.clusterCommand(), diskcmd.Command(&a.Shell, a.diskReplace(), a.diskGrow()), a.watchdogCommand(),
 		sbdcmd.Command(func(code int) error { return shell.Code(code) }),

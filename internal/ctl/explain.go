@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -11,16 +12,13 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
+	"github.com/holdfast-ha/holdfast/internal/ctl/simulate"
 )
 
 func (a *app) explainCommand() *cobra.Command {
-	return a.PrintsJSON(shell.Command("explain SERVICE | explain node NODE | explain event ID", cobra.RangeArgs(1, 2), func(c *cobra.Command, args []string) error {
-		client, err := a.dial()
-		if err != nil {
-			return err
-		}
-		defer client.Close()
-		x, err := askWhy(c, client, args)
+	var log string
+	cmd := a.PrintsJSON(shell.Command("explain SERVICE | explain node NODE | explain event ID", cobra.RangeArgs(1, 2), func(c *cobra.Command, args []string) error {
+		x, err := a.why(c, log, args)
 		if err != nil {
 			return err
 		}
@@ -30,9 +28,40 @@ func (a *app) explainCommand() *cobra.Command {
 		a.showExplanation(x)
 		return nil
 	}))
+	cmd.Flags().StringVar(&log, "log", "", "explain from the decision log in this state `directory`, or a copy of it")
+	return cmd
 }
 
-func askWhy(c *cobra.Command, client *api.Client, args []string) (*api.Explanation, error) {
+// why asks the daemon, or the log where it does not run.
+func (a *app) why(c *cobra.Command, log string, args []string) (*api.Explanation, error) {
+	if log == "" {
+		client, err := a.dial()
+		if err == nil {
+			defer client.Close()
+			return askWhy(c, client, args)
+		}
+		if !errors.Is(err, api.ErrNoDaemon) {
+			return nil, err
+		}
+	}
+	n, err := simulate.FromLog(&a.Shell, log)
+	if err != nil {
+		return nil, err
+	}
+	return askWhy(c, n, args)
+}
+
+// explainer answers why; a Client does, and a log.
+type explainer interface {
+	// ExplainService says why a service is where it is.
+	ExplainService(ctx context.Context, name string) (*api.Explanation, error)
+	// ExplainNode says why a node is what it is.
+	ExplainNode(ctx context.Context, name string) (*api.Explanation, error)
+	// ExplainEvent says what led to an event.
+	ExplainEvent(ctx context.Context, id uint64) (*api.Explanation, error)
+}
+
+func askWhy(c *cobra.Command, client explainer, args []string) (*api.Explanation, error) {
 	ctx := c.Context()
 	switch {
 	case len(args) == 1:

@@ -19,7 +19,14 @@ const (
 	nearby      = 15
 )
 
-func (s *Server) explainService(ctx context.Context, f *Facts, name string) (*api.Explanation, error) {
+// Stories is where events are kept; a Store is one.
+type Stories interface {
+	// Events is as in Store.
+	Events(ctx context.Context, q api.EventQuery, each func(api.Event) error) error
+}
+
+// ExplainService says why a service is where it is.
+func ExplainService(ctx context.Context, f *Facts, from Stories, name string) (*api.Explanation, error) {
 	i := slices.IndexFunc(f.View.Services, func(v cluster.ServiceView) bool { return v.Name == name })
 	if i < 0 {
 		return nil, api.Errorf(api.CodeNotFound, "there is no service %q%s", name, known(serviceNames(f)))
@@ -31,9 +38,12 @@ func (s *Server) explainService(ctx context.Context, f *Facts, name string) (*ap
 		e.Candidates = append(e.Candidates, api.Candidate{Node: c.Name, Able: c.Able, Reason: c.Reason, Remedy: c.Remedy})
 	}
 	var err error
-	e.Events, err = s.history(ctx, api.EventQuery{Service: name, Limit: mostHistory})
+	e.Events, err = history(ctx, from, api.EventQuery{Service: name, Limit: mostHistory})
 	return e, err
 }
+
+// round makes a time one that people read.
+func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
 
 func serviceText(f *Facts, v *cluster.ServiceView) []string {
 	text := []string{fmt.Sprintf("%s is %s.", v.Name, v.State)}
@@ -55,7 +65,8 @@ func serviceText(f *Facts, v *cluster.ServiceView) []string {
 	return text
 }
 
-func (s *Server) explainNode(ctx context.Context, f *Facts, name string) (*api.Explanation, error) {
+// ExplainNode says why a node is what it is, who fenced it and on what proof.
+func ExplainNode(ctx context.Context, f *Facts, from Stories, name string) (*api.Explanation, error) {
 	i := slices.IndexFunc(f.View.Nodes, func(v cluster.NodeView) bool { return v.Name == name })
 	if i < 0 {
 		return nil, api.Errorf(api.CodeNotFound, "there is no node %q%s", name, known(nodeNames(&f.View)))
@@ -65,7 +76,7 @@ func (s *Server) explainNode(ctx context.Context, f *Facts, name string) (*api.E
 	e := &api.Explanation{Version: api.Version, Subject: "node " + name, Node: &node, Proof: node.Proof}
 	e.Text = append(e.Text, fmt.Sprintf("%s is %s; its guard is %s.", name, v.Phase, v.Guard))
 	if v.Fencing {
-		e.Text = append(e.Text, fmt.Sprintf("It is being fenced because: %s. A proof by time can stand in %v.", v.Why, max(0, v.Left)))
+		e.Text = append(e.Text, fmt.Sprintf("It is being fenced because: %s. A proof by time can stand in %v.", v.Why, round(max(0, v.Left))))
 	}
 	if p := node.Proof; p != nil {
 		e.Text = append(e.Text, fmt.Sprintf("Incarnation %s ended on proof %s, found by %s: %s.", p.Incarnation, p.Kind, p.By, p.Text))
@@ -74,10 +85,10 @@ func (s *Server) explainNode(ctx context.Context, f *Facts, name string) (*api.E
 		e.Text = append(e.Text, "It is on standby and runs nothing until `holdfast node online "+name+"`.")
 	}
 	e.Text = append(e.Text, courseText(&node)...)
-	e.Text = append(e.Text, fmt.Sprintf("If it fell silent now, it would count as dead after %v; that rests on: %s.", v.Wait, orElse(v.Watchdog, "nothing")))
+	e.Text = append(e.Text, fmt.Sprintf("If it fell silent now, it would count as dead after %v; that rests on: %s.", round(v.Wait), orElse(v.Watchdog, "nothing")))
 	e.Text = append(e.Text, waysText(&f.View, v.ID)...)
 	var err error
-	e.Events, err = s.history(ctx, api.EventQuery{Node: name, Limit: mostHistory})
+	e.Events, err = history(ctx, from, api.EventQuery{Node: name, Limit: mostHistory})
 	return e, err
 }
 
@@ -98,10 +109,10 @@ func waysText(v *cluster.View, id ident.NodeID) []string {
 	return list
 }
 
-// explainEvent shows an event and what went before it on the same subject.
-func (s *Server) explainEvent(ctx context.Context, id uint64) (*api.Explanation, error) {
+// ExplainEvent shows an event and what went before it on the same subject.
+func ExplainEvent(ctx context.Context, from Stories, id uint64) (*api.Explanation, error) {
 	var before []api.Event
-	err := s.store.Events(ctx, api.EventQuery{}, func(e api.Event) error {
+	err := from.Events(ctx, api.EventQuery{}, func(e api.Event) error {
 		if e.ID <= id {
 			before = append(before, e)
 		}
@@ -131,9 +142,9 @@ func (s *Server) explainEvent(ctx context.Context, id uint64) (*api.Explanation,
 	return e, nil
 }
 
-func (s *Server) history(ctx context.Context, q api.EventQuery) ([]api.Event, error) {
+func history(ctx context.Context, from Stories, q api.EventQuery) ([]api.Event, error) {
 	list := []api.Event{}
-	err := s.store.Events(ctx, q, func(e api.Event) error { list = append(list, e); return nil })
+	err := from.Events(ctx, q, func(e api.Event) error { list = append(list, e); return nil })
 	if errors.Is(err, context.Canceled) {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -28,6 +29,7 @@ type Server struct {
 	store  Store
 	roles  Roles
 	now    func() time.Time
+	busy   sync.Mutex // held while something is simulated
 }
 
 // New makes a server. Times in its answers are the wall clock's.
@@ -91,18 +93,19 @@ func (s *Server) Handler() http.Handler {
 	route("GET /v1/status", Read, s.facts(func(_ context.Context, f *Facts, _ *http.Request) (any, error) { return StatusOf(f, s.now()), nil }))
 	route("GET /v1/timing", Read, s.facts(func(_ context.Context, f *Facts, _ *http.Request) (any, error) { return TimingOf(f), nil }))
 	route("GET /v1/explain/service/{name}", Read, s.facts(func(ctx context.Context, f *Facts, r *http.Request) (any, error) {
-		return s.explainService(ctx, f, r.PathValue("name"))
+		return ExplainService(ctx, f, s.store, r.PathValue("name"))
 	}))
 	route("GET /v1/explain/node/{name}", Read, s.facts(func(ctx context.Context, f *Facts, r *http.Request) (any, error) {
-		return s.explainNode(ctx, f, r.PathValue("name"))
+		return ExplainNode(ctx, f, s.store, r.PathValue("name"))
 	}))
 	route("GET /v1/explain/event/{id}", Read, func(r *http.Request) (any, error) {
 		id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
 		if err != nil {
 			return nil, api.Errorf(api.CodeInvalid, "event %q: want a number", r.PathValue("id"))
 		}
-		return s.explainEvent(r.Context(), id)
+		return ExplainEvent(r.Context(), s.store, id)
 	})
+	route("POST /v1/simulate", Read, s.facts(s.simulate))
 	route("GET /v1/config", Admin, s.facts(s.config))
 	route("GET /v1/history", Read, func(*http.Request) (any, error) { return s.store.Versions() })
 	route("POST /v1/config", Admin, s.facts(s.apply))
