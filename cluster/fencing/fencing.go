@@ -49,7 +49,7 @@ type Env struct {
 
 // Set is the fencing that this node does. It is used by one goroutine.
 type Set struct {
-	env     Env
+	env     Env       `memory:"-"` // of the call under way
 	victims []*victim // by node
 	checks  []*check  // by node and way
 	ops     uint64

@@ -78,7 +78,7 @@ const (
 
 // Set is the reservations of this node. It is used by one goroutine.
 type Set struct {
-	env    Env
+	env    Env `memory:"-"` // of the call under way
 	ops    uint64
 	out    []cluster.Action
 	stage  handshake

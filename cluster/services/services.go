@@ -45,7 +45,7 @@ type Env struct {
 
 // Set is all services of this node. It is used by one goroutine.
 type Set struct {
-	env       Env
+	env       Env `memory:"-"` // of the call under way
 	local     map[string]*local
 	adopted   map[string]cluster.Adopted // found by this life of the daemon, not yet continued
 	inherited map[string]uint64          // terms of this incarnation that a former life knew

@@ -123,7 +123,7 @@ func TestReplay(t *testing.T) {
 	record(t, k)
 	files := k.files()
 	if len(files) < 5 {
-		t.Fatalf("%d files: nothing was rotated", len(files))
+		t.Fatalf("%d files: nothing was rotated; does a part of the core hold a function between two steps? See package memory", len(files))
 	}
 	p := decisions.Replay{Fresh: fresh}
 	if err := p.ReadFiles(files); err != nil {

@@ -63,6 +63,9 @@ func (r *reader) value(v reflect.Value) error {
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
+			if passing(v.Type().Field(i)) {
+				continue
+			}
 			if err := r.value(v.Field(i)); err != nil {
 				return err
 			}

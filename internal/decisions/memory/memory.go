@@ -10,7 +10,8 @@
 //
 // What can be kept: numbers, strings, arrays, slices, maps, structs, pointers
 // (two that were the same are the same again), and values of the interfaces whose
-// types were named. A function cannot: ErrBusy.
+// types were named. A function cannot: ErrBusy. A field with the tag memory:"-"
+// is left out: it is set anew by every call, and means nothing between two of them.
 package memory
 
 import (
@@ -168,8 +169,14 @@ func b2i(b bool) int {
 	return 0
 }
 
+// passing says that a field means something during a call only.
+func passing(f reflect.StructField) bool { return f.Tag.Get("memory") == "-" }
+
 func (w *writer) fields(v reflect.Value) error {
 	for i := range v.NumField() {
+		if passing(v.Type().Field(i)) {
+			continue
+		}
 		if err := w.value(v.Field(i)); err != nil {
 			return fmt.Errorf("%s.%s: %w", v.Type(), v.Type().Field(i).Name, err)
 		}
