@@ -56,6 +56,7 @@ type Reserve struct {
 	Service *Service
 	Key     uint64   // of this incarnation
 	Keep    []uint64 // for ReserveTake: keys that may stay
+	Victim  uint64   // for ReserveTake: the key whose commands have to be aborted; 0: none in particular
 	Within  time.Duration
 }
 
@@ -70,8 +71,8 @@ type ReserveDone struct {
 	// InFlight says that a REGISTER has not returned yet and may still take effect.
 	// Another ReserveDone follows when all have.
 	InFlight bool
-	// Drain says that commands of a key that was taken away may not have been
-	// aborted: what they write has landed only when the drain time has passed since Gone.
+	// Drain says that commands of a key that was taken away, or of Victim where this
+	// node did not find its key any more, may not have been aborted: what they write has landed only when the drain time has passed since Gone.
 	Drain bool
 	Gone  ident.Instant // of a ReserveTake: no earlier than when the keys were read as gone
 	LUNs  []string      // exactly those that the outcome is about

@@ -224,6 +224,7 @@ func (s *Set) begin(l *storage, kind cluster.ReserveKind, within time.Duration) 
 		r.Keep = s.welcome(l)
 		n := cluster.Note{Node: s.env.Self, Service: l.name, Text: "taking every other key away before the start"}
 		if l.take.from != 0 {
+			r.Victim = s.keyOf(l.take.from, l.take.grant.inc)
 			n.Node, n.Inc, n.Text = l.take.from, l.take.grant.inc, "taking its keys away, and aborting its commands"
 		}
 		s.note(n)

@@ -6,5 +6,6 @@
 // PERSISTENT RESERVE OUT), sent by SG_IO, each with a time limit, and each followed by reading back, since targets and
 // multipath layers are known to answer "good" and do nothing.
 //
-// The package does not act yet: nothing imports it, and no service is guarded by reservations.
+// Package scsitest is a target that gives and takes the same bytes and can be told to misbehave. No daemon uses the package
+// yet: no service can be configured to be guarded by reservations.
 package scsi

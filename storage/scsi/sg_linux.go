@@ -1,0 +1,135 @@
+package scsi
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	sgIO       = 0x2285 // SG_IO of <scsi/sg.h>
+	sgNone     = -1
+	sgToDev    = -2
+	sgFromDev  = -3
+	hostTimely = 5 * time.Second // what the kernel gives one command
+)
+
+// header is struct sg_io_hdr of <scsi/sg.h> on 64-bit machines: what is asked,
+// and what the kernel answers.
+type header struct {
+	interfaceID int32
+	direction   int32
+	cmdLen      uint8
+	maxSense    uint8
+	iovecCount  uint16
+	length      uint32
+	data        unsafe.Pointer
+	cmd         unsafe.Pointer
+	sense       unsafe.Pointer
+	timeout     uint32 // ms
+	flags       uint32
+	packID      int32
+	usr         unsafe.Pointer
+	answer
+}
+
+type answer struct {
+	status         uint8
+	maskedStatus   uint8
+	msgStatus      uint8
+	senseWritten   uint8
+	hostStatus     uint16
+	driverStatus   uint16
+	residual       int32
+	duration, info uint32
+}
+
+var _ [88]struct{} = [unsafe.Sizeof(header{})]struct{}{}
+
+// device is a path that the kernel knows as a block device.
+type device struct {
+	name string
+	file *os.File
+}
+
+// OpenPath opens a device of the sd driver, as /dev/sdc, to be asked by SG_IO.
+func OpenPath(name string) (Path, func() error, error) {
+	fd, err := unix.Open(name, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open %s: %w", name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	return &device{filepath.Base(name), f}, f.Close, nil
+}
+
+// Name implements Path.
+func (d *device) Name() string { return d.name }
+
+// Command implements Path. It waits as long as the kernel does: its caller keeps
+// the deadline.
+func (d *device) Command(cdb, send []byte, receive int) ([]byte, error) {
+	sense, data := make([]byte, 64), send
+	h := header{
+		interfaceID: 'S', direction: sgNone, cmdLen: uint8(len(cdb)), maxSense: uint8(len(sense)),
+		timeout: uint32(hostTimely / time.Millisecond), cmd: unsafe.Pointer(&cdb[0]), sense: unsafe.Pointer(&sense[0]),
+	}
+	if receive > 0 {
+		data, h.direction = make([]byte, receive), sgFromDev
+	} else if len(send) > 0 {
+		h.direction = sgToDev
+	}
+	if len(data) > 0 {
+		h.data, h.length = unsafe.Pointer(&data[0]), uint32(len(data))
+	}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, d.file.Fd(), sgIO, uintptr(unsafe.Pointer(&h)))
+	runtime.KeepAlive(cdb)
+	runtime.KeepAlive(data)
+	runtime.KeepAlive(sense)
+	switch {
+	case errno != 0:
+		return nil, fmt.Errorf("SG_IO: %w", errno)
+	case h.status != 0:
+		return nil, parseSense(Status(h.status&0x3e), sense[:h.senseWritten])
+	case h.hostStatus != 0 || h.driverStatus&0x0f != 0:
+		return nil, fmt.Errorf("no answer from the device: host status %#x, driver status %#x", h.hostStatus, h.driverStatus)
+	case receive > 0:
+		return data[:max(0, receive-int(h.residual))], nil
+	}
+	return nil, nil
+}
+
+// PathsOf lists the devices of the sd driver below a block device: itself, or the
+// paths of a multipath map. The name may be a link, as those of /dev/disk/by-id.
+func PathsOf(name string) ([]string, error) {
+	real, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return nil, err
+	}
+	base := filepath.Base(real)
+	if !strings.HasPrefix(base, "dm-") {
+		if _, err := os.Stat(filepath.Join("/sys/class/block", base, "device/scsi_level")); err != nil {
+			return nil, fmt.Errorf("%s (%s) is no SCSI disk: persistent reservations are for whole disks and multipath maps of them", name, real)
+		}
+		return []string{real}, nil
+	}
+	uuid, err := os.ReadFile(filepath.Join("/sys/class/block", base, "dm/uuid"))
+	if err != nil || !strings.HasPrefix(string(uuid), "mpath-") {
+		return nil, errors.Join(err, fmt.Errorf("%s (%s) is a device-mapper device but no multipath map", name, real))
+	}
+	entries, err := os.ReadDir(filepath.Join("/sys/class/block", base, "slaves"))
+	if err != nil || len(entries) == 0 {
+		return nil, errors.Join(err, fmt.Errorf("%s has no path", name))
+	}
+	var paths []string
+	for _, e := range entries {
+		paths = append(paths, "/dev/"+e.Name())
+	}
+	return paths, nil
+}
