@@ -250,6 +250,10 @@ func processRows() []row {
 			why:  "a list of work knows nothing of the work",
 		},
 		{
+			tree: "internal/daemon/reservations", may: []string{"cluster", "cluster/ident", "storage/scsi"},
+			why: "work on reservations knows LUNs and keys, and no decision",
+		},
+		{
 			tree: "internal/daemon/ways", may: []string{"cluster", "cluster/ident", "bmc", "internal/config"},
 			why: "an attempt to fence a node knows switches, and no disk, no peer and no decision",
 		},

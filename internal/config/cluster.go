@@ -204,7 +204,7 @@ func (c *clusterReader) alerts(v *value) []Alert {
 // stack turns the members of a service into their specifications.
 func (c *clusterReader) stack(v *value, where string) []cluster.Member {
 	var members []cluster.Member
-	count := map[string]int{}
+	count, guarded := map[string]int{}, false
 	for i, e := range v.items("stack") {
 		at := fmt.Sprintf("%s.stack[%d]", where, i+1)
 		kind, spec := c.kind(e, at)
@@ -220,11 +220,15 @@ func (c *clusterReader) stack(v *value, where string) []cluster.Member {
 			id += "-" + strconv.Itoa(n)
 		}
 		check := e.get("check")
+		guarded = guarded || spec.str("guard") == cluster.WayReservation
 		members = append(members, cluster.Member{
 			ID: id, Kind: kind.name, Spec: specOf(spec), Storage: kind.storage,
 			Start: e.get("start").dur("timeout"), Stop: e.get("stop").dur("timeout"),
 			Check: check.dur("timeout"), CheckEvery: check.dur("every"),
 		})
+	}
+	for i := range members { // one guard is for all LUNs below the service
+		members[i].Guarded = guarded && members[i].Storage
 	}
 	return members
 }
@@ -252,7 +256,11 @@ func (c *clusterReader) kind(v *value, where string) (memberKind, *value) {
 // specOf is a specification as canonical JSON: keys sorted, durations as they
 // were written.
 func specOf(v *value) []byte {
-	b, err := json.Marshal(plain(v))
+	m := plain(v)
+	if keys, ok := m.(map[string]any); ok {
+		delete(keys, "guard") // for the cluster, not for the agent
+	}
+	b, err := json.Marshal(m)
 	if err != nil {
 		panic("config: a value of texts, numbers and lists does not encode: " + err.Error())
 	}

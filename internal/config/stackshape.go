@@ -77,6 +77,7 @@ func filesystemShape() shape {
 		optional("create_mountpoint", truthOf("Make the mount point if it is missing; default true")),
 		optional("kill_holders", truthOf("End the processes that keep it busy at a stop; default true")),
 		optional("grace", spanOf("From SIGTERM to SIGKILL for such processes", "2s", 0, time.Hour)),
+		optional("guard", oneOf("reservation: every LUN below the service's storage lets only the owner write", "reservation")),
 		optional("write_test", truthOf("The check writes, syncs and removes a small file")),
 	)
 }

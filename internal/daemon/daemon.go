@@ -40,6 +40,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/held"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
 	"github.com/holdfast-ha/holdfast/internal/daemon/operations"
+	"github.com/holdfast-ha/holdfast/internal/daemon/reservations"
 	"github.com/holdfast-ha/holdfast/internal/daemon/roster"
 	"github.com/holdfast-ha/holdfast/internal/daemon/tables"
 	"github.com/holdfast-ha/holdfast/internal/daemon/ways"
@@ -80,6 +81,12 @@ type Devices struct {
 	File string // node.yaml, which is written anew when the disks change; empty: it is not
 }
 
+// fences is what acts on other nodes: on their power and on their storage.
+type fences struct {
+	*ways.Ways
+	keys *reservations.Keeper
+}
+
 // Daemon is the process. New makes it, Run runs it.
 type Daemon struct {
 	deps     Deps
@@ -95,7 +102,7 @@ type Daemon struct {
 	cache    *journal.Cache
 	record   *decisions.Log
 	join     *enlist.Service
-	ways     *ways.Ways
+	ways     fences
 	tasks    *errgroup.Group
 }
 
@@ -123,7 +130,8 @@ func New(deps Deps) (*Daemon, error) {
 		d.disks.put(d.newDisk(i, q.UUID, q.Path))
 	}
 	d.join = newJoinService(d)
-	d.ways = ways.New(ways.Settings{Controllers: deps.Node.Controllers, Open: deps.Power, Now: d.watch.instant})
+	d.ways.keys = reservations.New(reservations.Settings{Cluster: deps.Node.Cluster.ID, Open: reservations.OpenDevice, Now: d.watch.instant})
+	d.ways.Ways = ways.New(ways.Settings{Controllers: deps.Node.Controllers, Open: deps.Power, Now: d.watch.instant})
 	return d, nil
 }
 

@@ -222,6 +222,11 @@ func (d *Daemon) act(ctx context.Context) func(cluster.Action) error {
 				post[cluster.Event](ctx, d.loop.events, carry())
 				return nil
 			})
+		case cluster.Reserve:
+			d.tasks.Go(func() error { // task "reserve N": ends with its work
+				d.ways.keys.CarryOut(ctx, a, func(e cluster.ReserveDone) { post[cluster.Event](ctx, d.loop.events, e) })
+				return nil
+			})
 		case cluster.FenceStop:
 			d.ways.Stop(a.Op)
 		case cluster.Reply:

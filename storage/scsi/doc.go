@@ -6,6 +6,6 @@
 // PERSISTENT RESERVE OUT), sent by SG_IO, each with a time limit, and each followed by reading back, since targets and
 // multipath layers are known to answer "good" and do nothing.
 //
-// Package scsitest is a target that gives and takes the same bytes and can be told to misbehave. No daemon uses the package
-// yet: no service can be configured to be guarded by reservations.
+// Package scsitest is a target that gives and takes the same bytes and can be told to misbehave. NVMe
+// namespaces and plain device-mapper volumes are refused, in words: their reservations are not spoken yet.
 package scsi
