@@ -356,6 +356,30 @@ func TestSpareMachineIsRefusedWhileTheOtherRuns(t *testing.T) {
 	never(t, w, cluster.NoteProof, "gamma", from)
 }
 
+// TestTwoMachinesBootAtOnce: two machines with alpha's identity boot at the same
+// instant, when nobody beats in its slot. The register's block has one writer at a
+// time, so one of them gets in, and the other says what is wrong.
+func TestTwoMachinesBootAtOnce(t *testing.T) {
+	for seed := range uint64(12) {
+		w := boot(t, clustertest.Options{Nodes: 2, Disks: 1 + 2*int(seed%2), Seed: seed})
+		alpha := w.Node("alpha")
+		alpha.PowerOff()
+		w.Until("beta runs the service", 2*time.Minute, func() bool { return w.Running("orders") && w.Owner("orders").Name == "beta" })
+		w.Run(time.Minute) // the old slot has stood still for as long as anybody would wait
+		alpha.PowerOn()
+		twin := alpha.Twin()
+		w.Run(2 * time.Minute)
+		if alpha.Bound() == twin.Bound() {
+			t.Errorf("seed %d: of two machines bound are: the first %v, the second %v", seed, alpha.Bound(), twin.Bound())
+		}
+		for _, n := range []*clustertest.Node{alpha, twin} {
+			if why := n.View().Waiting; !n.Bound() && !strings.Contains(why, "machine") {
+				t.Errorf("seed %d: who is not let in waits for %q", seed, why)
+			}
+		}
+	}
+}
+
 // TestWhoFencedMeIsRemembered: the node has come back, and everybody can tell who
 // had it fenced, why and on what proof it was held for dead.
 func TestWhoFencedMeIsRemembered(t *testing.T) {

@@ -243,6 +243,7 @@ func (n *Node) registerOp(op register.Op[*cluster.State]) {
 
 // registerWrite writes a block: its body, and when that is complete its header.
 func (n *Node) registerWrite(k *Disk, d int, op register.Op[*cluster.State], latency time.Duration) {
+	n.w.judge.WritesBlock(n.body)
 	b, err := n.w.bytes.format.Block(op.Header, op.Value)
 	if err != nil {
 		n.w.fail("the register of %s: %v", n.Name, err)

@@ -23,6 +23,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/cluster/reserve"
 	"github.com/holdfast-ha/holdfast/cluster/services"
+	"github.com/holdfast-ha/holdfast/cluster/slot"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
 
@@ -256,9 +257,14 @@ func (c *Core) outcome(o register.Outcome[*cluster.State]) {
 	switch o.Kind {
 	case register.Committed, register.Learned:
 		c.learn(o.Value, o.Ver)
-	case register.Aborted:
+	case register.Aborted, register.Shared:
 		c.reg.aborts++
-		c.reg.notUntil = c.now.Add(c.backoff())
+		c.reg.notUntil = c.now.Add(decide.Backoff(c.set.Self, c.set.Life, c.reg.aborts))
+		if o.Kind == register.Shared {
+			c.reg.learned = c.reg.learned && !c.guard.bound.IsZero()
+			c.reg.notUntil = c.now.Add(slot.Pause(c.set.Life))
+			c.note(cluster.Note{Kind: cluster.NoteAlarm, Text: slot.Twice})
+		}
 		c.reg.lost.Keep(c.reg.draft)
 		c.reg.draft = nil
 		c.dec.reads = 0
@@ -283,12 +289,6 @@ func (c *Core) outcome(o register.Outcome[*cluster.State]) {
 	if o.Proposal && !c.reg.learned {
 		c.reg.learned = true
 	}
-}
-
-// backoff spreads proposers that met: by node, growing with every meeting.
-func (c *Core) backoff() time.Duration {
-	shift := min(c.reg.aborts, 4)
-	return time.Duration(c.set.Self)*20*time.Millisecond + 10*time.Millisecond<<shift
 }
 
 // learn takes a committed version.

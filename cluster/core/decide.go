@@ -41,6 +41,9 @@ func (c *Core) decide() {
 		return
 	}
 	if !c.reg.learned {
+		if c.mayWrite() != "" {
+			return
+		}
 		c.reg.m.Propose(c.now, func(*cluster.State, uint64) (*cluster.State, bool) { return nil, false })
 		return
 	}

@@ -1,13 +1,13 @@
 package core
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/diskset"
 	"github.com/holdfast-ha/holdfast/cluster/grace"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/liveness"
 )
 
 // judge works on the proofs by time: it begins a round for every peer that has
@@ -50,46 +50,29 @@ func (c *Core) suspicion(p *peer, n *cluster.NodeState) {
 	}
 }
 
-// suspect says why a member should be fenced; empty if it should not. Only what
-// this node itself has seen counts, and only while its own view is fresh.
+// suspect says why a member should be fenced; empty if it should not.
 func (c *Core) suspect(n *cluster.NodeState) string {
-	p := c.peers[n.ID]
-	if n.ID == c.set.Self || p == nil && c.now.Sub(c.self.seeing) < c.t.Tsus {
+	if n.ID == c.set.Self || c.peers[n.ID] == nil && c.now.Sub(c.self.seeing) < c.t.Tsus {
 		return ""
 	}
-	if c.ownAge() > c.t.F/2 {
-		return "" // the disks are slow for this node too: accuse nobody
+	p := c.peerOf(n.ID)
+	if p.joined != n.Inc {
+		p.joined, p.since = n.Inc, c.now
 	}
-	p = c.peerOf(n.ID)
-	age, seen := c.diskAge(p)
-	if !seen {
-		age = c.now.Sub(c.self.seeing)
-	}
-	switch {
-	case !c.stale(p):
-		return ""
-	case c.netAge(p) >= c.t.Tsus:
-		return fmt.Sprintf("silent on the quorum disk for %s and on every link for %s", round(age), round(c.netAge(p)))
-	case c.guard.grace.Demand(p.id) == grace.Refuse:
-		return fmt.Sprintf("its beats on the quorum disk stopped %s ago, and it has not released its services although its links work", round(age))
-	}
-	return ""
+	q := c.quiet(p)
+	return q.Suspect(c.t.Tsus, c.guard.grace.Demand(p.id) == grace.Refuse)
 }
 
-// stale says that a peer's beats stand still on disks that answer this node: a
-// slow SAN accuses nobody.
-func (c *Core) stale(p *peer) bool {
-	if c.ownAge() > c.t.F/2 {
-		return false
+// quiet is for how long a peer has been silent, as far as that may be held
+// against it: no longer than this node could see, nor than it is in the register.
+func (c *Core) quiet(p *peer) liveness.Quiet {
+	most := c.now.Sub(max(c.self.seeing, p.since))
+	q := liveness.Quiet{Own: c.ownAge(), Slow: c.t.F / 2, Margin: c.t.Margin, Disk: most, Net: min(c.netAge(p), most)}
+	if age, seen := c.diskAge(p); seen {
+		q.Disk = min(age, most)
 	}
-	age, seen := c.diskAge(p)
-	if !seen {
-		age = c.now.Sub(c.self.seeing)
-	}
-	return age > c.ownAge()+c.t.Margin && age >= c.t.Tsus
+	return q
 }
-
-func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
 
 // proof returns the best proof that node n's registered incarnation is dead, or
 // out, of those that hold now.
@@ -152,8 +135,7 @@ func (c *Core) proofTime(base cluster.Proof, p *peer, n *cluster.NodeState) (clu
 	}
 	age, _ := p.disk.Age(c.now)
 	base.Kind, base.Wait, base.Silent = cluster.ProofTime, w, age
-	base.Text = fmt.Sprintf("its last beat was seen %s ago; its lease (%s) and its watchdogs (%d x %s) must have ended it within %s",
-		age.Round(time.Millisecond), p.beat.Lease.F.Round(time.Millisecond), p.beat.Lease.M, p.beat.Lease.TMax.Round(time.Millisecond), w.Round(time.Millisecond))
+	base.Text = liveness.Ended(age, w, p.beat.Lease.F, p.beat.Lease.TMax, p.beat.Lease.M)
 	return base, true
 }
 

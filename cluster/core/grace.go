@@ -82,7 +82,8 @@ func (c *Core) heardGrace(p *peer, m *cluster.Message) {
 // suffer decides how long this node, if it decides, bears with a member that
 // alone has lost its disks while its links work.
 func (c *Core) suffer(p *peer, n *cluster.NodeState) {
-	lost := c.stale(p) && c.onNet(p) && p.msg.Inc == n.Inc && p.msg.State != cluster.GuardRetired && c.coordinator() == c.set.Self
+	q := c.quiet(p)
+	lost := q.Stale(c.t.Tsus) && c.onNet(p) && p.msg.Inc == n.Inc && p.msg.State != cluster.GuardRetired && c.coordinator() == c.set.Self
 	if c.guard.grace.Suffer(c.graceEnv(), p.id, lost) {
 		c.note(cluster.Note{Kind: cluster.NoteWaiting, Node: p.id, Inc: n.Inc, Text: "alone has lost the quorum disks; it is asked over the network to release its services"})
 	}

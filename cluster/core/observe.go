@@ -24,6 +24,8 @@ type peer struct {
 	acked     ident.Instant // when the acknowledgement of its kill was read first
 	ackedInc  ident.Incarnation
 	suspected bool
+	joined    ident.Incarnation // as the register showed it last, and since when
+	since     ident.Instant
 	word      cluster.Proof // the operator's word, waiting to be committed
 	wait      timing.Waiter
 }

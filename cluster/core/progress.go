@@ -10,11 +10,12 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/cluster/reserve"
 	"github.com/holdfast-ha/holdfast/cluster/services"
+	"github.com/holdfast-ha/holdfast/cluster/slot"
 )
 
 // started begins this daemon's life.
 func (c *Core) started(e cluster.Started) {
-	c.reg.m = register.New[*cluster.State](register.Config{Self: c.set.Self, Life: c.set.Life, Disks: len(c.disks.Disks), Floor: e.Floor})
+	c.reg.m = register.New[*cluster.State](register.Config{Self: c.set.Self, Life: c.set.Life, Disks: len(c.disks.Disks), Floor: e.Floor, Still: slot.Hold(e.Bound)})
 	c.reg.m.SetFit(c.disks)
 	c.guard.bound, c.guard.killed, c.guard.frozen, c.guard.since = e.Bound, e.Killed, e.Frozen, e.LeaseStart
 	c.self.inc = e.Bound
@@ -74,6 +75,8 @@ func (c *Core) notReady() string {
 	switch {
 	case c.reg.halted:
 		return "the quorum disks were rolled back"
+	case c.mayWrite() != "":
+		return c.mayWrite()
 	case !c.reg.learned:
 		return "a majority of the quorum disks has not been read"
 	case s == nil:
@@ -102,9 +105,6 @@ func (c *Core) slotTaken() string {
 	if c.now.Sub(c.self.since) < c.t.Tz {
 		return "the drain time after a boot: a write of the boot before may still land"
 	}
-	if !c.disks.ReadTwice() {
-		return "a majority of the quorum disks has not been read twice"
-	}
 	if c.ownAge() > max(c.t.F/4, c.t.H) {
 		return "the quorum disks answer too slowly"
 	}
@@ -113,14 +113,11 @@ func (c *Core) slotTaken() string {
 	if !down {
 		return "services that were found running are being stopped"
 	}
-	own := c.peers[c.set.Self]
-	if own == nil || own.beat == nil {
-		return ""
+	u := c.slot()
+	if why := u.Moves(c.t.Slot); why != "" {
+		return why
 	}
-	if age, ok := own.disk.Quiet(c.now); ok && own.beat.Inc.Boot != c.set.Boot && age < c.t.Slot {
-		return fmt.Sprintf("the slot of node %d must stand still for %s: another machine may be using it", c.set.Self, c.t.Slot)
-	}
-	return c.otherMachine()
+	return c.otherMachine(&u)
 }
 
 // claim asks the guard to bind the next incarnation.
@@ -180,6 +177,8 @@ func (c *Core) doomed(n *cluster.NodeState) bool {
 		c.endure("this node is being fenced: its guard has read the kill record")
 	case n.Fencing == c.self.inc:
 		c.endure("this node is being fenced: " + n.Why)
+	case n.Inc.N >= c.self.inc.N && n.Inc != c.self.inc:
+		c.endure("another machine has joined as this node: they have one identity; switch one of them off")
 	case n.Dead >= c.self.inc.N && c.self.stage != leaving:
 		c.endure("the cluster holds this incarnation for dead")
 	case c.guard.frozen:

@@ -1,6 +1,8 @@
 package decide
 
 import (
+	"time"
+
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
@@ -48,4 +50,10 @@ func Rank(s *cluster.State, self ident.NodeID) int {
 		}
 	}
 	return r
+}
+
+// Backoff spreads proposers that met: by node, growing with every meeting, and by
+// life, for two machines may have one identity.
+func Backoff(self ident.NodeID, life uint64, aborts uint) time.Duration {
+	return time.Duration(self)*20*time.Millisecond + 10*time.Millisecond<<min(aborts, 4) + time.Duration(life%8)*time.Millisecond
 }

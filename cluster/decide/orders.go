@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -50,4 +51,13 @@ func (d *Draft) Fenced(asked []Question) []Fenced {
 		list = append(list, f)
 	}
 	return list
+}
+
+// SaidOff says that an operator has confirmed here that the node of this name is
+// off, which nobody has decided on yet.
+func SaidOff(asked []Question, name string) bool {
+	return slices.ContainsFunc(asked, func(q Question) bool {
+		w, ok := q.Request.(cluster.ConfirmOff)
+		return ok && w.Node == name
+	})
 }

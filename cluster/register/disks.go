@@ -12,14 +12,21 @@ type disk struct {
 	sought    uint64 // the latest version looked for on this disk
 	written   uint64 // the step whose block was written and completed
 	finished  uint64 // the step whose headers were read after that
-	recovered bool
-	own       Header                     // newest own header seen at recovery
+	ring      ring
 	gen       uint64                     // generation written last
 	unknown   [Generations]ident.Instant // when a write into that place failed; 0: none did
 	orphan    [Generations]ident.Instant // when a write of a former life into that place became possible
 	redo      Header                     // the write that failed last, if it is to be repeated
 	notBefore ident.Instant
 	memory    memory
+}
+
+// ring is what the life knows of its own ring on a disk.
+type ring struct {
+	known bool
+	own   Header        // newest at recovery
+	had   Header        // the one with the highest accepted value
+	still ident.Instant // until then the first block of this life has to stand alone; 0: none was written
 }
 
 // memory is what a disk must not forget.
@@ -55,7 +62,7 @@ func (m *Machine[V]) feed(now ident.Instant, d int) {
 	k := &m.disks[d]
 	switch {
 	case m.phase == halted || k.memory.ejected || !m.cfg.Sets.All().Has(d):
-	case !k.recovered:
+	case !k.ring.known:
 		m.issue(d, Op[V]{Kind: ReadHeaders})
 	case m.phase == recovering:
 		m.feedRecovery(d)
@@ -88,7 +95,7 @@ func (m *Machine[V]) issue(d int, op Op[V]) {
 // same bytes may land twice. Another block takes the next generation.
 func (m *Machine[V]) write(now ident.Instant, d int) {
 	k := &m.disks[d]
-	h := Header{Node: m.cfg.Self, Inc: m.inc, Mbal: m.mbal, Bal: m.own.bal, Ver: m.own.ver}
+	h := Header{Node: m.cfg.Self, Inc: m.life.inc, Mbal: m.mbal, Bal: m.own.bal, Ver: m.own.ver}
 	if r := &k.redo; r.Gen != 0 && r.Mbal == h.Mbal && r.Bal == h.Bal && r.Ver == h.Ver {
 		h.Gen = r.Gen
 	} else if g, free := k.nextGen(now); free {
@@ -166,6 +173,7 @@ func (m *Machine[V]) Wrote(now ident.Instant, d int, seq uint64, ok bool) {
 	}
 	if k.header.Mbal == m.mbal && k.header.Bal == m.own.bal && k.header.Ver == m.own.ver {
 		k.written, k.memory.block = m.step, k.header
+		m.hold(now, k)
 	}
 	m.Tick(now)
 }
@@ -181,14 +189,19 @@ func (m *Machine[V]) Headers(now ident.Instant, d int, seq uint64, all []Header,
 		k.notBefore = now.Add(retry)
 		return
 	}
-	if k.memory.check = false; m.forgotten(d, all) {
+	if k.memory.check = false; m.foreign(k, all) {
+		m.shared()
+		m.Tick(now)
+		return
+	}
+	if m.forgotten(d, all) {
 		m.Eject(d)
 		m.Tick(now)
 		return
 	}
 	m.noteRounds(all)
 	switch {
-	case !k.recovered:
+	case !k.ring.known:
 		m.recoverRing(now, d, all)
 	case k.learning:
 		m.locate(d, all)

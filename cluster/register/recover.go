@@ -11,24 +11,27 @@ import "github.com/holdfast-ha/holdfast/cluster/ident"
 // reboot waits for the drain time.
 func (m *Machine[V]) recoverRing(now ident.Instant, d int, all []Header) {
 	k := &m.disks[d]
-	k.gen = 0
+	k.gen, k.ring.had = 0, Header{}
 	for i := range all {
 		h := &all[i]
 		if h.Node != m.cfg.Self {
 			continue
 		}
-		if h.Newer(&k.own) {
-			k.own = *h
+		if h.Newer(&k.ring.own) {
+			k.ring.own = *h
+		}
+		if h.accepted(k.ring.had.Bal, k.ring.had.Ver) > 0 {
+			k.ring.had = *h // the newest, but for what a second machine has written
 		}
 		k.gen = max(k.gen, h.Gen)
 	}
-	m.inc = max(m.inc, k.own.Inc+1)
+	m.life.inc = max(m.life.inc, k.ring.own.Inc+1)
 	k.orphan = [Generations]ident.Instant{}
 	for range maxUnknown + 1 {
 		k.gen++
 		k.orphan[k.gen%Generations] = max(now, 1)
 	}
-	k.recovered = true
+	k.ring.known = true
 	if m.phase == recovering {
 		m.recoverQuorum(now)
 	}
@@ -36,22 +39,22 @@ func (m *Machine[V]) recoverRing(now ident.Instant, d int, all []Header) {
 
 // recoverQuorum goes on once a majority of the disks showed the own ring.
 func (m *Machine[V]) recoverQuorum(now ident.Instant) {
-	if !m.done(func(k *disk) bool { return k.recovered }) {
+	if !m.done(func(k *disk) bool { return k.ring.known }) {
 		return
 	}
 	m.adopting.best, m.adopting.sources = value[V]{}, nil
 	for d := range m.disks {
 		k := &m.disks[d]
-		if !k.recovered {
+		if !k.ring.known {
 			continue
 		}
-		if k.own.Mbal.Compare(m.mbal) > 0 {
-			m.mbal = k.own.Mbal
+		if k.ring.own.Mbal.Compare(m.mbal) > 0 {
+			m.mbal = k.ring.own.Mbal
 		}
-		m.consider(d, &k.own)
+		m.consider(d, &k.ring.had)
 	}
 	if m.adopting.best.ver == 0 {
-		m.recovered()
+		m.recovered(now)
 	}
 }
 
@@ -66,17 +69,20 @@ func (m *Machine[V]) recoverBody(now ident.Instant, d int, val V, ok bool) {
 	k := &m.disks[d]
 	if !ok {
 		// Read the ring again: a write of a former life may just have landed.
-		k.recovered = false
+		k.ring.known = false
 		k.notBefore = now.Add(retry)
 		m.adopting.best, m.adopting.sources = value[V]{}, nil
 		m.recoverQuorum(now) // without this disk, if the others are enough
 		return
 	}
 	m.own = value[V]{bal: k.header.Bal, ver: k.header.Ver, val: val}
-	m.recovered()
+	m.recovered(now)
 }
 
-func (m *Machine[V]) recovered() {
-	m.phase = idle
+func (m *Machine[V]) recovered(now ident.Instant) {
+	m.phase, m.life.read = idle, now
 	m.give.outcomes = append(m.give.outcomes, Outcome[V]{Kind: Recovered})
+	if m.propose != nil {
+		m.enter(now)
+	}
 }

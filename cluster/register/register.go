@@ -110,7 +110,7 @@ type Outcome[V any] struct {
 // OutcomeKind tells outcomes apart.
 type OutcomeKind uint8
 
-// Every proposal ends in Committed, Unchanged, Aborted, Moved or Halted.
+// Every proposal ends in Committed, Unchanged, Aborted, Moved, Halted or Shared.
 const (
 	Committed OutcomeKind = iota + 1 // this version is chosen, by us
 	Learned                          // this version was chosen by somebody
@@ -120,6 +120,7 @@ const (
 	Recovered                        // the own ring was read on a majority; proposals are possible
 	Moved                            // Value, which may not be chosen yet, asks for other disks: call Change and propose again
 	Ejected                          // Disk has forgotten what it acknowledged; it counts as failed from now on
+	Shared                           // somebody else has written this node's block: what is known of it is read again
 )
 
 // Claim says where a committed value stands.
@@ -145,6 +146,9 @@ type Config struct {
 	// Floor is a version that is known to have been committed before this life:
 	// a majority that shows less has been rolled back.
 	Floor uint64
+	// Still is how long the first block of this life has to stand alone on a disk
+	// before it counts: see shared. Zero where nobody else can write it.
+	Still time.Duration
 }
 
 type phase uint8
@@ -172,7 +176,7 @@ type place struct {
 // Machine is one node's proposer. It is used by one goroutine.
 type Machine[V any] struct {
 	cfg       Config
-	inc       uint32 // of this life: see Header.Inc
+	life      life
 	phase     phase
 	round     uint64       // highest round seen anywhere
 	mbal      ident.Ballot // own block: entered
@@ -210,7 +214,7 @@ func New[V any](cfg Config) *Machine[V] {
 	if len(cfg.Sets) == 0 {
 		cfg.Sets = quorum.Sets{quorum.All(cfg.Disks)}
 	}
-	return &Machine[V]{cfg: cfg, disks: make([]disk, cfg.Disks)}
+	return &Machine[V]{cfg: cfg, disks: make([]disk, cfg.Disks), life: life{all: []uint64{cfg.Life}}}
 }
 
 // Committed returns the highest version known to be chosen; false before one is known.
@@ -233,11 +237,15 @@ func (m *Machine[V]) Propose(now ident.Instant, f Propose[V]) {
 		panic("register: a second proposal while one is under way")
 	}
 	m.propose = f
-	if m.leader {
+	switch {
+	case m.leader:
 		m.extend(now)
-		return
+	case m.outdated(now):
+		m.again()
+		m.Tick(now)
+	default:
+		m.enter(now)
 	}
-	m.enter(now)
 }
 
 // Reread makes the next proposal begin with phase 1 even if nobody has opposed
@@ -271,7 +279,7 @@ func (m *Machine[V]) Take() ([]Op[V], []Outcome[V]) {
 func (m *Machine[V]) enter(now ident.Instant) {
 	m.round++
 	m.leader = false
-	m.mbal = ident.Ballot{Round: m.round, Node: m.cfg.Self, Inc: m.inc, Life: m.cfg.Life}
+	m.mbal = ident.Ballot{Round: m.round, Node: m.cfg.Self, Inc: m.life.inc, Life: m.cfg.Life}
 	m.adopting.best = value[V]{bal: m.own.bal, ver: m.own.ver}
 	m.adopting.sources = nil
 	m.adopting.floor = m.committed.ver
@@ -346,7 +354,7 @@ func (m *Machine[V]) choose(v value[V], c Claim, kind OutcomeKind) {
 func (m *Machine[V]) phaseDone(now ident.Instant) {
 	switch m.phase {
 	case phase1:
-		m.leader = true
+		m.leader, m.life.alone = true, true
 		m.adopt(now)
 	case phase2:
 		kind := Committed

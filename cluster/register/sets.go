@@ -1,6 +1,8 @@
 package register
 
 import (
+	"slices"
+
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
 )
@@ -62,6 +64,7 @@ func (m *Machine[V]) Change(life uint64, disks int, sets quorum.Sets) {
 		m.abort(ident.Ballot{})
 	}
 	m.cfg.Life, m.cfg.Disks, m.cfg.Sets = max(life, m.cfg.Life+1), disks, append(quorum.Sets(nil), sets...)
+	m.life.all = append(m.life.all, m.cfg.Life)
 	before := m.disks
 	m.disks = make([]disk, disks)
 	for d := range min(len(before), disks) {
@@ -69,7 +72,7 @@ func (m *Machine[V]) Change(life uint64, disks int, sets quorum.Sets) {
 		m.disks[d].memory.block = Header{}
 	}
 	m.phase, m.leader, m.own, m.adopting = recovering, false, value[V]{}, adoption[V]{fit: m.adopting.fit}
-	m.inc++
+	m.life.inc++
 }
 
 // Eject takes a disk for failed for good: what it says counts no more. Where no
@@ -112,12 +115,20 @@ func (m *Machine[V]) forgotten(d int, all []Header) bool {
 		}
 	}
 	for id, was := range k.memory.top {
-		if now := seen[id]; was.Newer(&now) {
+		if now := seen[id]; was.Newer(&now) && !was.replaced(all) {
 			return true
 		}
 	}
 	k.memory.top = seen
 	return false
+}
+
+// replaced says that something was written over h that is not older: a second
+// machine with its node's identity did so, and no disk has forgotten anything.
+func (h *Header) replaced(all []Header) bool {
+	return slices.ContainsFunc(all, func(o Header) bool {
+		return o.Node == h.Node && o.Slot == h.Slot && o.Inc >= h.Inc && o.Gen >= h.Gen
+	})
 }
 
 // done says whether the disks of which is is true are a majority of every set.

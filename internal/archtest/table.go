@@ -138,6 +138,10 @@ func partRows() []row {
 			why: "what a node lets others know of its services counts on a majority of the disks and knows nothing else of them",
 		},
 		{
+			tree: "cluster/slot", may: []string{"cluster", "cluster/ident", "cluster/timing"},
+			why: "whether a machine may use its node's slot is asked before it writes anything, and so of what it can read alone",
+		},
+		{
 			tree: "cluster/services", may: []string{"cluster", "cluster/ident"},
 			why: "the state machines of a node's services know what is granted, and neither disks nor peers",
 		},

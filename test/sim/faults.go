@@ -63,6 +63,20 @@ func machines() []fault {
 			}
 		}},
 		{name: "slew a clock", weight: 2, strike: func(r *run) { r.node().Slew(1 + (r.rng.Float64()-0.5)*0.0098) }},
+		{name: "a second machine", weight: 1, strike: func(r *run) {
+			n := r.node()
+			if r.twin(n) {
+				return // two are enough
+			}
+			if r.rng.IntN(2) == 0 { // both at once, or the second beside the first
+				n.PowerOff()
+				r.w.After(0, n.PowerOn)
+			}
+			t := n.Twin()
+			t.NoReboot = true
+			r.twins = append(r.twins, t)
+			r.later(5*time.Second, 60*time.Second, t.PowerOff)
+		}},
 		{name: "spare blade", weight: 1, strike: func(r *run) {
 			n := r.node()
 			n.SpareBlade()

@@ -32,6 +32,7 @@ const (
 	TwoDecisions Kind = "two decisions"            // one version of the register, or one term, with two meanings
 	Backwards    Kind = "undone"                   // what may only grow has shrunk
 	NotStopped   Kind = "released but not stopped" // an incarnation retired, or a term was released, while it could write
+	TwoWriters   Kind = "two writers"              // a machine writes the register block of a node that is bound on another machine
 	Words        Kind = "no explanation"           // an action nobody explains
 )
 
@@ -312,6 +313,16 @@ func graceEnd(b *bond) ident.Instant {
 		return e
 	}
 	return ident.Never
+}
+
+// WritesBlock says that a machine writes its node's block of the register, which
+// nobody else may do as long as that node is bound on another machine.
+func (j *Judge) WritesBlock(id ident.NodeID) {
+	for other, n := range j.nodes {
+		if n.id == j.nodes[id].id && other != int(id) && n.now != nil {
+			j.say(TwoWriters, "machine %d writes the register block of node %d, which is bound on machine %d as %v", id, n.id, other, n.now.inc)
+		}
+	}
 }
 
 // CalledDead says that a node asserts, by time, that an incarnation has ended.

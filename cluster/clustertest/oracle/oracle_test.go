@@ -90,6 +90,11 @@ func timeRules() []rule {
 			func(j *oracle.Judge) { owned(j); j.Runs(j.Twin(1), inc(1), "db", 1, 14*second) },
 		},
 		{
+			"one machine writes a node's block", oracle.TwoWriters,
+			func(j *oracle.Judge) { bound(j); j.Ends(1, 13*second); j.WritesBlock(j.Twin(1)) },
+			func(j *oracle.Judge) { bound(j); j.WritesBlock(j.Twin(1)) },
+		},
+		{
 			"the lease counts from the issue on a majority", oracle.FedLate,
 			func(j *oracle.Judge) { bound(j); j.Fed(1, 0, 2, at(16*second), at(16*second)) },
 			func(j *oracle.Judge) { bound(j); j.Fed(1, 0, 2, at(16*second+1), at(16*second+1)) },

@@ -1,0 +1,47 @@
+package slot_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/slot"
+)
+
+// TestBlock: what this machine reads of its slot decides whether it may write the
+// node's block of the register.
+func TestBlock(t *testing.T) {
+	const second = time.Second
+	own, other := ident.BootID{1}, ident.BootID{2}
+	beat := func(host byte, boot ident.BootID) *cluster.Beat {
+		return &cluster.Beat{Host: ident.UUID{host}, Inc: ident.Incarnation{N: 3, Boot: boot}, Lease: cluster.Lease{F: 5 * second, TMax: 2 * second, M: 2}}
+	}
+	retired := beat(9, other)
+	retired.State = cluster.GuardRetired
+	for _, c := range []struct {
+		name string
+		use  slot.Use
+		why  string // "": it may
+	}{
+		{"nobody has beaten there", slot.Use{Read: true}, ""},
+		{"the disks were not read", slot.Use{}, "read twice"},
+		{"this process uses it", slot.Use{Own: true, Beat: beat(9, other)}, ""},
+		{"this boot beat there just now", slot.Use{Read: true, Beat: beat(1, own)}, ""},
+		{"another boot of this machine beat there just now", slot.Use{Read: true, Beat: beat(1, other), Quiet: second}, "stand still"},
+		{"and a while ago", slot.Use{Read: true, Beat: beat(1, other), Quiet: 2 * second}, ""},
+		{"another machine beat there a while ago", slot.Use{Read: true, Beat: beat(9, other), Quiet: 5 * second}, "confirm-off alpha"},
+		{"and its lease and watchdogs have run out", slot.Use{Read: true, Beat: beat(9, other), Quiet: 11 * second}, ""},
+		{"it is known to be dead", slot.Use{Read: true, Beat: beat(9, other), Quiet: 2 * second, Dead: 3}, ""},
+		{"it has retired", slot.Use{Read: true, Beat: retired, Quiet: 2 * second}, ""},
+		{"the operator has seen that it is off", slot.Use{Read: true, Beat: beat(9, other), Quiet: 2 * second, Said: true}, ""},
+		{"the operator says so, but it beats", slot.Use{Read: true, Beat: beat(9, other), Quiet: second, Said: true}, "stand still"},
+	} {
+		c.use.Node, c.use.Name, c.use.Host, c.use.Boot = 1, "alpha", ident.UUID{1}, own
+		why := c.use.Block()
+		if (c.why == "") != (why == "") || !strings.Contains(why, c.why) {
+			t.Errorf("%s: %q, want %q", c.name, why, c.why)
+		}
+	}
+}
