@@ -38,7 +38,7 @@ test: setup build check ## everything: setup, build, check, then all tests with 
 bin/demo:
 	$(BUILD) -o bin/demo ./test/demo
 
-demo: setup build bin/demo ## a three-node cluster on this machine, and a failover (DEMO=, DEMO_FAULT= choose another)
+demo: setup build bin/demo ## a three-node cluster on this machine, and a failover (DEMO=, DEMO_FAULT=, DEMO_DISKS=, DEMO_BMC= choose another)
 	bin/demo
 
 bench: build bin/demo ## Go benchmarks, then ten measured failovers

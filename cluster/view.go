@@ -99,11 +99,7 @@ func (v *View) Advice() []string {
 			}
 		}
 	}
-	for i := range v.Disks {
-		if v.Disks[i].Err != "" {
-			w = append(w, fmt.Sprintf("quorum disk %d: %s", v.Disks[i].Index+1, v.Disks[i].Err))
-		}
-	}
+	w = append(w, v.diskAdvice()...)
 	for i := range v.Nodes {
 		n := &v.Nodes[i]
 		if n.Phase == Out {
@@ -119,6 +115,26 @@ func (v *View) Advice() []string {
 		case WatchdogUnqualified:
 			w = append(w, fmt.Sprintf("%s: its watchdogs are not qualified, the wait is longer than it could be", n.Name))
 		}
+	}
+	return w
+}
+
+// diskAdvice says which quorum disks fail, and how one is replaced while a
+// majority carries the cluster: without one, no change of the set is decided.
+func (v *View) diskAdvice() []string {
+	var bad []*DiskView
+	for i := range v.Disks {
+		if v.Disks[i].Err != "" {
+			bad = append(bad, &v.Disks[i])
+		}
+	}
+	var w []string
+	for _, d := range bad {
+		text := fmt.Sprintf("quorum disk %d: %s", d.Index+1, d.Err)
+		if 2*len(bad) < len(v.Disks) {
+			text += fmt.Sprintf("; the others carry the cluster, and a new disk can take its place: holdfast disk replace %v NEW", d.UUID)
+		}
+		w = append(w, text)
 	}
 	return w
 }

@@ -59,16 +59,25 @@ type Machine struct {
 	requests int       // requests to switch off that were taken
 }
 
-// NewMachine makes a machine that is on.
+// NewMachine makes a machine that is on, for as long as the test lasts.
 func NewMachine(t testing.TB, fault Fault) *Machine {
 	guid, err := bmc.ParseGUID("3d1c4a50-9b2e-11ee-8c90-0242ac120002")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &Machine{GUID: guid, fault: fault, on: true, end: make(chan struct{})}
-	t.Cleanup(func() { close(m.end) })
+	m := Make(guid, fault)
+	t.Cleanup(m.End)
 	return m
 }
+
+// Make is NewMachine without a test. The caller ends it.
+func Make(guid bmc.GUID, fault Fault) *Machine {
+	return &Machine{GUID: guid, fault: fault, on: true, end: make(chan struct{})}
+}
+
+// End ends what hangs in the machine's controller. It is called once, after the
+// controller's last use.
+func (m *Machine) End() { close(m.end) }
 
 // IsOn says whether the machine has power, whatever its controller says.
 func (m *Machine) IsOn() bool {

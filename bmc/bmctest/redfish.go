@@ -32,9 +32,10 @@ type Redfish struct {
 	Host        string // the address that it serves on
 	Port        int
 	Fingerprint string // of the certificate, sha256:HEX
-	CA          string // a file with the certificate, in PEM form
+	CA          string // a file with the certificate, in PEM form; empty without a test
 
 	machines []*Machine
+	server   *httptest.Server
 
 	mu        sync.Mutex // guards what follows
 	sessions  []string   // tokens of open sessions
@@ -56,37 +57,52 @@ func NewRedfish(t testing.TB, machines ...*Machine) *Redfish {
 // live in networks of their own.
 func NewRedfishOn(t testing.TB, l net.Listener, machines ...*Machine) *Redfish {
 	t.Helper()
+	r := ServeRedfish(l, machines...)
+	// Requests that hang end with their machine, which is made before and ended
+	// after the service.
+	t.Cleanup(r.Close)
+	r.CA = filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(r.CA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// ServeRedfish is NewRedfishOn without a test, and without the file CA: clients
+// pin the certificate by its fingerprint. The caller closes the service.
+func ServeRedfish(l net.Listener, machines ...*Machine) *Redfish {
 	r := &Redfish{machines: machines}
 	s := httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
 	_ = s.Listener.Close() // its own, which is not used
 	s.Listener = l
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // connections that tests break off
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // connections that are broken off
 	s.StartTLS()
-	t.Cleanup(func() {
-		// Requests that hang end with their machine, which is made before
-		// and ended after the service; closing the connections ends them now.
-		s.CloseClientConnections()
-		s.Close()
-	})
 	at := s.Listener.Addr().(*net.TCPAddr)
-	r.Host, r.Port = at.IP.String(), at.Port
+	r.server, r.Host, r.Port = s, at.IP.String(), at.Port
 	r.Fingerprint = fmt.Sprintf("sha256:%x", sha256.Sum256(s.Certificate().Raw))
-	r.CA = filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(r.CA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	return r
+}
+
+// Close ends the service and every connection to it: nobody reaches it any more.
+func (r *Redfish) Close() {
+	r.server.CloseClientConnections()
+	r.server.Close()
 }
 
 // Reference gives the reference of the controller, pinned by its fingerprint;
 // more options are added as they are.
 func (r *Redfish) Reference(t testing.TB, system string, options ...string) bmc.Reference {
 	t.Helper()
+	return parse(t, r.URL(system, options...))
+}
+
+// URL is the text of Reference, as node.yaml has it.
+func (r *Redfish) URL(system string, options ...string) string {
 	text := fmt.Sprintf("redfish://%s@%s:%d", User, r.Host, r.Port)
 	if system != "" {
 		text += "/Systems/" + system
 	}
-	return parse(t, text+"?"+strings.Join(append([]string{"fingerprint=" + r.Fingerprint}, options...), "&"))
+	return text + "?" + strings.Join(append([]string{"fingerprint=" + r.Fingerprint}, options...), "&")
 }
 
 // Sessions counts the sessions that are open now.

@@ -207,12 +207,25 @@ func TestDemo(t *testing.T) {
 			[]string{"is mounted on beta", "first answer from beta", "reports: ", "orders: "},
 		},
 		{"move", true, []string{"DEMO_FAULT=move"}, nil, []string{"may start orders (proof: E1 released)", "first answer from beta"}},
+		{
+			"lose-disk", true,
+			[]string{"DEMO_DISKS=3", "DEMO_FAULT=lose-disk"},
+			[]string{"-failover-within", "7s"}, // nobody is to be suspected on a busy machine
+			[]string{"a new disk can take", "every node shows three good disks", "verdict: orders was untouched", "none failed", "all of them read back from alpha"},
+		},
+		{
+			"bmc", true,
+			[]string{"DEMO_BMC=1"},
+			[]string{"-failover-within", "14s"},
+			[]string{"proof that alpha is dead: E4 power off", "the takeover rested on                         E4 power off                 E3 time", "all of them read back"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := stage.Able(); c.root && err != nil {
 				t.Skipf("this machine cannot put up a cluster with disks and networks: %v", err)
 			}
-			ctx := limit(t, 2*time.Minute)
+			t.Parallel() // with each other alone: what they wait for is time
+			ctx := limit(t, 3*time.Minute)
 			d := startDemo(t, c.env, c.args...)
 			if code := d.end(ctx, t); code != 0 {
 				t.Fatalf("exit code %d\n%s", code, d.printed())

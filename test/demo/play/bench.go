@@ -28,7 +28,6 @@ func bench(ctx context.Context, s *stage.Stage, runs int, out io.Writer) error {
 	var all []failover
 	var typical, worst float64
 	for i := range runs {
-		p.others, p.struck = nil, 0
 		if err := p.settle(ctx); err != nil {
 			return err
 		}

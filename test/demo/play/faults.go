@@ -11,16 +11,21 @@ import (
 // fault is one of the things that DEMO_FAULT names.
 type fault struct {
 	root   bool // it needs links or disks of a node's own
+	three  bool // it needs three quorum disks
+	silent bool // the node falls silent, and its death has to be proven
 	strike func(ctx context.Context, p *scene) error
 	after  func(ctx context.Context, p *scene) error // once the service answers elsewhere
+	// stays says that the service stays where it is: strike does everything.
+	stays bool
 }
 
 func faults() map[string]fault {
 	return map[string]fault{
-		"kill":        {strike: kill},
-		"freeze":      {strike: freeze, after: thaw},
+		"kill":        {silent: true, strike: kill},
+		"freeze":      {silent: true, strike: freeze, after: thaw},
 		"cut-disk":    {root: true, strike: cutDisk},
 		"cut-network": {root: true, strike: cutNetwork, after: mendNetwork},
+		"lose-disk":   {root: true, three: true, stays: true, strike: loseDisk},
 		"move":        {strike: move},
 	}
 }

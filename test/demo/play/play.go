@@ -13,13 +13,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-ha/holdfast/test/demo/controllers"
 	"github.com/holdfast-ha/holdfast/test/demo/stage"
 )
 
@@ -39,6 +38,8 @@ type settings struct {
 	bin    string
 	fault  string
 	pair   bool // DEMO=active-active
+	disks  int  // DEMO_DISKS, quorum disks
+	bmc    bool // DEMO_BMC=1
 	plain  bool // as if not root
 	within time.Duration
 	cut    time.Duration
@@ -47,8 +48,10 @@ type settings struct {
 }
 
 // Main runs the demo and returns its exit code. The environment chooses what it
-// shows: DEMO_FAULT is kill (default), freeze, cut-network, cut-disk or move;
-// DEMO=active-active runs two services, each node the other's spare;
+// shows: DEMO_FAULT is kill (default), freeze, cut-network, cut-disk, lose-disk
+// or move; DEMO=active-active runs two services, each node the other's spare;
+// DEMO_DISKS is the number of quorum disks, 1 (default) or 3; DEMO_BMC=1 gives
+// every node a management controller, and shows the fault with it and without;
 // DEMO_SECONDS is how long cut-network leaves the cables out, default 60.
 func Main(args []string, stdout, stderr io.Writer) int {
 	set, err := parse(args, stderr)
@@ -74,7 +77,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 }
 
 func parse(args []string, stderr io.Writer) (settings, error) {
-	s := settings{fault: os.Getenv("DEMO_FAULT"), cut: defaultCut}
+	s := settings{cut: defaultCut}
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&s.bench, "bench", 0, "measure so many `runs` of kill, and print them as Go benchmarks do")
@@ -88,25 +91,8 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	if flags.NArg() > 0 {
 		return s, fmt.Errorf("%q: no arguments are taken, only flags and the environment", flags.Arg(0))
 	}
-	if s.fault == "" {
-		s.fault = "kill"
-	}
-	if _, ok := faults()[s.fault]; !ok {
-		return s, fmt.Errorf("DEMO_FAULT=%s: want one of %s", s.fault, strings.Join(faultNames(), ", "))
-	}
-	switch mode := os.Getenv("DEMO"); mode {
-	case "":
-	case "active-active":
-		s.pair = true
-	default:
-		return s, fmt.Errorf("DEMO=%s: want active-active, or nothing", mode)
-	}
-	if text := os.Getenv("DEMO_SECONDS"); text != "" {
-		n, err := strconv.ParseFloat(text, 64)
-		if err != nil || n < 0 || n > 3600 {
-			return s, fmt.Errorf("DEMO_SECONDS=%s: want a number of seconds", text)
-		}
-		s.cut = time.Duration(n * float64(time.Second))
+	if err := environment(&s); err != nil {
+		return s, err
 	}
 	if s.bin == "" {
 		self, err := os.Executable()
@@ -116,15 +102,6 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 		s.bin = filepath.Dir(self)
 	}
 	return s, nil
-}
-
-func faultNames() []string {
-	var names []string
-	for name := range faults() {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // perform puts the cluster up, plays, and removes everything again.
@@ -144,22 +121,32 @@ func perform(ctx context.Context, set settings, out io.Writer) (err error) {
 	if f := faults()[set.fault]; f.root && !root {
 		return fmt.Errorf("DEMO_FAULT=%s needs nodes with links and disks of their own: run as root (%w)", set.fault, missing)
 	}
+	if set.bmc && !root {
+		return fmt.Errorf("DEMO_BMC=1 needs a network that the nodes share with their controllers: run as root (%w)", missing)
+	}
 	began := time.Now()
 	show := newScreen(out)
-	s, err := stage.Raise(ctx, stage.Options{
-		Bin: set.bin, Services: services(set.pair), Within: set.within, Root: root, Logs: set.logs, Say: func(text string) {
+	options := stage.Options{
+		Bin: set.bin, Services: services(set.pair), Disks: set.disks, Within: set.within, Root: root, Logs: set.logs, Say: func(text string) {
 			show.say("%6.2f s  %s", time.Since(began).Seconds(), text)
 		},
-	})
+	}
+	p := &scene{set: set, show: show}
+	if set.bmc {
+		p.bmcs = &controllers.Set{}
+		defer p.bmcs.Unplug()
+		options.Controllers = p.bmcs.Install
+	}
+	s, err := stage.Raise(ctx, options)
 	if err != nil {
 		return err
 	}
+	p.stage = s
 	defer func() { err = errors.Join(err, s.Close()) }()
 	show.say("%6.2f s  three nodes are members, and every service runs", time.Since(began).Seconds())
 	if set.bench > 0 {
 		return bench(ctx, s, set.bench, out)
 	}
-	p := &scene{stage: s, set: set, show: show}
 	return p.play(ctx)
 }
 

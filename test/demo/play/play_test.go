@@ -15,27 +15,89 @@ import (
 // TestEnvironment: what the environment asks for is understood or refused.
 func TestEnvironment(t *testing.T) {
 	for _, c := range []struct {
-		fault, demo, seconds string
-		bad                  string
+		fault, demo, seconds, disks, bmc string
+		bad                              string
+		want                             settings
 	}{
-		{"", "", "", ""},
-		{"cut-network", "active-active", "0.5", ""},
-		{"explode", "", "", "want one of cut-disk, cut-network, freeze, kill, move"},
-		{"", "passive", "", "want active-active"},
-		{"", "", "-1", "want a number of seconds"},
+		{want: settings{fault: "kill", disks: 1, cut: defaultCut}},
+		{fault: "cut-network", demo: "active-active", seconds: "0.5", disks: "3", want: settings{fault: "cut-network", pair: true, disks: 3, cut: 500 * time.Millisecond}},
+		{fault: "lose-disk", disks: "3", want: settings{fault: "lose-disk", disks: 3, cut: defaultCut}},
+		{fault: "freeze", bmc: "1", want: settings{fault: "freeze", disks: 1, cut: defaultCut, bmc: true, within: besideWithin}},
+		{fault: "explode", bad: "want one of cut-disk, cut-network, freeze, kill, lose-disk, move"},
+		{fault: "lose-disk", bad: "make demo DEMO_DISKS=3 DEMO_FAULT=lose-disk"},
+		{fault: "move", bmc: "1", bad: "want kill or freeze"},
+		{bmc: "yes", bad: "want 1, or nothing"},
+		{disks: "2", bad: "want 1 or 3"},
+		{demo: "passive", bad: "want active-active"},
+		{seconds: "-1", bad: "want a number of seconds"},
 	} {
-		t.Setenv("DEMO_FAULT", c.fault)
-		t.Setenv("DEMO", c.demo)
-		t.Setenv("DEMO_SECONDS", c.seconds)
-		s, err := parse(nil, io.Discard)
+		for name, text := range map[string]string{"DEMO_FAULT": c.fault, "DEMO": c.demo, "DEMO_SECONDS": c.seconds, "DEMO_DISKS": c.disks, "DEMO_BMC": c.bmc} {
+			t.Setenv(name, text)
+		}
+		s, err := parse([]string{"-bin", "/opt"}, io.Discard)
+		c.want.bin = "/opt"
 		switch {
 		case c.bad == "" && err != nil, c.bad != "" && (err == nil || !strings.Contains(err.Error(), c.bad)):
 			t.Errorf("%+v: %v", c, err)
-		case c.fault == "cut-network" && (s.fault != c.fault || !s.pair || s.cut != 500*time.Millisecond):
-			t.Errorf("%+v: %+v", c, s)
-		case c.fault == "" && c.bad == "" && (s.fault != "kill" || s.cut != defaultCut):
+		case c.bad == "" && s != c.want:
 			t.Errorf("%+v: %+v", c, s)
 		}
+	}
+}
+
+// TestJudge: only a takeover by the power that was faster than one by time shows
+// that controllers help.
+func TestJudge(t *testing.T) {
+	at := func(proof string, d time.Duration) side { return side{failover: failover{permission: d, proof: proof}} }
+	for _, c := range []struct {
+		with, without side
+		bad           string
+	}{
+		{at("E4 power off", time.Second), at("E3 time", 2*time.Second), ""},
+		{at("E4 power off", 2*time.Second), at("E3 time", 2*time.Second), "did not help"},
+		{at("E3 time", time.Second), at("E3 time", 2*time.Second), "want the power being off"},
+		{at("E4 power off", time.Second), at("E4 power off", 2*time.Second), "want the time"},
+	} {
+		err := judge(c.with, c.without)
+		if (err == nil) != (c.bad == "") || err != nil && !strings.Contains(err.Error(), c.bad) {
+			t.Errorf("%+v, %+v: %v", c.with, c.without, err)
+		}
+	}
+}
+
+// TestShown: a status that hides the loss of a disk, or how to replace it, is not
+// accepted, nor one with a set that is not whole again.
+func TestShown(t *testing.T) {
+	age := api.Of(time.Second)
+	good := func(path string) api.Disk { return api.Disk{Path: path, Age: &age} }
+	lost := &api.Status{Disks: []api.Disk{good("a"), {Path: "b", Age: &age, Error: "gone"}, good("c")}, Warnings: []string{"it fails: " + remedy + "UUID NEW"}}
+	if err := shownLost(lost, "b"); err != nil {
+		t.Error(err)
+	}
+	if shownLost(lost, "a") == nil || shownLost(&api.Status{Disks: lost.Disks}, "b") == nil {
+		t.Error("a status that does not tell was accepted")
+	}
+	whole := api.Status{Disks: []api.Disk{good("a"), good("d"), good("c")}, DiskSet: api.DiskSet{Stage: api.DisksSettled}}
+	if err := shownWhole(&whole, "d"); err != nil {
+		t.Error(err)
+	}
+	joint := whole
+	joint.DiskSet.Stage = api.DisksJoint
+	for i, s := range []*api.Status{lost, &joint, {Disks: whole.Disks[:2], DiskSet: whole.DiskSet}} {
+		if shownWhole(s, "d") == nil {
+			t.Errorf("status %d was accepted", i)
+		}
+	}
+}
+
+// TestCalmly: an event of a takeover is found.
+func TestCalmly(t *testing.T) {
+	story := []stage.Event{{Event: api.Event{Kind: "disks"}}}
+	if err := calmly(story); err != nil {
+		t.Error(err)
+	}
+	if calmly(append(story, stage.Event{Event: api.Event{Kind: "suspected"}})) == nil {
+		t.Error("a suspicion was accepted")
 	}
 }
 

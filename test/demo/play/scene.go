@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/test/demo/controllers"
 	"github.com/holdfast-ha/holdfast/test/demo/ledger"
 	"github.com/holdfast-ha/holdfast/test/demo/stage"
 )
@@ -23,6 +25,7 @@ type scene struct {
 	set     settings
 	show    *screen
 	clients []*ledger.Client // one for each service of the stage
+	bmcs    *controllers.Set // nil: the nodes have no controllers
 
 	service *stage.Service // the one whose node is struck
 	client  *ledger.Client // of it
@@ -35,7 +38,7 @@ type scene struct {
 	sights  *sights
 }
 
-// play plays the fault. It fails unless the service answers from another node
+// play plays the fault. It fails unless the service answers from where it should
 // and every acknowledged write is read back.
 func (p *scene) play(ctx context.Context) error {
 	for _, v := range p.stage.Services {
@@ -46,26 +49,45 @@ func (p *scene) play(ctx context.Context) error {
 		p.clients = append(p.clients, c)
 	}
 	p.service, p.client = p.stage.Services[0], p.clients[0]
-	if err := p.settle(ctx); err != nil {
+	var err error
+	switch {
+	case faults()[p.set.fault].stays:
+		if err = p.settle(ctx); err == nil {
+			err = faults()[p.set.fault].strike(ctx, p)
+		}
+	case p.bmcs != nil:
+		err = p.beside(ctx)
+	default:
+		_, err = p.takeover(ctx)
+	}
+	if err != nil {
 		return err
 	}
+	return p.verify()
+}
+
+// takeover plays the fault, and shows what came of it and what was predicted.
+func (p *scene) takeover(ctx context.Context) ([]api.Expected, error) {
+	if err := p.settle(ctx); err != nil {
+		return nil, err
+	}
 	if err := p.strike(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	// The first answer may come before the daemon has finished the start.
 	settled, cancel := context.WithTimeout(ctx, patience)
 	err := p.stage.AwaitRunning(settled)
 	cancel()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p.show.status(ctx, p.others, "after the takeover", true)
 	predicted, err := p.predicted(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p.timeline(ctx, predicted)
-	return p.verify()
+	return predicted, nil
 }
 
 // settle waits until every client is served, and finds out by whom.
@@ -90,6 +112,7 @@ func (p *scene) settle(ctx context.Context) error {
 	if p.owner, err = p.stage.Owner(ctx, p.service); err != nil || p.owner == nil {
 		return errors.Join(fmt.Errorf("%s runs nowhere", p.service.Name), err)
 	}
+	p.others, p.struck = nil, 0
 	for _, n := range p.stage.Nodes {
 		if n != p.owner {
 			p.others = append(p.others, n)
@@ -150,8 +173,8 @@ func (p *scene) verify() error {
 		default:
 			errs = append(errs, fmt.Errorf("%s: of %d acknowledged writes %d are missing: %v %s", name, v.Acknowledged, len(v.Missing), v.Missing, v.Err))
 		}
-		if c == p.client && v.Node == p.owner.Name {
-			errs = append(errs, fmt.Errorf("%s was read back from %s, where it ran before", name, v.Node))
+		if stays := faults()[p.set.fault].stays; c == p.client && (v.Node == p.owner.Name) != stays {
+			errs = append(errs, fmt.Errorf("%s was read back from %s; before the fault it ran on %s", name, v.Node, p.owner.Name))
 		}
 	}
 	return errors.Join(errs...)

@@ -100,16 +100,21 @@ func (p *scene) timeline(ctx context.Context, predicted []api.Expected) {
 		lines = append(lines, moment{mounted, fmt.Sprintf("%s is mounted on %s", p.service.Name, p.heir.Name)},
 			moment{addressed, fmt.Sprintf("address %s is on %s", p.service.Address(), p.heir.Name)})
 	}
-	slices.SortStableFunc(lines, func(a, b moment) int { return cmp.Compare(a.at, b.at) })
-	p.show.say("\ntimeline, in seconds from the fault")
-	for _, l := range lines {
-		p.show.say("%9.3f  %s", time.Duration(l.at-p.struck).Seconds(), l.text)
-	}
+	p.tell(lines)
 	p.show.say("\n%-54s %-26s %s", "", "predicted", "measured")
 	for _, r := range p.comparison(t, predicted) {
 		p.show.say("%-54s %-26s %s", r[0], r[1], r[2])
 	}
 	p.show.say("")
+}
+
+// tell prints moments in their order.
+func (p *scene) tell(lines []moment) {
+	slices.SortStableFunc(lines, func(a, b moment) int { return cmp.Compare(a.at, b.at) })
+	p.show.say("\ntimeline, in seconds from the fault")
+	for _, l := range lines {
+		p.show.say("%9.3f  %s", time.Duration(l.at-p.struck).Seconds(), l.text)
+	}
 }
 
 // comparison are the rows of what was predicted and what was measured. A release

@@ -8,13 +8,18 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/holdfast-ha/holdfast/test/demo/loop"
 )
 
-// quorum is the name that every node has for its quorum disk.
-const quorum = "quorum"
+// quorumName is the name that every node has for a quorum disk, by its number
+// from 1 in the order in which they were made.
+func quorumName(i int) string {
+	if i == 1 {
+		return "quorum"
+	}
+	return fmt.Sprintf("quorum%d", i)
+}
 
 // Sizes of the shared files. They are sparse.
 const (
@@ -28,8 +33,13 @@ func (s *Stage) makeDisks(ctx context.Context) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := sparse(s.quorumFile(), quorumSize); err != nil || !s.Root {
-		return err
+	for range max(1, s.Disks) {
+		if _, err := s.makeQuorum(); err != nil {
+			return err
+		}
+	}
+	if !s.Root {
+		return nil
 	}
 	for i := range s.Services {
 		f := s.dataFile(i)
@@ -52,10 +62,49 @@ func sparse(path string, size int64) error {
 	return errors.Join(f.Truncate(size), f.Close())
 }
 
-func (s *Stage) quorumFile() string { return filepath.Join(s.base, "shared", "quorum") }
-func (s *Stage) dataFile(i int) string {
-	return filepath.Join(s.base, "shared", fmt.Sprintf("data%d", i))
+// makeQuorum makes one more file for a quorum disk and returns its name.
+func (s *Stage) makeQuorum() (string, error) {
+	name := quorumName(len(s.quorums) + 1)
+	if err := sparse(s.shared(name), quorumSize); err != nil {
+		return "", err
+	}
+	s.quorums = append(s.quorums, name)
+	return name, nil
 }
+
+// AddQuorum puts a new, empty disk before every node and returns the path by
+// which each of them finds it; it becomes a quorum disk by a command.
+func (s *Stage) AddQuorum() (string, error) {
+	name, err := s.makeQuorum()
+	if err != nil {
+		return "", err
+	}
+	for _, n := range s.Nodes {
+		if err := n.attachDisk(name); err != nil {
+			return "", err
+		}
+		if err := n.register(); err != nil {
+			return "", err
+		}
+	}
+	return s.QuorumPath(len(s.quorums)), nil
+}
+
+// QuorumPath is a quorum disk, by its number from 1, by the name that every node
+// has for it.
+func (s *Stage) QuorumPath(i int) string {
+	if s.Root {
+		return filepath.Join(s.shown(), quorumName(i))
+	}
+	return s.shared(quorumName(i))
+}
+
+// shared is the file behind a disk.
+func (s *Stage) shared(name string) string { return filepath.Join(s.base, "shared", name) }
+
+func (s *Stage) dataFile(i int) string { return s.shared(dataName(i)) }
+
+func dataName(i int) string { return fmt.Sprintf("data%d", i) }
 
 // shown is where every node finds its own disks, by the same names.
 func (s *Stage) shown() string { return filepath.Join(s.base, "disks") }
@@ -66,73 +115,35 @@ func (n *Node) attachDisks() error {
 	if !n.stage.Root {
 		return nil
 	}
-	files := map[string]string{quorum: n.stage.quorumFile()}
-	for i := range n.stage.Services {
-		files[fmt.Sprintf("data%d", i)] = n.stage.dataFile(i)
-	}
 	n.loops = map[string]string{}
-	for name, file := range files {
-		loop, err := attach(file)
-		if err != nil {
-			return fmt.Errorf("%s: disk %s: %w", n.Name, name, err)
-		}
-		n.loops[name] = loop
-		link := filepath.Join(n.dir("disks"), name)
-		if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
+	for _, name := range n.stage.quorums {
+		if err := n.attachDisk(name); err != nil {
 			return err
 		}
-		if err := os.Symlink(loop, link); err != nil {
+	}
+	for i := range n.stage.Services {
+		if err := n.attachDisk(dataName(i)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// attach makes a loop device with direct I/O of a file and returns its path.
-// Others may look for a free one at the same time.
-func attach(file string) (string, error) {
-	control, err := unix.Open("/dev/loop-control", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "", fmt.Errorf("/dev/loop-control: %w", err)
+// attachDisk gives the node one disk.
+func (n *Node) attachDisk(name string) error {
+	if !n.stage.Root {
+		return nil
 	}
-	defer unix.Close(control)
-	back, err := unix.Open(file, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	dev, err := loop.Attach(n.stage.shared(name))
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", file, err)
+		return fmt.Errorf("%s: disk %s: %w", n.Name, name, err)
 	}
-	defer unix.Close(back)
-	deadline := time.Now().Add(5 * time.Second)
-	for {
-		index, err := unix.IoctlRetInt(control, unix.LOOP_CTL_GET_FREE)
-		if err != nil {
-			return "", fmt.Errorf("find a free loop device: %w", err)
-		}
-		path := fmt.Sprintf("/dev/loop%d", index)
-		err = configure(path, file, back)
-		if err == nil {
-			return path, nil
-		}
-		if !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENXIO) || time.Now().After(deadline) {
-			return "", fmt.Errorf("%s: %w", path, err)
-		}
-	}
-}
-
-func configure(path, file string, back int) error {
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
+	n.loops[name] = dev
+	link := filepath.Join(n.dir("disks"), name)
+	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	defer unix.Close(fd)
-	c := unix.LoopConfig{Fd: uint32(back), Size: 512}
-	c.Info.Flags = unix.LO_FLAGS_DIRECT_IO
-	copy(c.Info.File_name[:len(c.Info.File_name)-1], file)
-	if err := unix.IoctlLoopConfigure(fd, &c); err != nil {
-		return err
-	}
-	// A device that the power emulator had protected from a spared process keeps
-	// the protection when it is used anew.
-	return unix.IoctlSetPointerInt(fd, unix.BLKROSET, 0)
+	return os.Symlink(dev, link)
 }
 
 // CutDisks makes every request of the node to its disks fail at once, but for
@@ -145,8 +156,25 @@ func (n *Node) CutDisks() error {
 	return errors.Join(errs...)
 }
 
-// CutQuorum does the same to the quorum disk alone.
-func (n *Node) CutQuorum() error { return n.limitDisk(quorum, cutSize) }
+// CutQuorum does the same to the quorum disks alone.
+func (n *Node) CutQuorum() error {
+	var errs []error
+	for _, name := range n.stage.quorums {
+		errs = append(errs, n.limitDisk(name, cutSize))
+	}
+	return errors.Join(errs...)
+}
+
+// LoseQuorum takes one quorum disk, by its number from 1, away from every node:
+// each request to it fails, as where the array has dropped it. A node that boots
+// finds it again.
+func (s *Stage) LoseQuorum(i int) error {
+	var errs []error
+	for _, n := range s.Nodes {
+		errs = append(errs, n.limitDisk(quorumName(i), cutSize))
+	}
+	return errors.Join(errs...)
+}
 
 // MendDisks undoes CutDisks and CutQuorum.
 func (n *Node) MendDisks() error {
@@ -164,65 +192,5 @@ func (n *Node) limitDisk(name string, limit uint64) error {
 	if n.loops[name] == "" {
 		return errors.New("the disks of a node can be cut only where it has loop devices: run as root")
 	}
-	return limitLoop(n.loops[name], limit)
-}
-
-func limitLoop(loop string, limit uint64) error {
-	fd, err := unix.Open(loop, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("%s: %w", loop, err)
-	}
-	defer unix.Close(fd)
-	info, err := unix.IoctlLoopGetStatus64(fd)
-	if err == nil {
-		info.Sizelimit = limit
-		err = unix.IoctlLoopSetStatus64(fd, info)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: limit its size: %w", loop, err)
-	}
-	return nil
-}
-
-// loopsOn lists the loop devices whose files stand below a folder.
-func loopsOn(dir string) []string {
-	var found []string
-	files, _ := filepath.Glob("/sys/block/loop*/loop/backing_file") // fails only for a bad pattern
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err == nil && strings.HasPrefix(string(text), dir+"/") {
-			found = append(found, "/dev/"+filepath.Base(filepath.Dir(filepath.Dir(f))))
-		}
-	}
-	return found
-}
-
-// detachAll detaches the loop devices on files below a folder. A file system on
-// one that is still mounted somewhere keeps it until that ends.
-func detachAll(dir string, patience time.Duration) error {
-	deadline := time.Now().Add(patience)
-	for {
-		loops := loopsOn(dir)
-		if len(loops) == 0 {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("loop devices %v do not go away: something on them is still mounted or open", loops)
-		}
-		for _, l := range loops {
-			detach(l)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-// detach asks for one device to go; whether it did shows in loopsOn.
-func detach(loop string) {
-	fd, err := unix.Open(loop, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	defer unix.Close(fd)
-	_ = unix.IoctlSetPointerInt(fd, unix.BLKROSET, 0)
-	_ = unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0)
+	return loop.Limit(n.loops[name], limit)
 }

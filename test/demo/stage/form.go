@@ -55,7 +55,7 @@ func (n *Node) addControllers() error {
 // enrolment is the command that makes the node a part of the cluster.
 func (s *Stage) enrolment(ctx context.Context, i int) ([]string, error) {
 	if i == 0 {
-		return []string{"init", "--cluster", s.ClusterName, "--failover-within", s.Within.String(), "--disk", s.quorumPath()}, nil
+		return append([]string{"init", "--cluster", s.ClusterName, "--failover-within", s.Within.String()}, s.diskFlags()...), nil
 	}
 	text, err := s.Nodes[0].Holdfast(ctx, "token", "--json")
 	if err != nil {
@@ -65,15 +65,16 @@ func (s *Stage) enrolment(ctx context.Context, i int) ([]string, error) {
 	if err := json.Unmarshal([]byte(text), &token); err != nil {
 		return nil, fmt.Errorf("holdfast token --json: %w: %s", err, text)
 	}
-	return []string{"join", token.Token, "--disk", s.quorumPath()}, nil
+	return append([]string{"join", token.Token}, s.diskFlags()...), nil
 }
 
-// quorumPath is the quorum disk by the name that every node has for it.
-func (s *Stage) quorumPath() string {
-	if s.Root {
-		return filepath.Join(s.shown(), quorum)
+// diskFlags name the quorum disks.
+func (s *Stage) diskFlags() []string {
+	var f []string
+	for i := range s.quorums {
+		f = append(f, "--disk", s.QuorumPath(i+1))
 	}
-	return s.quorumFile()
+	return f
 }
 
 // flags are what a node says of itself.

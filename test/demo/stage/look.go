@@ -37,6 +37,18 @@ func (n *Node) HasAddress(v *Service) bool {
 	return err == nil && slices.ContainsFunc(all, func(a netlink.Addr) bool { return a.IP.Equal(want) })
 }
 
+// Server is the process on the node that answers for the service; 0: there is none.
+func (n *Node) Server(v *Service) int {
+	for _, pid := range n.PIDs() {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		args := strings.Split(string(text), "\x00")
+		if err == nil && len(args) > 1 && args[1] == "serve" && slices.Contains(args, v.File()) {
+			return pid
+		}
+	}
+	return 0
+}
+
 // ClockOffset is what to add to an instant of the node's interval clock, as its
 // events carry it, to have CLOCK_MONOTONIC of this machine in nanoseconds. The
 // node must be on.

@@ -79,7 +79,7 @@ func (s *Service) stack() []string {
 	if s.stage.Root {
 		members = append(members,
 			fmt.Sprintf("filesystem: {device: %s, at: %s, type: ext4}",
-				filepath.Join(s.stage.shown(), fmt.Sprintf("data%d", s.index)), s.Mountpoint()),
+				filepath.Join(s.stage.shown(), dataName(s.index)), s.Mountpoint()),
 			fmt.Sprintf("ip: {address: %s/24, reach: %s}", s.Address(), address(len(networks())-1, outsideHost)))
 	}
 	return append(members, fmt.Sprintf("exec: {run: [%s, serve, -listen, '%s:%d', -file, %s]}",

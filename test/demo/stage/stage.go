@@ -32,6 +32,8 @@ type Options struct {
 	// Names of the nodes; default alpha, beta, gamma.
 	Names    []string
 	Services []Service
+	// Disks is the number of quorum disks, 1 or 3; default 1.
+	Disks int
 	// ClusterName, default demo.
 	ClusterName string
 	// Within is failover_within; zero: the smallest that is safe here.
@@ -60,11 +62,12 @@ type Stage struct {
 	Services []*Service
 	Power    *power.Control
 
-	id     string // names everything
-	base   string // folder
-	cgroup string // folder of all nodes' cgroups, root only
-	lock   *os.File
-	tMax   time.Duration // of the watchdogs, as measured
+	id      string // names everything
+	base    string // folder
+	cgroup  string // folder of all nodes' cgroups, root only
+	lock    *os.File
+	tMax    time.Duration // of the watchdogs, as measured
+	quorums []string      // names of the quorum disks, those that were replaced too
 
 	outside  *room // root only
 	emulator *process
@@ -228,6 +231,9 @@ func (s *Stage) smallest() (time.Duration, error) {
 	}
 	return timing.SmallestB(in)
 }
+
+// File is the path of a file that ends with the stage.
+func (s *Stage) File(name string) string { return filepath.Join(s.base, name) }
 
 // program is the path of one of the programs.
 func (s *Stage) program(name string) string { return filepath.Join(s.Bin, name) }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/test/demo/loop"
 )
 
 // prefix begins the name of everything that a stage makes.
@@ -76,7 +77,7 @@ func clear(base string) error {
 	}
 	errs = append(errs, killMarked(stageMark+"="+id))
 	if os.Geteuid() == 0 {
-		errs = append(errs, detachAll(base, sweepPatience))
+		errs = append(errs, loop.DetachAll(base, sweepPatience))
 		// The shared files stand on a file system of their own.
 		for unix.Unmount(base, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) == nil {
 		}
