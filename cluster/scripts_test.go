@@ -31,7 +31,11 @@ func TestScripts(t *testing.T) {
 			continue
 		}
 		for _, disks := range s.Disks {
-			for seed := range s.Seeds {
+			seeds := s.Seeds
+			if testing.Short() {
+				seeds = 1
+			}
+			for seed := range seeds {
 				t.Run(fmt.Sprintf("%s/disks=%d/seed=%d", s.Name, disks, seed), func(t *testing.T) {
 					t.Parallel()
 					s.Run(t, uint64(seed), disks)

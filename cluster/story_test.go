@@ -59,7 +59,11 @@ func never(t *testing.T, w *clustertest.World, kind cluster.NoteKind, about stri
 // everywhere runs a story with one and with three disks, and with several seeds.
 func everywhere(t *testing.T, story func(t *testing.T, o clustertest.Options)) {
 	for _, disks := range []int{1, 3} {
-		for seed := range uint64(4) {
+		seeds := uint64(4)
+		if testing.Short() {
+			seeds = 1
+		}
+		for seed := range seeds {
 			t.Run(fmt.Sprintf("disks=%d/seed=%d", disks, seed), func(t *testing.T) {
 				story(t, clustertest.Options{Seed: seed, Nodes: 3, Disks: disks})
 			})
