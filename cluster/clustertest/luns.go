@@ -14,7 +14,7 @@ func (w *World) LUNs() *luns.Store { return w.bytes.luns }
 // write to all of its LUNs; empty if there is none.
 func (w *World) Stores(service string) string {
 	for _, n := range w.Nodes {
-		if n.running[service] != nil && w.LUNs().Registered(service, n.ID) == luns.PerService {
+		if n.running[service] != nil && w.LUNs().Registered(service, n.body) == luns.PerService {
 			return n.Name
 		}
 	}
@@ -29,7 +29,7 @@ func (n *Node) Registering() bool { return n.machine.up && n.guard.payload.Regis
 func (n *Node) reserve(a cluster.Reserve) {
 	list := n.w.LUNs().Of(a.Service.Name)
 	back := func() {
-		done := luns.ReadBack(a, list, n.ID, &n.LUNs)
+		done := luns.ReadBack(a, list, n.body, &n.LUNs)
 		done.Gone, done.Drain = n.clock(), n.LUNs.Aborts
 		n.deliver(done)
 	}
@@ -39,8 +39,8 @@ func (n *Node) reserve(a cluster.Reserve) {
 	}
 	n.later(n.w.Jitter(2*time.Millisecond, 40*time.Millisecond), func() {
 		for i, l := range list {
-			if a.Kind == cluster.ReserveTake && !n.LUNs.Off(i) && l.Has(n.ID, a.Key) {
-				l.Preempt(n.ID, a.Keep)
+			if a.Kind == cluster.ReserveTake && !n.LUNs.Off(i) && l.Has(n.body, a.Key) {
+				l.Preempt(n.body, a.Keep)
 			}
 		}
 		n.later(n.w.Jitter(time.Millisecond, 20*time.Millisecond), back)
@@ -76,12 +76,12 @@ func (n *Node) register(a cluster.Reserve, list []*luns.LUN, back func()) {
 func (n *Node) send1(l *luns.LUN, key uint64, latency time.Duration, done func()) {
 	epoch := n.machine.epoch
 	n.machine.flying++
-	n.w.judge.Flies(n.ID, l.Name, 1)
+	n.w.judge.Flies(n.body, l.Name, 1)
 	n.w.After(latency, func() {
 		here := epoch == n.machine.epoch
-		n.w.judge.Flies(n.ID, l.Name, -1)
+		n.w.judge.Flies(n.body, l.Name, -1)
 		if here || n.w.Now-n.cutAt < drain && n.w.rng.IntN(2) == 0 {
-			l.Register(n.ID, key)
+			l.Register(n.body, key)
 		}
 		if here {
 			n.machine.flying--

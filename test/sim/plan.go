@@ -23,6 +23,7 @@ type Plan struct {
 	Within   time.Duration // failover_within
 	Dogs     string        // the watchdogs that every node has
 	BMC      bool          // every node has a management controller
+	Guarded  bool          // reservations guard the storage of its services
 	PowerOn  bool          // a node that was fenced by it is switched on again
 	Pause    time.Duration // how long a hypervisor may stop a node
 	Grace    time.Duration // on_disk_loss: stop after this; 0: no grace
@@ -63,6 +64,7 @@ func makePlan(seed uint64, length time.Duration) Plan {
 	for i := range 1 + rng.IntN(5) {
 		p.Services = append(p.Services, someService(rng, i, p.Nodes))
 	}
+	p.guard(rand.New(rand.NewPCG(seed, 97)))
 	p.strikes(rng)
 	if graces := rand.New(rand.NewPCG(seed, 98)); graces.IntN(3) > 0 {
 		p.Grace = between(graces, 20*time.Second, 90*time.Second)
@@ -101,14 +103,38 @@ func (p Plan) hardware(in *timing.Input) {
 
 // ways are how each node may be fenced, beside the time proof.
 func (p Plan) ways() []cluster.Ways {
-	if !p.BMC {
+	var ways []cluster.Way
+	if p.BMC {
+		ways = append(ways, cluster.Way{Kind: cluster.WayBMC})
+	}
+	if p.Guarded {
+		ways = append(ways, cluster.Way{Kind: cluster.WayReservation})
+	}
+	if len(ways) == 0 {
 		return nil
 	}
 	var list []cluster.Ways
 	for id := range p.Nodes {
-		list = append(list, cluster.Ways{Node: clustertest.NodeName(id + 1), Ways: []cluster.Way{{Kind: "bmc"}}})
+		list = append(list, cluster.Ways{Node: clustertest.NodeName(id + 1), Ways: ways})
 	}
 	return list
+}
+
+// guard puts storage that reservations guard below the services of some plans:
+// below all of them, or as all that there is of them.
+func (p *Plan) guard(rng *rand.Rand) {
+	if p.Guarded = rng.IntN(4) == 0; !p.Guarded {
+		return
+	}
+	disk := cluster.Member{ID: "filesystem", Kind: "filesystem", Storage: true, Guarded: true}
+	for i := range p.Services {
+		s := &p.Services[i]
+		if rest := s.Stack; rng.IntN(3) > 0 {
+			s.Stack = append([]cluster.Member{disk}, rest...)
+		} else {
+			s.Stack = []cluster.Member{disk}
+		}
+	}
 }
 
 // strikes chooses which kinds of trouble this seed knows, for fewer kinds at a time

@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
 )
 
 // recovery bounds the time from the end of the last fault to a whole cluster:
@@ -89,6 +90,7 @@ func (r *run) heal() {
 	}
 	for _, n := range r.w.Nodes {
 		n.BMC = clustertest.Honest
+		n.LUNs = luns.Faults{}
 		n.StopFails, n.StartFails, n.CheckFails, n.NoReboot = false, false, false, false
 		n.StartTime, n.StopTime = 300*time.Millisecond, 200*time.Millisecond
 		n.RegDrops, n.RegLate = 0, 0
