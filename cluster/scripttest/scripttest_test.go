@@ -83,7 +83,7 @@ func TestUntrueStories(t *testing.T) {
 		"in time":        {"orders on alpha", "in 1s: orders on beta", "x.txt:7: this did not happen in time"},
 		"banned":         {"never: fencing\nafter 1s", "never: suspected alpha\nafter 10s", "x.txt:5: it happened all the same"},
 		"ban of a state": {"never: fencing\nafter 1s", "never: orders on beta\nafter 15s", "x.txt:5: it happened all the same"},
-		"refused":        {"orders on alpha", "ask beta to stop orders\nin 2s: refused orders", "did not happen in time"},
+		"refused":        {"orders on alpha", "ask beta to stop orders\nin 1s: refused orders", "did not happen in time"},
 	} {
 		if failed := tell(t, strings.Replace(good, c.old, c.new, 1)); !strings.Contains(failed, c.says) {
 			t.Errorf("%s: it failed with %q, want %q", name, failed, c.says)

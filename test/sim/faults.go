@@ -369,8 +369,8 @@ func operators() []fault {
 		}},
 		{name: "remove a node", weight: 1, strike: func(r *run) {
 			n := r.node()
-			if n.Core() == nil || n.View().State == nil || len(n.View().State.Nodes) < len(r.w.Nodes) {
-				return // one at a time: the healing gives a name the lowest free slot
+			if n.Core() == nil || n.View().State == nil || len(n.View().State.Nodes) < 2 {
+				return // somebody has to be left who can take the others in again
 			}
 			n.Ask(cluster.RemoveNode{Node: r.node().Name})
 		}},

@@ -132,9 +132,10 @@ func (r *run) tidy() {
 	}
 	c := r.w.Nodes[r.rng.IntN(len(r.w.Nodes))]
 	if v := c.View(); v.Stage == "member" {
-		for _, n := range r.w.Nodes { // in order: the lowest free slot is taken
-			if v.State.NodeNamed(n.Name) == nil {
+		for _, n := range r.w.Nodes {
+			if v.State.NodeNamed(n.Name) == nil { // one after the other: the lowest free slot is taken, and it has to be its own
 				c.Ask(cluster.AddNode{Name: n.Name})
+				break
 			}
 		}
 	}
