@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
 )
@@ -163,22 +164,31 @@ func (s *Stage) AwaitRunning(ctx context.Context) error {
 	})
 }
 
-// Owner is the node on which the service runs, as the first node that answers
-// knows it; nil: it does not run.
+// askWithin is the time for one node's answer, beside that of the whole question.
+const askWithin = 2 * time.Second
+
+// Owner is the node on which the service runs, as the node knows it that answers
+// with the newest state: one without disks has an old one. Nil: it does not run.
 func (s *Stage) Owner(ctx context.Context, v *Service) (*Node, error) {
+	var newest *api.Status
 	var errs []error
 	for _, n := range s.Nodes {
+		ctx, cancel := context.WithTimeout(ctx, askWithin)
 		st, err := n.Status(ctx)
+		cancel()
 		if err != nil {
-			errs = append(errs, err)
-			continue
+			errs = append(errs, fmt.Errorf("%s: %w", n.Name, err))
+		} else if newest == nil || st.Cluster.State > newest.Cluster.State {
+			newest = st
 		}
-		for _, have := range st.Services {
-			if have.Name == v.Name && have.State == "running" {
-				return s.Node(have.Node), nil
-			}
-		}
-		return nil, nil
 	}
-	return nil, errors.Join(errs...)
+	if newest == nil {
+		return nil, errors.Join(errs...)
+	}
+	for _, have := range newest.Services {
+		if have.Name == v.Name && have.State == "running" {
+			return s.Node(have.Node), nil
+		}
+	}
+	return nil, nil
 }
