@@ -139,17 +139,26 @@ func (d *demo) gone(t *testing.T) {
 	}
 }
 
-// TestDemoInterrupted interrupts the demo while everything runs, and while it is
-// still being put up: nothing of it is left.
+// loseDisk is the demo with the most to clean up: a lost disk, and a new one.
+func loseDisk() []string { return []string{"DEMO_DISKS=3", "DEMO_FAULT=lose-disk"} }
+
+// replacing is what that demo prints when the new disk is there.
+const replacing = "# holdfast disk replace /"
+
+// TestDemoInterrupted interrupts the demo while everything runs, while a disk is
+// lost and being replaced, and while it is still being put up: nothing is left.
 func TestDemoInterrupted(t *testing.T) {
 	wanted(t, true)
-	for _, c := range []struct{ name, text string }{
-		{"at work", shown}, {"half up", "beta# holdfast join"},
+	for _, c := range []struct {
+		name, text string
+		env        []string
+	}{
+		{"at work", shown, []string{"DEMO_BMC=1"}}, {"half up", "beta# holdfast join", nil}, {"replacing", replacing, loseDisk()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			ctx := limit(t, time.Minute)
-			d := startDemo(t, nil)
+			d := startDemo(t, c.env)
 			d.until(ctx, t, c.text)
 			if len(d.traces(t)) == 0 {
 				t.Fatal("no trace of the running demo was found: the test would see nothing")
@@ -169,8 +178,8 @@ func TestDemoInterrupted(t *testing.T) {
 func TestDemoKilled(t *testing.T) {
 	wanted(t, true)
 	ctx := limit(t, time.Minute)
-	d := startDemo(t, nil)
-	d.until(ctx, t, shown)
+	d := startDemo(t, loseDisk())
+	d.until(ctx, t, replacing)
 	if err := d.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +218,7 @@ func TestDemo(t *testing.T) {
 		{"move", true, []string{"DEMO_FAULT=move"}, nil, []string{"may start orders (proof: E1 released)", "first answer from beta"}},
 		{
 			"lose-disk", true,
-			[]string{"DEMO_DISKS=3", "DEMO_FAULT=lose-disk"},
+			loseDisk(),
 			[]string{"-failover-within", "7s"}, // nobody is to be suspected on a busy machine
 			[]string{"a new disk can take", "every node shows three good disks", "verdict: orders was untouched", "none failed", "all of them read back from alpha"},
 		},
