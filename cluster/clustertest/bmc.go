@@ -20,6 +20,7 @@ const (
 const (
 	bmcLatency = 300 * time.Millisecond
 	bmcHold    = 2 * time.Second // between the two readings that count
+	agentHold  = 200 * time.Millisecond
 )
 
 // attempt is one Fence under way.
@@ -29,6 +30,7 @@ type attempt struct {
 	to     *Node
 	end    time.Duration // true time
 	reads  int
+	hold   time.Duration // between two readings
 	first  ident.Instant // of two readings in a row that say off; 0: none
 	ended  bool
 	inLife func(func()) func()
@@ -36,7 +38,10 @@ type attempt struct {
 
 // fence is the daemon's side of the controllers.
 func (n *Node) fence(a cluster.Fence) {
-	t := &attempt{op: a.Op, from: n, to: n.w.Nodes[a.Node-1], end: n.w.Now + a.Within, inLife: n.inLife}
+	t := &attempt{op: a.Op, from: n, to: n.w.Nodes[a.Node-1], end: n.w.Now + a.Within, hold: bmcHold, inLife: n.inLife}
+	if a.Way.Kind == cluster.WayAgent {
+		t.hold = agentHold // an agent asks as it likes
+	}
 	n.attempts = append(n.attempts, t)
 	n.later(a.Within, func() { t.done(cluster.FenceUnknown, "no answer in time") })
 	switch a.Kind {
@@ -100,7 +105,7 @@ func (t *attempt) read() {
 			return
 		}
 	}
-	t.from.later(bmcHold, t.read)
+	t.from.later(t.hold, t.read)
 }
 
 func (t *attempt) proven() {

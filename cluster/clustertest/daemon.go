@@ -129,7 +129,7 @@ func (n *Node) act(a cluster.Action) {
 		if a.Kind == cluster.OrderDisks {
 			n.number(a)
 		}
-		n.later(200*time.Microsecond, func() { n.order(a) })
+		n.later(200*time.Microsecond+n.OrderLag, func() { n.order(a) })
 	case cluster.RegisterOp:
 		n.registerOp(a.Op)
 	case cluster.WriteBlob:
@@ -170,12 +170,12 @@ func (n *Node) send(a cluster.Send) {
 	if int(a.To) > len(n.w.Nodes) {
 		return // a slot that was given to a name no machine has
 	}
-	for copies := n.w.copies(); copies > 0; copies-- {
+	for copies := n.w.Copies(n.w.rng.Float64); copies > 0; copies-- {
 		if n.w.cut[[2]ident.NodeID{n.ID, a.To}] {
 			return
 		}
 		to := n.w.Nodes[a.To-1]
-		n.w.After(n.w.Jitter(100*time.Microsecond, 2*time.Millisecond), func() {
+		n.w.After(n.w.Jitter(100*time.Microsecond, 2*time.Millisecond+n.w.Lag), func() {
 			to.after(0, func() { to.deliver(cluster.Received{Msg: a.Msg}) })
 		})
 	}

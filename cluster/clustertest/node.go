@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/agenda"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 	"github.com/holdfast-ha/holdfast/cluster/core"
@@ -26,6 +27,7 @@ type Faults struct {
 	RegDrops   float64       // share of register writes that are reported as failed although they landed
 	RegLate    float64       // share of register writes that are reported as failed and land much later
 	LUNs       luns.Faults   // between it and the data LUNs
+	OrderLag   time.Duration // how much longer than usual an order is on its way to the guard
 	BMC        Controller    // what its management controller does, where it has one
 }
 
@@ -58,20 +60,14 @@ type machine struct {
 	up      bool
 	epoch   int // of everything scheduled: a reset makes it stale
 	boot    ident.BootID
-	clock   clock
+	clock   agenda.Clock
 	backlog []func()
 	hung    [][]func() // per disk: requests that do not complete
 	flying  int        // REGISTERs that have not returned
+	deep    bool       // suspended with its watchdogs
 	asleep  bool       // suspended, and since when
 	slept   time.Duration
 	disks   nodeDisks
-}
-
-// clock is a node's clock: since base it goes rate times as fast as the truth.
-type clock struct {
-	base time.Duration
-	own  ident.Instant
-	rate float64
 }
 
 // process is a service that runs, or may.
@@ -90,13 +86,12 @@ func newNode(w *World, id ident.NodeID) *Node {
 			DiskCut: make([]bool, mostDisks), DiskHang: make([]bool, mostDisks),
 			StartTime: 300 * time.Millisecond, StopTime: 200 * time.Millisecond,
 		},
-		machine: machine{clock: clock{rate: 1 + (w.rng.Float64()-0.5)*0.0098}},
+		machine: machine{clock: agenda.Clock{Rate: 1 + (w.rng.Float64()-0.5)*0.0098}},
 	}
 }
 
 func (n *Node) clock() ident.Instant {
-	c := &n.machine.clock
-	return c.own.Add(time.Duration(float64(n.w.Now-c.base) * c.rate))
+	return n.machine.clock.At(n.w.Now)
 }
 
 // moment is now, on both clocks.
@@ -104,7 +99,7 @@ func (n *Node) moment() oracle.Moment { return oracle.Moment{True: n.w.Now, Own:
 
 // Slew makes the node's clock go at another rate: 1 is right.
 func (n *Node) Slew(rate float64) {
-	n.machine.clock = clock{base: n.w.Now, own: n.clock(), rate: rate}
+	n.machine.clock = agenda.Clock{Base: n.w.Now, Own: n.clock(), Rate: rate}
 }
 
 // Up says that the node is powered on.
@@ -224,10 +219,10 @@ func (n *Node) PowerOn() {
 	}
 	m := &n.machine
 	m.epoch++
-	m.up, n.Frozen, m.backlog, m.asleep = true, false, nil, false
+	m.up, n.Frozen, m.backlog, m.asleep, m.deep = true, false, nil, false, false
 	m.flying = 0
 	m.hung = make([][]func(), mostDisks)
-	m.clock = clock{base: n.w.Now, own: ident.Instant(n.w.Jitter(0, time.Hour)), rate: m.clock.rate}
+	m.clock = agenda.Clock{Base: n.w.Now, Own: ident.Instant(n.w.Jitter(0, time.Hour)), Rate: m.clock.Rate}
 	binary.LittleEndian.PutUint64(m.boot[:], n.w.rng.Uint64())
 	n.w.judge.Boots(n.body)
 	n.powerDisks()

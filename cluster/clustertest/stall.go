@@ -2,8 +2,6 @@ package clustertest
 
 import (
 	"time"
-
-	"github.com/holdfast-ha/holdfast/cluster/lease"
 )
 
 // stall is where a stop of the guard, or of the whole node, has to strike: between
@@ -83,19 +81,30 @@ func (n *Node) Suspend() {
 	}
 }
 
+// SuspendAll is Suspend of a machine whose watchdogs sleep with it, all of them.
+func (n *Node) SuspendAll() {
+	if n.Suspend(); n.machine.asleep {
+		n.machine.deep = true
+		n.w.judge.Sleeps(n.body, n.w.Now)
+	}
+}
+
 // Wake ends a Suspend.
 func (n *Node) Wake() {
 	if !n.machine.asleep {
 		return
 	}
 	slept := n.w.Now - n.machine.slept
-	n.machine.asleep = false
+	deep := n.machine.deep
+	n.machine.asleep, n.machine.deep = false, false
 	for i := range n.guard.dogs {
 		n.guard.dogs[i].fed += slept
 	}
-	if slept > 100*time.Millisecond && n.guard.lease.State() == lease.Bound {
+	if n.guard.lease.OverAfter(slept) {
 		n.reset()
 		return
 	}
-	n.Thaw()
+	if n.Thaw(); deep {
+		n.w.judge.Wakes(n.body)
+	}
 }

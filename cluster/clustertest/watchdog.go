@@ -60,6 +60,10 @@ func (n *Node) watch(i, epoch int) {
 		if epoch != n.machine.epoch || !n.machine.up {
 			return
 		}
+		if n.machine.deep {
+			n.w.After(20*time.Millisecond, func() { n.watch(i, epoch) })
+			return
+		}
 		d := &n.guard.dogs[i]
 		due := n.w.Now >= d.fed+d.takes
 		if due && d.software && n.Frozen && !n.machine.asleep && !n.lateFeed() {

@@ -73,15 +73,14 @@ type World struct {
 	Disks []*Disk
 	Notes []Told
 	Tally tally.Tally
-	// Loss and Dup are the shares of network beats that are lost, and doubled.
-	Loss, Dup float64
-	opt       Options
-	rng       *rand.Rand
-	time      agenda.Agenda
-	cut       map[[2]ident.NodeID]bool // links cut, one way
-	judge     *oracle.Judge
-	bytes     written
-	blind     map[ident.NodeID]bool // cannot parse the configuration
+	agenda.Weather
+	opt   Options
+	rng   *rand.Rand
+	time  agenda.Agenda
+	cut   map[[2]ident.NodeID]bool // links cut, one way
+	judge *oracle.Judge
+	bytes written
+	blind map[ident.NodeID]bool // cannot parse the configuration
 }
 
 // written is what the disks hold, beside their content.
@@ -245,18 +244,6 @@ func (w *World) CutNetwork(cut bool) {
 			w.cut[[2]ident.NodeID{a.ID, b.ID}] = cut
 		}
 	}
-}
-
-// copies is how often a network beat arrives: once, but for faults.
-func (w *World) copies() int {
-	n := 1
-	if w.Loss > 0 && w.rng.Float64() < w.Loss {
-		n--
-	}
-	if w.Dup > 0 && w.rng.Float64() < w.Dup {
-		n++
-	}
-	return n
 }
 
 // Blind makes a node unable to parse the configuration (or able again).

@@ -149,7 +149,7 @@ func (c *Core) lease() cluster.Lease { return cluster.PromiseOf(c.t, c.set.Timin
 func (c *Core) fromJoining() {
 	n := c.reg.state.Node(c.set.Self)
 	switch {
-	case c.doomed(n):
+	case c.guard.retire || c.doomed(n): // the guard may retire it at any moment
 	case (c.self.leave || c.stopped()) && n.Inc != c.self.inc && c.services.AllDown() && c.allReleased():
 		c.retire() // nobody has let it in yet
 	case n.Inc == c.self.inc && n.Phase == cluster.Leaving:
@@ -356,7 +356,7 @@ func (c *Core) env() services.Env {
 	switch c.self.stage {
 	case member:
 		e.Standing = services.Member
-		e.MayStart = !c.guard.killed && c.now <= c.leaseEnd()
+		e.MayStart = !c.guard.killed && !c.guard.retire && c.now <= c.leaseEnd()
 	case leaving, yielding:
 		e.Standing = services.Leaving
 	case ending:

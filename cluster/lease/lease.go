@@ -241,6 +241,17 @@ func (l *Lease) ResetDue(now ident.Instant) bool {
 	return l.v.Killed && !l.fresh(now)
 }
 
+// Nap is the longest step of the time spent suspended that counts as none: what
+// two clocks that are read one after the other may differ by.
+const Nap = 100 * time.Millisecond
+
+// OverAfter says that a node which was suspended for so long has to end now:
+// its watchdogs may have slept with it, so the others may hold it for dead and
+// own what it held, and a beat that was on its way must not revive its lease.
+func (l *Lease) OverAfter(slept time.Duration) bool {
+	return l.v.State == Bound && slept > Nap
+}
+
 // State is FREE or BOUND.
 func (l *Lease) State() State { return l.v.State }
 

@@ -45,16 +45,12 @@ type Sample struct {
 	// Now is CLOCK_MONOTONIC_RAW plus Suspended; it never goes backwards.
 	Now ident.Instant
 	// Suspended is the time this machine was suspended since its boot. A
-	// step of more than SuspendStep between two samples is a suspend.
+	// step of more than lease.Nap between two samples is a suspend.
 	Suspended time.Duration
 	// Width is the time between the first and the last clock of the sample:
 	// the most by which Suspended can be too small.
 	Width time.Duration
 }
-
-// SuspendStep is the smallest step of Sample.Suspended that is a suspend and not
-// noise of the sampling, which is under one millisecond.
-const SuspendStep = 100 * time.Millisecond
 
 // Identity is who this machine is, and which boot of it.
 type Identity struct {

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
-	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 )
@@ -129,12 +128,15 @@ func (f *feeder) check() (ident.Instant, verdict, bool) {
 	if err != nil || f.g.dead.Load() {
 		return s.Now, verdict{}, false
 	}
-	v := f.g.state.judge(s.Now)
-	suspended := f.sampled && s.Suspended-f.suspended > clock.SuspendStep
+	var slept time.Duration
+	if f.sampled {
+		slept = s.Suspended - f.suspended
+	}
+	v := f.g.state.judge(s.Now, slept)
 	backward := f.sampled && s.Now < f.last
 	f.sampled, f.last, f.suspended = true, s.Now, s.Suspended
 	switch {
-	case v.bound && suspended:
+	case v.slept:
 		f.g.die("this machine was suspended while it was bound: others may own its services")
 	case v.bound && backward:
 		f.g.die("the interval clock went backwards")

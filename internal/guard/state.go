@@ -56,16 +56,20 @@ type verdict struct {
 	bound  bool
 	feed   bool          // the watchdogs may be fed
 	reset  bool          // a kill record's time is up
+	slept  bool          // the machine was suspended while it was bound
 	period time.Duration // of the feeding loop; 0: the guard's own
 }
 
-func (s *state) judge(now ident.Instant) verdict {
+// judge asks the lease; slept is for how long the machine was suspended since it
+// was asked last.
+func (s *state) judge(now ident.Instant, slept time.Duration) verdict {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return verdict{
 		bound:  s.lease.State() == lease.Bound,
 		feed:   s.lease.MayFeed(now),
 		reset:  s.lease.ResetDue(now),
+		slept:  s.lease.OverAfter(slept),
 		period: s.params.PetPeriod,
 	}
 }

@@ -16,11 +16,12 @@ type fault struct {
 	strike func(r *run)
 	fits   func(p Plan) bool // nil: every plan
 	rare   bool              // few plans fit: those always have it
+	apart  bool              // only a focus asks for it
 }
 
 // all is every kind of trouble.
 func all() []fault {
-	return slices.Concat(machines(), others(), processes(), links(), storage(), register(), operators(), services())
+	return slices.Concat(machines(), others(), processes(), links(), storage(), register(), operators(), services(), apart())
 }
 
 // later ends a fault after a random time.

@@ -31,6 +31,7 @@ type Plan struct {
 	Length   time.Duration // of the trouble
 	Kinds    []string      // the kinds of fault that this seed knows
 	Strikes  []Strike
+	Hunted
 }
 
 // Strike is one fault: when it strikes after the boot, its kind, and the seed of
@@ -105,7 +106,11 @@ func (p Plan) hardware(in *timing.Input) {
 func (p Plan) ways() []cluster.Ways {
 	var ways []cluster.Way
 	if p.BMC {
-		ways = append(ways, cluster.Way{Kind: cluster.WayBMC})
+		way := cluster.Way{Kind: cluster.WayBMC}
+		if p.Agents {
+			way = cluster.Way{Kind: cluster.WayAgent, Agent: "fence_test"}
+		}
+		ways = append(ways, way)
 	}
 	if p.Guarded {
 		ways = append(ways, cluster.Way{Kind: cluster.WayReservation})
@@ -142,7 +147,7 @@ func (p *Plan) guard(rng *rand.Rand) {
 func (p *Plan) strikes(rng *rand.Rand) {
 	var kinds []fault
 	for _, f := range all() {
-		if f.fits != nil && !f.fits(*p) {
+		if f.apart || f.fits != nil && !f.fits(*p) {
 			continue
 		}
 		if rng.IntN(2) == 0 || f.rare {

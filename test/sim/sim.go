@@ -60,7 +60,9 @@ func tell(t clustertest.T, p Plan, show func(*clustertest.World)) *clustertest.W
 		faults[s.Kind].strike(r)
 	}
 	r.w.Run(p.Length - r.w.Now)
-	r.heal()
+	if !p.Unhealed {
+		r.heal()
+	}
 	return r.w
 }
 
@@ -77,7 +79,7 @@ func (r *run) someService() string {
 func (r *run) heal() {
 	r.w.Happened("healing")
 	r.w.CutNetwork(false)
-	r.w.Loss, r.w.Dup = 0, 0
+	r.w.Loss, r.w.Dup, r.w.Lag = 0, 0, 0
 	for d, k := range r.w.Disks {
 		k.Slow, k.Errors = 1, 0
 		for _, n := range r.w.Nodes {
@@ -93,7 +95,7 @@ func (r *run) heal() {
 		n.LUNs = luns.Faults{}
 		n.StopFails, n.StartFails, n.CheckFails, n.NoReboot = false, false, false, false
 		n.StartTime, n.StopTime = 300*time.Millisecond, 200*time.Millisecond
-		n.RegDrops, n.RegLate = 0, 0
+		n.RegDrops, n.RegLate, n.OrderLag = 0, 0, 0
 		r.w.Blind(n, false)
 		n.Wake()
 		if n.Frozen {

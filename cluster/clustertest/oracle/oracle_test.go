@@ -29,6 +29,8 @@ func bound(j *oracle.Judge) {
 	j.Binds(1, inc(1), at(10*second), ident.Instant(100*second), oracle.Promise{F: 5 * second, G: 5 * second, TMax: 2 * second, Periods: 1})
 	j.Cycled(1, 0, inc(1), at(11*second))
 	j.Cycled(1, 1, inc(1), at(12*second))
+	j.Boots(2)
+	j.Binds(2, inc(1), at(10*second), ident.Instant(100*second), oracle.Promise{F: 5 * second, G: 5 * second, TMax: 2 * second, Periods: 1})
 }
 
 func owned(j *oracle.Judge) {
@@ -145,6 +147,21 @@ func ownerRules() []rule {
 			"only what was granted is started", oracle.NoGrant,
 			owned,
 			func(j *oracle.Judge) { owned(j); j.Stops(1, "db"); j.Runs(1, inc(2), "db", 1, 14*second) },
+		},
+		{
+			"who was suspended does not go on with what another has taken over", oracle.TwoOwners,
+			func(j *oracle.Judge) { owned(j); j.Sleeps(1, 20*second); takeover(j, 21*second); j.Ends(1, 30*second) },
+			func(j *oracle.Judge) { owned(j); j.Sleeps(1, 20*second); takeover(j, 21*second); j.Wakes(1) },
+		},
+		{
+			"who starts has a guard that is bound", oracle.NoGrant,
+			func(j *oracle.Judge) { owned(j); j.Stops(1, "db"); j.Runs(1, inc(1), "db", 1, 14*second) },
+			func(j *oracle.Judge) {
+				owned(j)
+				j.Stops(1, "db")
+				j.Retires(1, inc(1))
+				j.Runs(1, inc(1), "db", 1, 14*second)
+			},
 		},
 		{
 			"a term begins when the one before has ended, and says how", oracle.NoProof,

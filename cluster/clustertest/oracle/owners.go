@@ -16,6 +16,7 @@ type service struct {
 // holder is a node whose processes of a service write, or may.
 type holder struct {
 	running bool
+	asleep  bool // its machine is suspended, and it would run otherwise
 	inc     ident.Incarnation
 	term    uint64
 	until   time.Duration // once it runs no more: its last writes land before
@@ -61,7 +62,9 @@ func (j *Judge) Runs(id ident.NodeID, inc ident.Incarnation, name string, term u
 		}
 	}
 	g, ok := s.grants[term]
-	switch {
+	switch b := j.nodes[id].now; {
+	case b == nil || b.inc != inc:
+		j.say(NoGrant, "node %d starts %s in term %d as %v, to which its guard is not bound", id, name, term, inc)
 	case !ok || g.Owner != j.nodes[id].id || g.Inc != inc:
 		j.say(NoGrant, "node %d %v starts %s in term %d, which is nobody's or another's", id, inc, name, term)
 	case term < s.top:
@@ -75,6 +78,32 @@ func (j *Judge) Runs(id ident.NodeID, inc ident.Incarnation, name string, term u
 func (j *Judge) Stops(id ident.NodeID, name string) {
 	delete(j.service(name).holders, id)
 	j.unstores(id, name)
+}
+
+// Sleeps says that a machine is suspended: what it wrote last may still land
+// during the drain, and then nothing of it does before it wakes.
+func (j *Judge) Sleeps(id ident.NodeID, at time.Duration) {
+	for _, s := range j.services {
+		if h := s.holders[id]; h != nil && h.running {
+			h.running, h.asleep, h.until = false, true, at+j.limits.Drain
+		}
+	}
+}
+
+// Wakes says that a suspended machine goes on where it was.
+func (j *Judge) Wakes(id ident.NodeID) {
+	for name, s := range j.services {
+		h := s.holders[id]
+		if h == nil || !h.asleep {
+			continue
+		}
+		h.running, h.asleep = true, false
+		for other, o := range s.holders {
+			if other != id && o.running {
+				j.say(TwoOwners, "%s runs on node %d, and node %d wakes up with it", name, other, id)
+			}
+		}
+	}
 }
 
 // Releases says that a node publishes that it released a term for good.
