@@ -2,7 +2,7 @@ package cluster
 
 import (
 	"math"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -104,7 +104,7 @@ func (c *Config) Service(name string) (*Service, bool) {
 	if c == nil {
 		return nil, false
 	}
-	i, ok := slices.BinarySearchFunc(c.Services, name, func(s Service, name string) int { return strings.Compare(s.Name, name) })
+	i, ok := sort.Find(len(c.Services), func(i int) int { return strings.Compare(name, c.Services[i].Name) })
 	if !ok {
 		return nil, false
 	}

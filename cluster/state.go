@@ -2,7 +2,7 @@ package cluster
 
 import (
 	"bytes"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -154,7 +154,7 @@ func (s *State) NodeNamed(name string) *NodeState {
 
 // Grant returns the ownership of a service.
 func (s *State) Grant(service string) *Grant {
-	i, ok := slices.BinarySearchFunc(s.Services, service, func(g Grant, name string) int { return strings.Compare(g.Service, name) })
+	i, ok := sort.Find(len(s.Services), func(i int) int { return strings.Compare(service, s.Services[i].Service) })
 	if !ok {
 		return nil
 	}

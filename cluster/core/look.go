@@ -31,9 +31,7 @@ func (c *Core) View(now ident.Instant) cluster.View {
 		}
 		sight := c.sight(s)
 		course, v.DiskWaits = decide.Warnings(s, sight), decide.DiskWaits(s, sight)
-		for i := range s.Services {
-			v.Services = append(v.Services, decide.ServiceView(s, sight, &s.Services[i], c.runState))
-		}
+		v.Services = decide.ServiceViews(s, sight, c.runState)
 	}
 	v.Warnings = append(c.warnings(&v), course...)
 	return v

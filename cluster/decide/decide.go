@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/placement"
 )
 
 // Question is an administrator's request that has not been answered.
@@ -40,6 +41,7 @@ type Draft struct {
 	Words   []cluster.Proof // the operator's word, which this node keeps until it can be committed
 	sight   *Sight
 	mem     *Memory
+	crowd   *placement.Crowd // of State, while services are given away; nil before
 }
 
 // Changed says that there is something to commit.

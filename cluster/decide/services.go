@@ -17,9 +17,13 @@ func (d *Draft) reviseServices() {
 	d.syncGrants()
 	for i := range d.State.Services {
 		name := d.State.Services[i].Service
-		d.forget(name)
-		d.endTerm(name)
-		d.endPending(name)
+		if len(d.State.Services[i].Fails) > 0 {
+			d.forget(name)
+		}
+		d.endTerm(name, i)
+		if len(d.State.Services[i].Pending) > 0 {
+			d.endPending(name)
+		}
 	}
 	for _, name := range byPriority(d.State) {
 		d.reviseGrant(name)
@@ -31,6 +35,9 @@ func (d *Draft) reviseServices() {
 func (d *Draft) syncGrants() {
 	for i := range d.Base.Conf.Services {
 		name := d.Base.Conf.Services[i].Name
+		if i < len(d.State.Services) && d.State.Services[i].Service == name {
+			continue
+		}
 		if d.State.Grant(name) == nil {
 			e := d.edit()
 			// A service of this name may have been here before, and its owner may
@@ -45,7 +52,7 @@ func (d *Draft) syncGrants() {
 func (d *Draft) dropGrants() {
 	for i := 0; i < len(d.State.Services); i++ {
 		g := &d.State.Services[i]
-		if _, ok := d.State.Conf.Service(g.Service); !ok && g.Owner == 0 && len(g.Pending) == 0 {
+		if _, ok := configured(d.State.Conf, i, g.Service); !ok && g.Owner == 0 && len(g.Pending) == 0 {
 			e := d.edit()
 			e.Services = append(e.Services[:i], e.Services[i+1:]...)
 			i--
@@ -53,19 +60,28 @@ func (d *Draft) dropGrants() {
 	}
 }
 
-// byPriority is the order in which services choose their nodes.
+// byPriority is the order in which services choose their nodes: those that have
+// none, or that may return to a better one by themselves.
 func byPriority(s *cluster.State) []string {
-	names := make([]string, 0, len(s.Services))
+	var names []string
 	prio := map[string]int{}
 	for i := range s.Services {
-		name := s.Services[i].Service
-		if svc, ok := s.Conf.Service(name); ok {
-			prio[name] = svc.Priority
-			names = append(names, name)
+		g := &s.Services[i]
+		if svc, ok := configured(s.Conf, i, g.Service); ok && (g.Owner == 0 || svc.Failback.Mode == cluster.Automatic) {
+			prio[g.Service] = svc.Priority
+			names = append(names, g.Service)
 		}
 	}
 	sort.SliceStable(names, func(i, j int) bool { return prio[names[i]] > prio[names[j]] })
 	return names
+}
+
+// configured finds a service, most often at the place that its grant has.
+func configured(c *cluster.Config, i int, name string) (*cluster.Service, bool) {
+	if i < len(c.Services) && c.Services[i].Name == name {
+		return &c.Services[i], true
+	}
+	return c.Service(name)
 }
 
 // forget drops failure records that are old enough.
@@ -152,17 +168,19 @@ func (d *Draft) endPending(name string) {
 }
 
 // endTerm ends the term of a service whose owner has released it or is dead.
-// This is the gate: nothing else makes a service free.
-func (d *Draft) endTerm(name string) {
-	g := d.State.Grant(name)
+// This is the gate: nothing else makes a service free. i is its place in the state.
+func (d *Draft) endTerm(name string, i int) {
+	g := &d.State.Services[i]
 	if g.Owner == 0 {
 		return
 	}
 	n := d.State.Node(g.Owner)
 	run := d.sight.run(g)
-	d.endStorage(name, run)
-	if g = d.State.Grant(name); g.Owner == 0 {
-		return
+	if run.Cleared.Kind != cluster.NoProof {
+		d.endStorage(name, run)
+		if g = &d.State.Services[i]; g.Owner == 0 {
+			return
+		}
 	}
 	switch {
 	case run.Released:
@@ -210,7 +228,7 @@ func (d *Draft) reviseGrant(name string) {
 
 // award commits the next term of a free service to the best node, if any.
 func (d *Draft) award(g *cluster.Grant, svc *cluster.Service) {
-	list := Candidates(d.State, d.sight, svc)
+	list := Candidates(d.State, d.sight, svc, d.crowded())
 	best := pick(list, g.Want)
 	if best == nil {
 		if why := nowhere(list); g.Why != why {
@@ -226,6 +244,7 @@ func (d *Draft) award(g *cluster.Grant, svc *cluster.Service) {
 	if g.Want == best.Node {
 		why = "moved there by request"
 	}
+	d.crowded().Owns(g.Service, n.ID)
 	e := d.edit().Grant(g.Service)
 	e.Owner, e.Inc, e.Term, e.Want, e.Why = n.ID, n.Inc, g.Term+1, 0, cluster.Limit(why, 200)
 	d.note(cluster.Note{Kind: cluster.NoteGrant, Node: n.ID, Inc: n.Inc, Service: g.Service, Term: e.Term, Proof: e.Proof.Kind, Text: why})
@@ -269,7 +288,7 @@ func (d *Draft) reviseWant(g *cluster.Grant, svc *cluster.Service) {
 	if r := d.sight.run(g); !r.Known || r.State != cluster.Up {
 		return
 	}
-	list := Candidates(d.State, d.sight, svc)
+	list := Candidates(d.State, d.sight, svc, d.crowded())
 	if len(list) == 0 || !list[0].Able || list[0].Node == g.Owner || list[0].Rank >= rankOf(list, g.Owner) {
 		return
 	}
@@ -304,10 +323,9 @@ func Waits(s *cluster.State, sight *Sight, svc *cluster.Service) string {
 }
 
 // Candidates is the verdict on every node for one service, in the order in which
-// they would be chosen.
-func Candidates(s *cluster.State, sight *Sight, svc *cluster.Service) []placement.Candidate {
+// they would be chosen. crowd is that of s.
+func Candidates(s *cluster.State, sight *Sight, svc *cluster.Service, crowd *placement.Crowd) []placement.Candidate {
 	g := s.Grant(svc.Name)
-	apart, together := related(s.Conf, svc)
 	nodes := make([]placement.Node, 0, len(s.Nodes))
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
@@ -318,21 +336,7 @@ func Candidates(s *cluster.State, sight *Sight, svc *cluster.Service) []placemen
 				p.Failed = g.Fails[j].Text
 			}
 		}
-		for j := range s.Services {
-			o := &s.Services[j]
-			if o.Service == svc.Name || o.Owner == 0 {
-				continue
-			}
-			if o.Owner == n.ID {
-				p.Load++
-			}
-			if o.Owner == n.ID && slices.Contains(apart, o.Service) {
-				p.Against = append(p.Against, o.Service)
-			}
-			if o.Owner != n.ID && slices.Contains(together, o.Service) {
-				p.Lacks = append(p.Lacks, o.Service)
-			}
-		}
+		crowd.Others(svc.Name, &p)
 		nodes = append(nodes, p)
 	}
 	return placement.Judge(placement.Rules{Service: svc.Name, Prefer: svc.Prefer, Only: svc.Only, Never: svc.Never}, nodes)
@@ -363,21 +367,25 @@ func (v *Sight) unfit(n *cluster.NodeState) (reason, remedy string) {
 	return "", ""
 }
 
-// related lists the services that svc must stay away from, and those that it must
-// be with, whichever of the two says so. They are few, and found in one pass: the
-// candidates of a thousand services are judged at once.
-func related(c *cluster.Config, svc *cluster.Service) (apart, together []string) {
-	apart, together = slices.Clone(svc.ApartFrom), slices.Clone(svc.With)
-	for i := range c.Services {
-		o := &c.Services[i]
-		if slices.Contains(o.ApartFrom, svc.Name) {
-			apart = append(apart, o.Name)
-		}
-		if slices.Contains(o.With, svc.Name) {
-			together = append(together, o.Name)
-		}
+// Crowd is who owns what in a state, and who must be with or apart from whom.
+func Crowd(s *cluster.State) *placement.Crowd {
+	c := placement.NewCrowd(len(s.Services))
+	for i := range s.Services {
+		c.Owns(s.Services[i].Service, s.Services[i].Owner)
 	}
-	return apart, together
+	for i := 0; s.Conf != nil && i < len(s.Conf.Services); i++ {
+		c.Rule(s.Conf.Services[i].Name, s.Conf.Services[i].ApartFrom, s.Conf.Services[i].With)
+	}
+	return c
+}
+
+// crowded is the crowd of the draft. Services are awarded when no term ends any
+// more, so award alone has to keep it.
+func (d *Draft) crowded() *placement.Crowd {
+	if d.crowd == nil {
+		d.crowd = Crowd(d.State)
+	}
+	return d.crowd
 }
 
 // Held says why a service is left as it is now, for how long still, and what ends

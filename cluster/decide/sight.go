@@ -1,7 +1,7 @@
 package decide
 
 import (
-	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -80,7 +80,7 @@ func (v *Sight) node(id ident.NodeID) *Node {
 // run returns what is known of the term of a grant; the draft may have begun a
 // later one since the sight was gathered.
 func (v *Sight) run(g *cluster.Grant) Run {
-	i, ok := slices.BinarySearchFunc(v.Runs, g.Service, func(r Run, name string) int { return strings.Compare(r.Service, name) })
+	i, ok := sort.Find(len(v.Runs), func(i int) int { return strings.Compare(g.Service, v.Runs[i].Service) })
 	if !ok || v.Runs[i].Term != g.Term || g.Owner == 0 {
 		return Run{}
 	}

@@ -123,7 +123,7 @@ func (d *Draft) wishMove(r cluster.MoveService) (string, string) {
 	if held := d.held(g); held != "" {
 		return "", held
 	}
-	list := Candidates(d.State, d.sight, svc)
+	list := Candidates(d.State, d.sight, svc, Crowd(d.State))
 	for i := range list {
 		cand := &list[i]
 		if r.To == "" && (!cand.Able || cand.Node == g.Owner) || r.To != "" && cand.Name != r.To {

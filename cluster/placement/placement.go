@@ -5,9 +5,10 @@
 package placement
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
-	"sort"
+	"strconv"
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
@@ -40,17 +41,16 @@ type Candidate struct {
 	Rank   int // place in the order of preference; len(Prefer) if not named
 	Reason string
 	Remedy string
+	load   int
 }
 
 // Judge returns a verdict on every node, those that may run the service first
 // and in the order in which they would be chosen.
 func Judge(r Rules, nodes []Node) []Candidate {
 	list := make([]Candidate, 0, len(nodes))
-	load := map[ident.NodeID]int{}
 	for i := range nodes {
 		n := &nodes[i]
-		load[n.ID] = n.Load
-		c := Candidate{Node: n.ID, Name: n.Name, Rank: rank(r.Prefer, n.Name)}
+		c := Candidate{Node: n.ID, Name: n.Name, Rank: rank(r.Prefer, n.Name), load: n.Load}
 		c.Reason, c.Remedy = reject(r, n)
 		c.Able = c.Reason == ""
 		if c.Able {
@@ -58,17 +58,14 @@ func Judge(r Rules, nodes []Node) []Candidate {
 		}
 		list = append(list, c)
 	}
-	sort.Slice(list, func(i, j int) bool {
-		a, b := &list[i], &list[j]
+	slices.SortFunc(list, func(a, b Candidate) int {
 		switch {
+		case a.Able != b.Able && a.Able:
+			return -1
 		case a.Able != b.Able:
-			return a.Able
-		case a.Rank != b.Rank:
-			return a.Rank < b.Rank
-		case load[a.Node] != load[b.Node]:
-			return load[a.Node] < load[b.Node]
+			return 1
 		}
-		return a.Node < b.Node
+		return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.load, b.load), cmp.Compare(a.Node, b.Node))
 	})
 	return list
 }
@@ -100,8 +97,9 @@ func reject(r Rules, n *Node) (reason, remedy string) {
 }
 
 func praise(r Rules, n *Node, rank int) string {
+	runs := "it runs " + strconv.Itoa(n.Load) + " other services"
 	if rank < len(r.Prefer) {
-		return fmt.Sprintf("prefer: names it at place %d; it runs %d other services", rank+1, n.Load)
+		return "prefer: names it at place " + strconv.Itoa(rank+1) + "; " + runs
 	}
-	return fmt.Sprintf("may run it; it runs %d other services", n.Load)
+	return "may run it; " + runs
 }

@@ -8,6 +8,7 @@ package services
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -47,6 +48,7 @@ type Env struct {
 type Set struct {
 	env       Env `memory:"-"` // of the call under way
 	local     map[string]*local
+	order     []string                   // of local, sorted; see names
 	adopted   map[string]cluster.Adopted // found by this life of the daemon, not yet continued
 	inherited map[string]uint64          // terms of this incarnation that a former life knew
 	ops       uint64                     // number of the latest Run
@@ -78,7 +80,7 @@ func (s *Set) Releases() uint64 { return s.releases }
 
 // Renew forgets everything: a new incarnation begins with nothing.
 func (s *Set) Renew() {
-	s.local, s.inherited = map[string]*local{}, nil
+	s.local, s.order, s.inherited = map[string]*local{}, nil, nil
 }
 
 // Resume continues the incarnation of a former life: what it was granted by now
@@ -131,13 +133,12 @@ func (s *Set) Manage(env Env) {
 	}
 }
 
+// names lists the services in order. There are never fewer, but for Renew.
 func (s *Set) names() []string {
-	names := make([]string, 0, len(s.local))
-	for name := range s.local {
-		names = append(names, name)
+	if len(s.order) != len(s.local) {
+		s.order = slices.Sorted(maps.Keys(s.local))
 	}
-	slices.Sort(names)
-	return names
+	return s.order
 }
 
 // Over says that a term was released here, and what made this node give it up;
