@@ -74,7 +74,7 @@ func (c *Core) notReady() string {
 	s := c.reg.state
 	switch {
 	case c.reg.halted:
-		return "the quorum disks were rolled back"
+		return "the quorum disks show an older version than this node knows to be committed: they were rolled back"
 	case c.mayWrite() != "":
 		return c.mayWrite()
 	case !c.reg.learned:

@@ -13,14 +13,18 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
 	"github.com/holdfast-ha/holdfast/quorumdisk/statecodec"
 )
 
+// StateFile is the file of the state directory with the last committed state,
+// encoded as on the quorum disk.
+const StateFile = "state.bin"
+
 const (
-	stateFile    = "state.bin" // the last committed state, encoded as on the quorum disk
 	versionDir   = "versions"  // NNNN.yaml: the configurations; a file's date is when this node learned it
 	mostVersions = 500
 )
@@ -46,21 +50,64 @@ func OpenCache(dir string, log zerolog.Logger) (*Cache, error) {
 // Last is the configuration of the last committed state that was kept, nil if
 // there is none or this version cannot read it.
 func (c *Cache) Last() *cluster.Config {
-	body, err := os.ReadFile(filepath.Join(c.dir, stateFile))
-	if err != nil {
+	s, err := Kept(c.dir)
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	s, err := statecodec.Decode(body)
 	if err != nil {
 		c.log.Warn().Err(err).Msg("the kept state cannot be read: what runs here counts as half started")
 		return nil
 	}
-	conf, err := config.ParseCluster(stateFile, s.Config)
+	conf, err := config.ParseCluster(StateFile, s.Config)
 	if err != nil {
 		c.log.Warn().Err(err).Msg("the kept configuration cannot be read: what runs here counts as half started")
 		return nil
 	}
 	return conf
+}
+
+// Floor is the version of the last committed state of a cluster that was kept; 0
+// if there is none. Quorum disks that show less were rolled back.
+func (c *Cache) Floor(of ident.UUID) uint64 {
+	s, err := Kept(c.dir)
+	if err != nil || s.Cluster != of {
+		return 0 // Last has said what is wrong with it
+	}
+	return s.Ver
+}
+
+// Kept is the last committed state that a daemon has kept in its state directory.
+// Without one the error is fs.ErrNotExist.
+func Kept(dir string) (*cluster.State, error) {
+	path := filepath.Join(dir, StateFile)
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	s, err := statecodec.Decode(body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// Put makes s the state that is kept in a state directory, while no daemon runs;
+// the one before stays beside it as state.bin.before.
+func Put(dir string, s *cluster.State) error {
+	if err := os.MkdirAll(filepath.Join(dir, versionDir), 0o750); err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
+	path := filepath.Join(dir, StateFile)
+	if old, err := os.ReadFile(path); err == nil {
+		if err := replace(path+".before", old); err != nil {
+			return fmt.Errorf("cache: %w", err)
+		}
+	}
+	body, err := statecodec.Encode(s)
+	if err == nil {
+		err = replace(path, body)
+	}
+	return err
 }
 
 // Keep has a committed state written; it never waits.
@@ -87,7 +134,7 @@ func (c *Cache) Run(ctx context.Context) error {
 func (c *Cache) write(s *cluster.State) error {
 	body, err := statecodec.Encode(s)
 	if err == nil {
-		err = replace(filepath.Join(c.dir, stateFile), body)
+		err = replace(filepath.Join(c.dir, StateFile), body)
 	}
 	path := c.path(s.ConfigRev)
 	if _, missing := os.Stat(path); errors.Is(missing, os.ErrNotExist) {

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/quorumdisk/statecodec"
 )
@@ -199,14 +200,21 @@ func TestCache(t *testing.T) {
 	if conf := again.Last(); conf == nil || conf.Name != "hospital" {
 		t.Errorf("the kept configuration: %+v", conf)
 	}
-	body, err := os.ReadFile(filepath.Join(dir, stateFile))
+	body, err := os.ReadFile(filepath.Join(dir, StateFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if s, err := statecodec.Decode(body); err != nil || s.Ver != 9 {
 		t.Errorf("the kept state: %+v, %v", s, err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, stateFile), body[:len(body)/2], 0o600); err != nil {
+	mine, foreign := ident.UUID{1}, ident.UUID{2}
+	if err := Put(dir, &cluster.State{Ver: 12, Cluster: mine, Config: []byte(sample)}); err != nil {
+		t.Fatal(err)
+	}
+	if of, other := again.Floor(mine), again.Floor(foreign); of != 12 || other != 0 {
+		t.Errorf("the floor is %d, and %d for another cluster", of, other)
+	}
+	if err := os.WriteFile(filepath.Join(dir, StateFile), body[:len(body)/2], 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if again.Last() != nil {
