@@ -194,6 +194,10 @@ func (s ServiceState) String() string {
 	return "unknown"
 }
 
+// Unable is the score of a node that holds its services but cannot decide: it
+// does not understand the configuration, or sees disks that were rolled back.
+const Unable = -1
+
 // Message is one network beat. It carries nothing that safety depends on but
 // the sender's own word about itself: what it released.
 type Message struct {
@@ -206,6 +210,7 @@ type Message struct {
 	Committed Claim
 	LeaseAge  time.Duration // age of the sender's own lease start; <0 if it has none
 	Disks     Digest        // of the disk identities the sender uses
+	DiskGen   uint32        // generation of the set of disks in the sender's latest state
 	Reach     [32]byte
 	Released  []Released
 	Services  []RunState

@@ -55,3 +55,13 @@ type KeepDisks struct{ Why string }
 
 func (ChangeDisks) request() {}
 func (KeepDisks) request()   {}
+
+// Epoch is how often a cluster was recovered onto new disks after the majority of
+// the former ones was lost for good. It is the upper 16 bits of the generation of
+// the set, so that superblocks, beats, proofs and messages carry it. Disks of a
+// lower epoch were given up: what they hold is out of date, however many of them
+// come back.
+func Epoch(gen uint32) uint32 { return gen >> 16 }
+
+// NextEpoch is the first generation of the epoch after that of gen.
+func NextEpoch(gen uint32) uint32 { return (Epoch(gen)+1)<<16 + 1 }

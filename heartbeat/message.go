@@ -12,7 +12,7 @@ import (
 )
 
 // messageVersion is the first byte of an encoded message.
-const messageVersion = 2
+const messageVersion = 3
 
 // Limits of a message. A longer text is cut, a longer name refused.
 const (
@@ -28,7 +28,7 @@ var ErrMessage = errors.New("not a heartbeat message")
 // incarnation (4), boot (16), host UUID (16), phase (1), guard state (1),
 // acknowledged view (8), committed version (8), its ballot (round 8, node 1,
 // incarnation 4, life 8), its node (1) and generation (8), age of the lease in ns
-// (8, signed), digest of the disks (8), reach (32), flags (1: bit 0 ack, bit 1
+// (8, signed), digest of the disks (8), generation of their set (4), reach (32), flags (1: bit 0 ack, bit 1
 // leaving, bit 2 a page of more), request for network grace (number 8, view 8), promise (node 1,
 // incarnation 4, boot 16, number 8, view 8), incarnation asked to release
 // (4, boot 16), then the released terms and the services, each as a count (2) and
@@ -49,6 +49,7 @@ func Encode(m *cluster.Message) ([]byte, error) {
 	w.claim(m.Committed)
 	w.u64(uint64(m.LeaseAge))
 	w.raw(m.Disks[:])
+	w.u32(m.DiskGen)
 	w.raw(m.Reach[:])
 	w.u8(flag(m.Ack, 1) | flag(m.Leaving, 2) | flag(m.Partial, 4))
 	w.u64(m.Grace.Ask.ID)
@@ -90,6 +91,7 @@ func Decode(b []byte) (*cluster.Message, error) {
 	m.Committed = r.claim()
 	m.LeaseAge = time.Duration(r.u64())
 	r.raw(m.Disks[:])
+	m.DiskGen = r.u32()
 	r.raw(m.Reach[:])
 	flags := r.atMost(7, "flags")
 	m.Ack, m.Leaving, m.Partial = flags&1 != 0, flags&2 != 0, flags&4 != 0

@@ -35,7 +35,7 @@ func message(t *rapid.T) *cluster.Message {
 	m.Grace.Promise.Inc.N, m.Grace.Release.N = rapid.Uint32().Draw(t, "promise n"), rapid.Uint32().Draw(t, "release n")
 	fill("promise boot", m.Grace.Promise.Inc.Boot[:])
 	fill("release boot", m.Grace.Release.Boot[:])
-	m.Inc.N = rapid.Uint32().Draw(t, "n")
+	m.Inc.N, m.DiskGen = rapid.Uint32().Draw(t, "n"), rapid.Uint32().Draw(t, "generation")
 	fill("boot", m.Inc.Boot[:])
 	fill("host", m.Host[:])
 	fill("disks", m.Disks[:])
@@ -78,7 +78,7 @@ func TestMessageRoundTrip(t *testing.T) {
 // would silently drop it.
 func TestFields(t *testing.T) {
 	for kind, want := range map[reflect.Type]int{
-		reflect.TypeFor[cluster.Message](): 14, reflect.TypeFor[cluster.GraceWords](): 3, reflect.TypeFor[cluster.Marks](): 3, reflect.TypeFor[cluster.Claim](): 4, reflect.TypeFor[ident.Ballot](): 4,
+		reflect.TypeFor[cluster.Message](): 15, reflect.TypeFor[cluster.GraceWords](): 3, reflect.TypeFor[cluster.Marks](): 3, reflect.TypeFor[cluster.Claim](): 4, reflect.TypeFor[ident.Ballot](): 4,
 		reflect.TypeFor[cluster.GraceAsk](): 2, reflect.TypeFor[cluster.GracePromise](): 4,
 		reflect.TypeFor[cluster.Released](): 2, reflect.TypeFor[cluster.RunState](): 4, reflect.TypeFor[ident.Incarnation](): 2,
 	} {
@@ -93,7 +93,7 @@ func TestMessageGolden(t *testing.T) {
 	m := &cluster.Message{
 		From: 2, Inc: ident.Incarnation{N: 7, Boot: ident.BootID{1, 2, 3}}, Host: ident.UUID{4}, Phase: cluster.MemberPhase, State: cluster.GuardBound,
 		ViewAcked: 9, Committed: cluster.Claim{Ver: 10, Ballot: ident.Ballot{Round: 11, Node: 2, Inc: 7, Life: 12}, Node: 1, Gen: 13},
-		LeaseAge: -1, Disks: cluster.Digest{14}, Reach: [32]byte{15}, Released: []cluster.Released{{Service: "a", Term: 16}},
+		LeaseAge: -1, Disks: cluster.Digest{14}, DiskGen: 0x10026, Reach: [32]byte{15}, Released: []cluster.Released{{Service: "a", Term: 16}},
 		Services: []cluster.RunState{{Service: "b", Term: 17, State: cluster.Up, Text: "ok"}}, Marks: cluster.Marks{Leaving: true, Partial: true},
 		Grace: cluster.GraceWords{
 			Ask: cluster.GraceAsk{ID: 18, View: 19}, Promise: cluster.GracePromise{To: 20, Inc: ident.Incarnation{N: 21}, ID: 22, View: 23},
@@ -104,9 +104,9 @@ func TestMessageGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "02" + "02" + "07000000" + "01020300000000000000000000000000" + "04000000000000000000000000000000" + "02" + "01" +
+	want := "03" + "02" + "07000000" + "01020300000000000000000000000000" + "04000000000000000000000000000000" + "02" + "01" +
 		"0900000000000000" + "0a00000000000000" + "0b00000000000000" + "02" + "07000000" + "0c00000000000000" + "01" + "0d00000000000000" +
-		"ffffffffffffffff" + "0e00000000000000" + "0f" + strings.Repeat("00", 31) + "06" +
+		"ffffffffffffffff" + "0e00000000000000" + "26000100" + "0f" + strings.Repeat("00", 31) + "06" +
 		"1200000000000000" + "1300000000000000" + "14" + "15000000" + strings.Repeat("00", 16) + "1600000000000000" + "1700000000000000" +
 		"18000000" + "19" + strings.Repeat("00", 15) +
 		"0100" + "0161" + "1000000000000000" + "0100" + "0162" + "1100000000000000" + "02" + "026f6b"

@@ -81,4 +81,8 @@ var (
 	ErrSectorSize = errors.New("the sector size does not fit")
 	// ErrWrongDisk: not a record but the disk is another one.
 	ErrWrongDisk = errors.New("another quorum disk of the same cluster: check the disks in node.yaml")
+	// ErrGivenUp: not a record but the whole disk is out of date.
+	ErrGivenUp = errors.New("of a set of quorum disks that was given up: the cluster was recovered onto new ones, and what stands here is out of date; holdfast disk wipe makes it free")
+	// ErrBehind: not the disk but this node is out of date.
+	ErrBehind = errors.New("of a newer set of quorum disks than this node knows: the cluster was recovered onto it; on this node: holdfast disk recover --adopt")
 )

@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"hash/crc32"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/storage"
 )
@@ -191,6 +193,18 @@ func (c *Codec) VerifySuperblock(sector []byte, s *Superblock, slot uint8) error
 	}
 	if err := c.checkBack(sector, k, p, offSuperEnd); err != nil {
 		return refuse(k, p, err, "this node needs the key that the cluster uses now")
+	}
+	return nil
+}
+
+// OfEpoch says whether the disk is of the epoch that a node's own file names. It
+// fails with ErrGivenUp for an older disk, and with ErrBehind for a newer one.
+func (s *Superblock) OfEpoch(epoch uint32) error {
+	switch own := cluster.Epoch(s.DiskGen); {
+	case own < epoch:
+		return fmt.Errorf("quorum disk %v is of epoch %d, this node of %d: %w", s.Disk, own, epoch, ErrGivenUp)
+	case own > epoch:
+		return fmt.Errorf("quorum disk %v is of epoch %d, this node of %d: %w", s.Disk, own, epoch, ErrBehind)
 	}
 	return nil
 }

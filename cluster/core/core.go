@@ -37,6 +37,7 @@ type Settings struct {
 	Life    uint64 // now() at the start of this daemon, in ns
 	Disks   []ident.UUID
 	Digest  cluster.Digest // of Disks, as messages carry it
+	Epoch   uint32         // of Disks; see package diskset
 	Timing  timing.Input   // FailoverWithin is taken from the configuration
 	// Protocol is what this node speaks; zero: what the program does. A test sets it to be an older node.
 	Protocol cluster.Protocol
@@ -159,7 +160,7 @@ func New(set Settings) *Core {
 		set.Protocol = cluster.Spoken
 	}
 	return &Core{
-		set: set, disks: diskset.NewWatch(set.Disks), dec: decideSide{mem: decide.NewMemory(), ways: fencing.New()},
+		set: set, disks: diskset.NewWatch(set.Disks, set.Epoch), dec: decideSide{mem: decide.NewMemory(), ways: fencing.New()},
 		next: clockSide{proof: ident.Never}, blob: published.New(set.Life, len(set.Disks)),
 	}
 }

@@ -84,7 +84,7 @@ func (c *Core) heardClaim(cl cluster.Claim) {
 // itself is believed, what it says of others is not even carried.
 func (c *Core) received(e cluster.Received) {
 	m := e.Msg
-	if m.From == c.set.Self {
+	if m.From == c.set.Self || !c.disks.Hear(m.DiskGen, c.reg.state) {
 		return
 	}
 	p := c.peerOf(m.From)

@@ -73,6 +73,8 @@ func (c *Core) fromReading() {
 func (c *Core) notReady() string {
 	s := c.reg.state
 	switch {
+	case c.disks.Behind(s) != "":
+		return c.disks.Behind(s)
 	case c.reg.halted:
 		return "the quorum disks show an older version than this node knows to be committed: they were rolled back"
 	case c.mayWrite() != "":
@@ -173,6 +175,8 @@ func (c *Core) doomed(n *cluster.NodeState) bool {
 	switch {
 	case n == nil:
 		c.endure("the cluster does not know this node any more")
+	case c.disks.Behind(c.reg.state) != "":
+		c.endure(c.disks.Behind(c.reg.state))
 	case c.guard.killed:
 		c.endure("this node is being fenced: its guard has read the kill record")
 	case n.Fencing == c.self.inc:

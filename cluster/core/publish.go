@@ -38,7 +38,7 @@ func (c *Core) payload() cluster.Payload {
 		p.ViewAcked = c.reg.state.View
 	}
 	if !c.able() {
-		p.Score = unable
+		p.Score = cluster.Unable
 	}
 	for _, o := range c.others {
 		if c.timed && c.onNet(o) {
@@ -47,10 +47,6 @@ func (c *Core) payload() cluster.Payload {
 	}
 	return p
 }
-
-// unable is the score of a node that holds its services but cannot decide: it
-// does not understand the configuration, or sees disks that were rolled back.
-const unable = -1
 
 // ownPhase is what this node says of its standing.
 func (c *Core) ownPhase() cluster.Phase {
@@ -150,7 +146,7 @@ func (c *Core) sendAll() {
 func (c *Core) message() *cluster.Message {
 	m := &cluster.Message{
 		From: c.set.Self, Inc: c.self.inc, Host: c.set.Host, Phase: c.ownPhase(), State: cluster.GuardBound,
-		ViewAcked: c.reg.state.View, Committed: cluster.ClaimOf(c.reg.m.Claim()), LeaseAge: -1, Disks: c.set.Digest,
+		ViewAcked: c.reg.state.View, Committed: cluster.ClaimOf(c.reg.m.Claim()), LeaseAge: -1, Disks: c.set.Digest, DiskGen: c.reg.state.DiskGen,
 		Reach: c.guard.payload.Reach, Marks: cluster.Marks{Leaving: c.self.stage == leaving, Partial: true},
 	}
 	if age := c.now.Sub(c.leaseStart()); age <= c.t.F {

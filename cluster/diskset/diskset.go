@@ -129,6 +129,8 @@ func (p Places) Sets(c Config) quorum.Sets {
 func Check(s *cluster.State, to []ident.UUID) string {
 	kept := len(s.Disks) - len(minus(s.Disks, to))
 	switch {
+	case cluster.Epoch(s.DiskGen+1) != cluster.Epoch(s.DiskGen):
+		return "the set of quorum disks was changed 65534 times, and a further change would look like a recovery: make a new set with holdfast disk recover"
 	case s.Change.Stage == cluster.DisksJoint:
 		return "the set of quorum disks is being changed already: wait for its end (holdfast status)"
 	case slices.Contains(to, ident.UUID{}) || len(to) != len(unique(to)):

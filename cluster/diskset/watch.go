@@ -38,11 +38,14 @@ type Watch struct {
 	offered  []ident.UUID
 	sets     quorum.Sets // of lease
 	used     quorum.Set  // of all of them
+	epoch    uint32      // that the node's own file names
+	heard    uint32      // the highest that any message carried
 }
 
-// NewWatch returns a watch over the disks that a node's own file names.
-func NewWatch(disks []ident.UUID) *Watch {
-	w := &Watch{}
+// NewWatch returns a watch over the disks that a node's own file names, and their
+// epoch.
+func NewWatch(disks []ident.UUID, epoch uint32) *Watch {
+	w := &Watch{epoch: epoch, heard: epoch}
 	w.Take(First(disks), First(disks), nil)
 	return w
 }

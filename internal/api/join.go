@@ -62,8 +62,9 @@ type JoinOffer struct {
 
 // JoinRef names the cluster.
 type JoinRef struct {
-	Name string `json:"name"`
-	ID   string `json:"id"`
+	Name  string `json:"name"`
+	ID    string `json:"id"`
+	Epoch uint32 `json:"epoch,omitempty"` // of the set of quorum disks
 }
 
 // JoinDisk is one quorum disk and the nonce that the server has left on it.

@@ -34,8 +34,9 @@ type Node struct {
 
 // ClusterRef says which cluster a node belongs to.
 type ClusterRef struct {
-	Name string
-	ID   ident.UUID
+	Name  string
+	ID    ident.UUID
+	Epoch uint32 // of its set of quorum disks: how often it was recovered onto new ones
 }
 
 // QuorumDisk is a disk by a path that does not change, and the identity that
@@ -123,6 +124,9 @@ func nodeOf(v *value) *Node {
 		Dirs: Dirs{Run: dirs.str("run"), State: dirs.str("state"), Cgroup: dirs.str("cgroup")},
 	}
 	n.Cluster.ID, _ = ident.ParseUUID(head.str("id"))
+	if e := head.get("epoch"); e != nil {
+		n.Cluster.Epoch = uint32(e.num)
+	}
 	if id := v.get("id"); id != nil {
 		n.ID = ident.NodeID(id.num)
 	}
@@ -255,7 +259,8 @@ func nodeShape() *shape {
 		required("id", numberOf("Its slot on the quorum disks", 1, ident.MaxNodes)),
 		required("cluster", objectOf("The cluster it belongs to",
 			required("name", textOf("", "hospital", nodeName)),
-			required("id", textOf("", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", uuidText)))),
+			required("id", textOf("", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", uuidText)),
+			optional("epoch", numberOf("How often it was recovered onto new quorum disks (holdfast disk recover); default 0", 0, 65535)))),
 		required("quorum_disks", listOf("One or three disks that all nodes can read and write", objectOf("",
 			required("path", absolutePath("By a name that does not change", "/dev/disk/by-id/wwn-0x600")),
 			required("uuid", textOf("Identity in the disk's superblock", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", uuidText))))),

@@ -105,7 +105,7 @@ func node(t *rapid.T) config.Node {
 	})
 	n := config.Node{
 		Name: name.Draw(t, "name"), ID: ident.NodeID(rapid.IntRange(1, 255).Draw(t, "id")),
-		Cluster: config.ClusterRef{Name: name.Draw(t, "cluster"), ID: id.Draw(t, "cluster id")},
+		Cluster: config.ClusterRef{Name: name.Draw(t, "cluster"), ID: id.Draw(t, "cluster id"), Epoch: uint32(rapid.IntRange(0, 65535).Draw(t, "epoch"))},
 		Key:     path.Draw(t, "key"), AcceptSoftdog: rapid.Bool().Draw(t, "accept"),
 	}
 	disks := rapid.SampledFrom([]int{1, 3}).Draw(t, "disks")

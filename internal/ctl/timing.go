@@ -109,7 +109,7 @@ func onDisk(n *config.Node) (*cluster.Config, error) {
 	}
 	var failed error
 	for _, d := range n.Disks {
-		v, err := enrol.OpenVolume(d.Path, keys, volume.Expect{Cluster: n.Cluster.ID, Disk: d.UUID}, storage.Options{ReadOnly: true})
+		v, err := enrol.OpenVolume(d.Path, keys, volume.Expect{Cluster: n.Cluster.ID, Epoch: n.Cluster.Epoch, Disk: d.UUID}, storage.Options{ReadOnly: true})
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue

@@ -244,7 +244,7 @@ func (d *Daemon) begin(client Guard, adopted []cluster.Adopted) (core.Settings, 
 		return core.Settings{}, nil, fmt.Errorf("the guard is of another boot or host (%v on %v, here %v on %v): both must be on one platform", s.Boot, s.Host, id.Boot, id.Host)
 	}
 	set := core.Settings{
-		Self: node.ID, Name: node.Name, Cluster: node.Cluster.ID, Host: id.Host, Boot: id.Boot, Life: uint64(now),
+		Self: node.ID, Name: node.Name, Cluster: node.Cluster.ID, Epoch: node.Cluster.Epoch, Host: id.Host, Boot: id.Boot, Life: uint64(now),
 		Timing: timingInput(s, node), WaitLess: waitLess(node, d.deps.Log),
 	}
 	sum := sha256.New()

@@ -89,9 +89,10 @@ type DiskSet struct {
 
 // DiskPort is one quorum disk: Open may be called again after a failure.
 type DiskPort struct {
-	Path string
-	UUID ident.UUID
-	Open func(sector int) (storage.Disk, error) // with sectors of so many bytes
+	Path  string
+	UUID  ident.UUID
+	Epoch uint32
+	Open  func(sector int) (storage.Disk, error) // with sectors of so many bytes
 }
 
 // Armed is what Arm found.

@@ -139,7 +139,7 @@ func ports(s *guardwire.Settings) []DiskPort {
 
 func port(s *guardwire.Settings, path string, id ident.UUID) DiskPort {
 	l := quorumdisk.Layout{SectorSize: s.Layout.Sector, Nmax: s.Layout.NMax}
-	return DiskPort{Path: path, UUID: id, Open: func(sector int) (storage.Disk, error) {
+	return DiskPort{Path: path, UUID: id, Epoch: uint32(s.Layout.Epoch), Open: func(sector int) (storage.Disk, error) {
 		return place.Handle(path, storage.Options{Sync: true, MaxIO: l.TableSize(), SectorSize: sector}, placeTimeout)
 	}}
 }

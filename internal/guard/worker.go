@@ -251,6 +251,9 @@ func (w *worker) verify(d storage.Disk) error {
 	if err := w.on.codec.VerifySuperblock(sector, &s, 0); err != nil {
 		return err
 	}
+	if err := s.OfEpoch(w.port.Epoch); err != nil {
+		return fmt.Errorf("%s: %w", w.port.Path, err)
+	}
 	switch {
 	case s.Disk != w.port.UUID:
 		return fmt.Errorf("%s is quorum disk %v, not %v: %w", w.port.Path, s.Disk, w.port.UUID, quorumdisk.ErrWrongDisk)

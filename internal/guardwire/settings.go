@@ -21,6 +21,7 @@ import (
 //	cluster = 0f1e...                     identity of the cluster
 //	nmax = 16                             slots of the beat table
 //	sector = 512                          bytes: 512 or 4096, of the layout
+//	epoch = 1                             optional: of the disk set; see package cluster
 //	disk = PATH uuid=0f1e... [set=both]   repeatable, in the order of the disk
 //	                                      set; set=old or new while it changes
 //	key = PATH                            the cluster's key file
@@ -58,6 +59,7 @@ type Settings struct {
 type Layout struct {
 	NMax   int // slots
 	Sector int // bytes
+	Epoch  int // of the set of disks: those of another one are refused
 }
 
 // DiskSetting is one quorum disk: where it is and which one it must be.
@@ -202,7 +204,7 @@ func (s *Settings) Marshal() ([]byte, error) {
 // order is the order of the keys in the file.
 func order() []string {
 	return []string{
-		"node", "name", "cluster", "nmax", "sector", "disk", "key", "watchdog", "accept_softdog", "mail_off",
+		"node", "name", "cluster", "nmax", "sector", "epoch", "disk", "key", "watchdog", "accept_softdog", "mail_off",
 		"run", "holder", "emulator", "pause_bound", "drain", "records",
 	}
 }
@@ -227,7 +229,15 @@ func keys() map[string]key {
 			},
 			get: func(s *Settings) []string { return one(strconv.Itoa(s.Layout.NMax)) },
 		},
-		"sector":   {set: setSector, get: func(s *Settings) []string { return one(strconv.Itoa(s.Layout.Sector)) }},
+		"sector": {set: setSector, get: func(s *Settings) []string { return one(strconv.Itoa(s.Layout.Sector)) }},
+		"epoch": {optional: true, set: func(s *Settings, v string) error {
+			return number(v, 0, 65535, func(n int) { s.Layout.Epoch = n })
+		}, get: func(s *Settings) []string {
+			if s.Layout.Epoch == 0 {
+				return nil
+			}
+			return one(strconv.Itoa(s.Layout.Epoch))
+		}},
 		"disk":     {set: addDisk, get: disks, repeatable: true},
 		"key":      text(func(s *Settings) *string { return &s.Key }, false),
 		"watchdog": {set: addWatchdog, get: watchdogs, repeatable: true, optional: true},

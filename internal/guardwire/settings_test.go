@@ -38,7 +38,7 @@ func TestSettings(t *testing.T) {
 	d1, _ := ident.ParseUUID("aaaaaaaa-0000-0000-0000-000000000001")
 	d2, _ := ident.ParseUUID("aaaaaaaa-0000-0000-0000-000000000002")
 	want := &Settings{
-		Node: 2, Name: "beta", Cluster: cluster, Layout: Layout{16, 4096},
+		Node: 2, Name: "beta", Cluster: cluster, Layout: Layout{16, 4096, 0},
 		Disks:      []DiskSetting{{"/dev/disk/by-id/wwn-0x600 with blank", d1, Both}, {"/dev/disk/by-id/b", d2, NewSet}},
 		Key:        "/etc/holdfast/key",
 		Watchdogs:  []WatchdogSetting{{"/dev/watchdog0", 5 * time.Second}, {"softdog", 2500 * time.Millisecond}},
@@ -97,5 +97,22 @@ func TestMarshalRefusesWhatWouldNotComeBack(t *testing.T) {
 		if text, err := s.Marshal(); err == nil {
 			t.Errorf("path %q was written as:\n%s", path, text)
 		}
+	}
+}
+
+// TestEpochComesBack: a cluster that was recovered onto new disks has an epoch; one
+// that was not has no line for it.
+func TestEpochComesBack(t *testing.T) {
+	s, err := ParseSettings("guard.conf", []byte(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := s.Marshal(); err != nil || strings.Contains(string(text), "epoch") {
+		t.Errorf("without one: %v\n%s", err, text)
+	}
+	s.Layout.Epoch = 2
+	text, err := s.Marshal()
+	if err != nil || !strings.Contains(string(text), "\nepoch = 2\n") {
+		t.Errorf("with one: %v\n%s", err, text)
 	}
 }

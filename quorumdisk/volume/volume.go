@@ -36,6 +36,7 @@ var (
 // that it is whole, and the device that was formatted.
 type Expect struct {
 	Cluster   ident.UUID // zero: any
+	Epoch     uint32     // of the set of disks; only where Cluster is given
 	Disk      ident.UUID // zero: any
 	AnyDevice bool       // also on another device than was formatted: for looking at clones
 }
@@ -64,10 +65,13 @@ func Open(disk storage.Disk, keys quorumdisk.Keys, want Expect, timeout time.Dur
 		return nil, fmt.Errorf("%w: %v, this node is of %v: check the disks in node.yaml", quorumdisk.ErrCluster, s.Cluster, want.Cluster)
 	}
 	codec, err := quorumdisk.NewCodec(keys, s.Cluster, s.Layout)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = codec.VerifySuperblock(f.raw, s, f.copy)
 	}
-	if err := codec.VerifySuperblock(f.raw, s, f.copy); err != nil {
+	if err == nil && !want.Cluster.IsZero() {
+		err = s.OfEpoch(want.Epoch)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if !want.Disk.IsZero() && s.Disk != want.Disk {

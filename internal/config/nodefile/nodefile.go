@@ -21,7 +21,12 @@ func Write(n config.Node) []byte {
 	w.line("# configuration stands on the quorum disks: `holdfast config export` shows it.")
 	w.line("name: %s", quote(n.Name))
 	w.line("id: %d                 # its slot on the quorum disks", n.ID)
-	w.line("cluster: {name: %s, id: %q}", quote(n.Cluster.Name), n.Cluster.ID)
+	if n.Cluster.Epoch == 0 {
+		w.line("cluster: {name: %s, id: %q}", quote(n.Cluster.Name), n.Cluster.ID)
+	} else {
+		w.line("# epoch: how often it was recovered onto new quorum disks; older ones are refused.")
+		w.line("cluster: {name: %s, id: %q, epoch: %d}", quote(n.Cluster.Name), n.Cluster.ID, n.Cluster.Epoch)
+	}
 	w.line("key: %s   # readable by root only", quote(n.Key))
 	w.line("")
 	w.line("# Quorum is a majority of these, never of the nodes.")

@@ -162,7 +162,7 @@ func (a *app) spare(path string, n *config.Node) (ident.UUID, bool) {
 		return ident.UUID{}, false
 	}
 	s, _, err := volume.ReadSuperblock(d, a.patience)
-	if err := errors.Join(err, d.Close()); err != nil || s.Cluster != n.Cluster.ID {
+	if err := errors.Join(err, d.Close()); err != nil || s.Cluster != n.Cluster.ID || s.OfEpoch(n.Cluster.Epoch) != nil {
 		return ident.UUID{}, false
 	}
 	used := slices.ContainsFunc(n.Disks, func(q config.QuorumDisk) bool { return q.UUID == s.Disk })

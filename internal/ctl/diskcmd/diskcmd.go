@@ -85,7 +85,7 @@ func (a *app) targets(paths []string) ([]target, error) {
 	}
 	if len(paths) == 0 {
 		for _, d := range n.Disks {
-			list = append(list, target{d.Path, keys, volume.Expect{Cluster: n.Cluster.ID, Disk: d.UUID}})
+			list = append(list, target{d.Path, keys, volume.Expect{Cluster: n.Cluster.ID, Epoch: n.Cluster.Epoch, Disk: d.UUID}})
 		}
 	}
 	return list, nil

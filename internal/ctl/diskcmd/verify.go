@@ -39,7 +39,7 @@ func (a *app) verify() *cobra.Command {
 		wanted := make([]volume.Expect, len(list))
 		for i := range list { // what is wrong with the identity is found below, with the rest
 			wanted[i] = list[i].want
-			list[i].want = volume.Expect{Cluster: list[i].want.Cluster, AnyDevice: true}
+			list[i].want = volume.Expect{Cluster: list[i].want.Cluster, Epoch: list[i].want.Epoch, AnyDevice: true}
 		}
 		all := visit(a, list, a.examine)
 		found, seen := []finding{}, []*sight{}

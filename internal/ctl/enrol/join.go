@@ -152,7 +152,7 @@ func (j *joining) accept(etc string) error {
 	if o.ID < 1 || o.ID > ident.MaxNodes || o.Server < 1 || o.Server > ident.MaxNodes {
 		return fmt.Errorf("the cluster's offer names slots %d and %d, which do not exist: are both nodes of the same version?", o.ID, o.Server)
 	}
-	j.Node.ID, j.Node.Cluster = ident.NodeID(o.ID), config.ClusterRef{Name: o.Cluster.Name, ID: id}
+	j.Node.ID, j.Node.Cluster = ident.NodeID(o.ID), config.ClusterRef{Name: o.Cluster.Name, ID: id, Epoch: o.Cluster.Epoch}
 	for _, p := range o.Peers {
 		if n, want := len(p.Links), len(j.Node.Links); n != want {
 			return fmt.Errorf("node %s has %d links, this one %d: every node needs one --link on each network, in the same order", p.Name, n, want)
@@ -192,7 +192,7 @@ func (j *joining) openDisks(found map[ident.UUID]string, emulated bool) error {
 			return fmt.Errorf("quorum disk %v: %w; if it has another path here, give every disk with --disk", id, err)
 		}
 		q := config.QuorumDisk{Path: path, UUID: id}
-		v, err := OpenVolume(q.Path, keys, volume.Expect{Cluster: j.Node.Cluster.ID, Disk: id}, storage.Options{Sync: true, SectorSize: j.offer.Sector})
+		v, err := OpenVolume(q.Path, keys, volume.Expect{Cluster: j.Node.Cluster.ID, Epoch: j.Node.Cluster.Epoch, Disk: id}, storage.Options{Sync: true, SectorSize: j.offer.Sector})
 		if err != nil {
 			return err
 		}
@@ -244,7 +244,7 @@ func (j *joining) derive() error {
 
 // files are what this node needs; they are refused now rather than later.
 func (j *joining) files(yaml string) ([]file, error) {
-	conf, err := settings(j.Node, j.Table, guardwire.Layout{NMax: j.offer.Nmax, Sector: j.offer.Sector})
+	conf, err := settings(j.Node, j.Table, guardwire.Layout{NMax: j.offer.Nmax, Sector: j.offer.Sector, Epoch: int(j.Node.Cluster.Epoch)})
 	if err != nil {
 		return nil, err
 	}

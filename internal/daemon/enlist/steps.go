@@ -186,7 +186,7 @@ func (s *Service) describe(o *offer, state *cluster.State) (*api.JoinOffer, erro
 	}
 	sector, nmax, _ := s.set.Layout()
 	out := &api.JoinOffer{
-		Version: api.JoinVersion, Session: o.session, Cluster: api.JoinRef{Name: s.set.Name, ID: s.set.ID.String()},
+		Version: api.JoinVersion, Session: o.session, Cluster: api.JoinRef{Name: s.set.Name, ID: s.set.ID.String(), Epoch: cluster.Epoch(state.DiskGen)},
 		Key: string(key), ID: int(o.id), Server: int(s.set.Self), Sector: sector, Nmax: nmax,
 		Disks: []api.JoinDisk{}, Peers: []api.JoinPeer{},
 	}
