@@ -307,6 +307,14 @@ func ctlRows() []row {
 			why:  "what would happen is the engine's answer, from the daemon or from its log",
 		},
 		{
+			tree: "internal/ctl/recovery",
+			may: []string{
+				"internal/ctl/...", "internal/config/...", "internal/guardwire", "internal/clock", "internal/guard/mark", "internal/daemon/journal",
+				"internal/daemon/roster", "cluster/...", "quorumdisk/...", "sbd", "storage",
+			},
+			why: "the way back works where no daemon can: it takes the daemon's place on one node, and its files",
+		},
+		{
 			tree: "internal/ctl/...",
 			may: []string{
 				"internal/ctl/...", "internal/api", "internal/config/...", "internal/decisions", "internal/guardwire", "internal/clock", "internal/build",

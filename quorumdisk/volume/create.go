@@ -212,10 +212,11 @@ func Wipe(disk storage.Disk, timeout time.Duration) error {
 
 // Bootstrap writes the first value of the register, as node 1 in incarnation
 // inc: generation 1, ballot 1.1.inc, version 1. It is called once for every disk
-// of a new cluster, before any node runs. The state must be of version 1. It
-// fails with ErrNotEmpty if there is any header already.
+// of a new cluster, before any node runs, and for the disks onto which one is
+// recovered. The state must be of version 1, or of a later epoch. It fails with
+// ErrNotEmpty if there is any header already.
 func (v *Volume) Bootstrap(s *cluster.State, inc uint32, timeout time.Duration) error {
-	if s.Ver != 1 || s.Cluster != v.super.Cluster {
+	if s.Ver == 0 || s.Ver != 1 && cluster.Epoch(s.DiskGen) == 0 || s.Cluster != v.super.Cluster {
 		return fmt.Errorf("%w: the first state is version 1 of cluster %v, not version %d of %v", quorumdisk.ErrValue, v.super.Cluster, s.Ver, s.Cluster)
 	}
 	h, err := v.headers(timeout)
@@ -230,7 +231,7 @@ func (v *Volume) Bootstrap(s *cluster.State, inc uint32, timeout time.Duration) 
 		return err
 	}
 	first := ident.Ballot{Round: 1, Node: 1, Inc: inc}
-	written, err := v.WriteBlock(register.Header{Node: 1, Slot: 1, Inc: inc, Gen: 1, Mbal: first, Bal: first, Ver: 1}, body, timeout)
+	written, err := v.WriteBlock(register.Header{Node: 1, Slot: 1, Inc: inc, Gen: 1, Mbal: first, Bal: first, Ver: s.Ver}, body, timeout)
 	if err != nil {
 		return err
 	}

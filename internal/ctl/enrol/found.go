@@ -204,7 +204,7 @@ func (p *founding) makeDisk(i int, made NewCluster, keys quorumdisk.Keys) error 
 	var area []byte // none: what is there stays
 	if !c.adopt {
 		var err error
-		if area, err = sbdArea(c.disk.Info().LogicalSize, n.Disks[i].UUID, p.Table); err != nil {
+		if area, err = SBDArea(c.disk.Info().LogicalSize, n.Disks[i].UUID, p.Table); err != nil {
 			return err
 		}
 	}
@@ -219,7 +219,7 @@ func (p *founding) makeDisk(i int, made NewCluster, keys quorumdisk.Keys) error 
 	if err != nil {
 		return err
 	}
-	if err := nameMailbox(c.disk, n.ID, n.Name); err != nil {
+	if err := NameMailbox(c.disk, n.ID, n.Name); err != nil {
 		return err
 	}
 	return v.Bootstrap(p.firstState(), 0, Patience)

@@ -114,7 +114,7 @@ func (j *joining) agree(ctx context.Context, client *api.JoinClient, o Options) 
 		return err
 	}
 	for _, v := range j.volumes {
-		if err := nameMailbox(v.Disk(), j.Node.ID, j.Node.Name); err != nil {
+		if err := NameMailbox(v.Disk(), j.Node.ID, j.Node.Name); err != nil {
 			return fmt.Errorf("the node is entered, but: %w; undo it with holdfast node remove %s on another node", err, j.Node.Name)
 		}
 	}

@@ -11,10 +11,10 @@ import (
 	"github.com/holdfast-ha/holdfast/storage"
 )
 
-// sbdArea is the SBD area of a new quorum disk, through which sbd(8) and its
+// SBDArea is the SBD area of a new quorum disk, through which sbd(8) and its
 // agents can send mail to the nodes. Its sectors are the disk's logical blocks,
 // as sbd(8) has it; its timeouts tell the agents how long to wait.
-func sbdArea(logical int, id ident.UUID, t timing.Table) ([]byte, error) {
+func SBDArea(logical int, id ident.UUID, t timing.Table) ([]byte, error) {
 	h := sbd.DefaultHeader(logical, id)
 	whole := func(d time.Duration) time.Duration { return (d + time.Second - 1).Truncate(time.Second) }
 	h.Watchdog, h.MsgWait = whole(t.Twd), whole(t.W)
@@ -61,10 +61,10 @@ func (p *founding) adopted() ([]Adopted, error) {
 	return all, nil
 }
 
-// nameMailbox gives a node an SBD slot: the one that carries its name already,
+// NameMailbox gives a node an SBD slot: the one that carries its name already,
 // else the one of its own number, else any free one. A disk without an SBD area
 // has none.
-func nameMailbox(disk storage.Disk, id ident.NodeID, name string) (err error) {
+func NameMailbox(disk storage.Disk, id ident.NodeID, name string) (err error) {
 	h, err := sbd.ReadHeader(disk, Patience)
 	if errors.Is(err, sbd.ErrMagic) {
 		return nil

@@ -123,7 +123,7 @@ func (r *Roster) Keep(uses []cluster.DiskUse) error {
 	if err != nil {
 		return err
 	}
-	s.Disks = guard
+	s.Disks, s.Layout.Epoch = guard, int(r.node.Cluster.Epoch)
 	if text, err = s.Marshal(); err != nil {
 		return err
 	}
