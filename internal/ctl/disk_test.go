@@ -356,7 +356,7 @@ func TestDiskExchanged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.at("", "disk", "verify").says(t, 1, paths[0]+": BAD", paths[1]+": BAD", "the LUNs were", "exchanged", "2 serious findings", paths[2]+": everything")
+	s.at("", "disk", "verify").says(t, 1, paths[0]+": BAD", paths[1]+": BAD", "LUNs", "exchanged", "2 serious findings", paths[2]+": everything")
 	clone := filepath.Join(s.dir, "clone")
 	copyFile(t, paths[0], clone)
 	s.at("", "disk", "verify", paths[0], clone).says(t, 1, "carries the same quorum disk", "take the copy away")

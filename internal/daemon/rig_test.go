@@ -164,6 +164,12 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	return newRigWith(t)
+}
+
+// newRigWith is newRig in a cluster of more nodes.
+func newRigWith(t *testing.T, others ...cluster.NodeState) *rig {
+	t.Helper()
 	dir := t.TempDir()
 	r := &rig{
 		t: t, disk: storagetest.NewMemory(70<<20, 512), keys: quorumdisk.Keys{Current: quorumdisk.NewKey()},
@@ -185,7 +191,7 @@ func newRig(t *testing.T) *rig {
 	must(t, err)
 	must(t, r.volume().Bootstrap(&cluster.State{
 		Ver: 1, Cluster: uuid(0xc0), Config: []byte(firstConfig), ConfigRev: 1, View: 1, DiskGen: 1, Disks: []ident.UUID{uuid(0xd0)},
-		Nodes:    []cluster.NodeState{{ID: 1, Name: "alpha", Links: []string{"10.0.0.1:7320"}}},
+		Nodes:    append([]cluster.NodeState{{ID: 1, Name: "alpha", Links: []string{"10.0.0.1:7320"}}}, others...),
 		Services: []cluster.Grant{{Service: "orders"}},
 	}, 1, time.Second))
 	return r

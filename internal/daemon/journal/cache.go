@@ -25,7 +25,7 @@ import (
 const StateFile = "state.bin"
 
 const (
-	versionDir   = "versions"  // NNNN.yaml: the configurations; a file's date is when this node learned it
+	versionDir   = "versions" // NNNN.yaml: the configurations; a file's date is when this node learned it
 	mostVersions = 500
 )
 
