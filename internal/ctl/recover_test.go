@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/config/nodefile"
 	"github.com/holdfast-ha/holdfast/internal/ctl/enrol"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
@@ -171,6 +172,52 @@ func (l *lost) checkRecovered(ver uint64) {
 	if orders.Owner != 0 || orders.Term <= 3 || orders.Proof != beta.Proof {
 		l.t.Errorf("orders: %+v", orders)
 	}
+}
+
+// TestRecoverAdopt: the other node takes the new disks over, all of them and
+// nothing else, and its files then say so; one that is not known is told to join.
+func TestRecoverAdopt(t *testing.T) {
+	t.Parallel()
+	l := newLost(t)
+	beta := *l.node
+	beta.Name, beta.ID = "beta", 2
+	beta.Dirs.Run, beta.Dirs.State = filepath.Join(l.dir, "beta-run"), filepath.Join(l.dir, "beta-state")
+	etc := filepath.Join(l.dir, "beta-etc")
+	conf, err := os.ReadFile(filepath.Join(l.etc("alpha"), "guard.conf"))
+	if err == nil {
+		err = os.MkdirAll(etc, 0o755)
+	}
+	file := filepath.Join(etc, "node.yaml")
+	if err := errors.Join(err, os.WriteFile(filepath.Join(etc, "guard.conf"), conf, 0o644), os.WriteFile(file, nodefile.Write(beta), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	adopt := func(stdin string, disks ...string) result {
+		args := []string{"--config", file, "disk", "recover", "--adopt"}
+		for _, d := range disks {
+			args = append(args, "--disk", d)
+		}
+		return holdfast(stdin, args...)
+	}
+	l.recover(words).says(t, 0)
+	adopt("holdfast\n", l.fresh[0]).says(t, 1, "not among those given")
+	adopt("no\n", l.fresh...).says(t, 1, "nothing was changed")
+	adopt("holdfast\n", l.fresh[2], l.fresh[0], l.fresh[1]).says(t, 0, "hold version 1042", "node beta uses the new quorum disks")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := config.ParseNode(file, text)
+	if err != nil || n.Cluster.Epoch != 1 || len(n.Disks) != 3 || n.Disks[0].Path != l.fresh[0] || n.Disks[2].UUID != l.read("alpha").Disks[2].UUID {
+		t.Errorf("node.yaml of beta: %+v, %v", n, err)
+	}
+	if s, err := journal.Kept(beta.Dirs.State); err != nil || s.Ver != 1042 {
+		t.Errorf("what beta keeps: %+v, %v", s, err)
+	}
+	beta.ID = 3
+	if err := os.WriteFile(file, nodefile.Write(beta), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	adopt("holdfast\n", l.fresh...).says(t, 1, "does not know beta as node 3", "holdfast join TOKEN")
 }
 
 // TestRecoverRefuses: what must be mended, or said, before anything is written.
