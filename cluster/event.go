@@ -22,9 +22,12 @@ type Started struct {
 	// LeaseStart is what the bound incarnation's lease counts from.
 	LeaseStart ident.Instant
 	Floor      uint64 // the highest version that a former life of this node knew to be committed
-	// F and G are what the beats of the bound incarnation promise, and Grace is
-	// until when every other member has consented to it.
+	// F and G are what the bound incarnation lives by, and Grace is until when
+	// every other member has consented to it. Says is what its beats promise, since
+	// Since: it may be more.
 	F, G  time.Duration
+	Says  Lease
+	Since ident.Instant
 	Grace ident.Instant
 	// Registering says that a task of a former life may still have a REGISTER of a
 	// reservation key on its way.
@@ -166,6 +169,7 @@ const (
 	OrderRetire                        // Inc holds nothing and never will again
 	OrderGrace                         // every other member has promised until Until
 	OrderKick                          // run a disk cycle now
+	OrderPromise                       // the beats of Inc carry F and G of Lease from now on, every H
 	OrderDisks                         // these are the quorum disks, and by these sets of them the lease counts
 )
 
@@ -176,8 +180,8 @@ type Order struct {
 	Inc     ident.Incarnation
 	Until   ident.Instant
 	Payload Payload       // for OrderPayload and OrderClaim
-	Lease   Lease         // for OrderClaim
-	H       time.Duration // for OrderClaim: between two beats
+	Lease   Lease         // for OrderClaim and OrderPromise
+	H       time.Duration // for OrderClaim and OrderPromise: between two beats
 	Pet     time.Duration // for OrderClaim: between two feeds
 	DiskGen uint32        // for OrderClaim and OrderDisks
 	Disks   []DiskUse     // for OrderDisks: by place

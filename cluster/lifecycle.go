@@ -154,3 +154,6 @@ func (s *State) AllFree() bool {
 	}
 	return true
 }
+
+// Stopped says that the cluster is, or is being, stopped as a whole.
+func (s *State) Stopped() bool { return s != nil && s.Life.Stop.On }

@@ -33,6 +33,7 @@ type LeaseView struct {
 	Held  bool
 	Start ident.Instant
 	Until ident.Instant
+	F, G  time.Duration // by which it counts; what the beats say may be more, for a moment after a change
 	Grace ident.Instant // lives by the consent of all members since then; 0: it does not
 }
 
@@ -53,6 +54,14 @@ type NodeView struct {
 	Proof    Proof
 	Why      string
 	Watchdog string
+}
+
+// View is what the agreed state says of a node; the rest is for who has seen it.
+func (n *NodeState) View() NodeView {
+	return NodeView{
+		ID: n.ID, Name: n.Name, Phase: n.Phase, Inc: n.Inc, DiskAge: -1, NetAge: -1, Fencing: !n.Fencing.IsZero(),
+		Standby: n.Standby, Proof: n.Proof, Why: n.Why,
+	}
 }
 
 // ServiceView is one service as this node knows it.

@@ -43,8 +43,7 @@ func (n *Node) StartDaemon() {
 	n.daemon.core = core.New(set)
 	n.w.began(n, set)
 	v := n.guard.lease.View()
-	ev := cluster.Started{Bound: v.Inc, Killed: v.Killed, Frozen: v.Frozen, LeaseStart: v.Start, F: v.Params.F, G: v.Params.G, Grace: v.Grace}
-	ev.Registering = n.machine.flying > 0
+	ev := cluster.Started{Bound: v.Inc, Killed: v.Killed, Frozen: v.Frozen, LeaseStart: v.Start, F: v.Params.F, G: v.Params.G, Says: n.guard.params, Since: v.Carry.Since, Grace: v.Grace, Registering: n.machine.flying > 0}
 	n.emptyOrphans()
 	for name, p := range n.running {
 		ev.Adopted = append(ev.Adopted, cluster.Adopted{Service: name, Term: p.term, Running: p.whole})

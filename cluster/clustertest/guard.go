@@ -30,9 +30,8 @@ type guard struct {
 	backlog  []func()
 }
 
-// KillGuard ends the guard. Its successor never feeds a bound node but resets it,
-// if it gets that far; a free one it takes over within moments. Without a second
-// holder of the descriptors its death closes the watchdogs, which feeds them.
+// KillGuard ends the guard. Its successor resets a bound node, if it gets that far, and
+// takes a free one over. Without a second holder its death feeds the watchdogs.
 func (n *Node) KillGuard() {
 	if !n.machine.up || n.guard.dead || n.guard.lease.State() != lease.Bound {
 		return
@@ -194,6 +193,11 @@ func (n *Node) order(o cluster.Order) {
 		err = n.retire(o)
 	case cluster.OrderKick:
 		n.kick()
+	case cluster.OrderPromise:
+		if err = g.lease.Change(now, o.Inc, lease.Params{F: o.Lease.F, G: o.Lease.G}); err == nil {
+			g.params.F, g.params.G, g.h = o.Lease.F, o.Lease.G, o.H
+			n.w.judge.Promises(n.body, o.Inc, n.moment(), o.Lease.F, o.Lease.G)
+		}
 	case cluster.OrderDisks:
 		err = n.useDisks(o)
 	}

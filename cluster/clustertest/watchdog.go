@@ -8,8 +8,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
 
-// watchdog is one device: it resets the node some time after its latest feed,
-// and it is not frozen with the node, but for one that is software.
+// watchdog is a device that resets the node some time after its latest feed.
 type watchdog struct {
 	fed      time.Duration // true time of the latest feed
 	takes    time.Duration // what it truly takes in this boot
@@ -78,8 +77,7 @@ func (n *Node) watch(i, epoch int) {
 	})
 }
 
-// lateFeed says that a device which is no software was fed after the end of the
-// lease: a kernel that did so is taken to run its timers.
+// lateFeed says that the hardware was fed after the lease: that kernel runs its timers.
 func (n *Node) lateFeed() bool { return n.guard.fedLate }
 
 // promise is what this machine keeps, for the oracle.
@@ -97,9 +95,8 @@ func (n *Node) promise(f, g time.Duration) oracle.Promise {
 	return p
 }
 
-// feed is one round of the guard's feeding loop: check, feed the first, check,
-// feed the second, check. The guard, or the whole node, may be stopped between
-// any two of them.
+// feed is one round of the guard's feeding loop: check, feed the first, check, feed
+// the second, check. Guard or node may be stopped between any two of them.
 func (n *Node) feed() {
 	n.round(0)
 	if len(n.guard.dogs) == 0 {

@@ -19,6 +19,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/liveness"
 	"github.com/holdfast-ha/holdfast/cluster/pages"
+	"github.com/holdfast-ha/holdfast/cluster/promise"
 	"github.com/holdfast-ha/holdfast/cluster/published"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/cluster/reserve"
@@ -128,6 +129,7 @@ type guardSide struct {
 	killed  bool
 	frozen  bool
 	grace   grace.Node
+	promise promise.Node
 	disks   diskset.Order
 }
 
@@ -201,7 +203,7 @@ func (c *Core) take(ev cluster.Event) {
 	case cluster.BlobWrote:
 		c.blob.Wrote(e, c.disks.Met)
 	case cluster.BlobRead:
-		c.blobRead(e)
+		c.peerOf(e.Node).blob.Read(e.Blob)
 	case cluster.Received:
 		c.received(e)
 	case cluster.RunDone:
@@ -228,6 +230,7 @@ func (c *Core) advance() {
 	c.reg.m.Tick(c.now)
 	c.register()
 	c.orderDisks()
+	c.orderPromise()
 	c.progress()
 	c.manage()
 	c.fence()
@@ -311,7 +314,8 @@ func (c *Core) learn(s *cluster.State, ver uint64) {
 }
 
 // retime derives the timeouts from the configuration, when it is first known
-// and while nothing is bound. A running incarnation keeps what its beat says.
+// and while nothing is bound; orderPromise changes what a bound incarnation
+// promises.
 func (c *Core) retime() {
 	if c.timed && !c.guard.bound.IsZero() {
 		return

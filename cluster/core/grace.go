@@ -21,6 +21,24 @@ func (c *Core) graceEnv() grace.Env {
 // permission aside.
 func (c *Core) leaseEnd() ident.Instant { return c.guard.grace.End(c.leaseStart()) }
 
+// orderPromise has the guard promise what the configuration says now. This node
+// lives by less at once, and by more when its guard does.
+func (c *Core) orderPromise() {
+	if c.guard.bound.IsZero() || c.guard.bound != c.self.inc {
+		return
+	}
+	if s := c.reg.state; c.timed && s.Conf != nil && c.self.stage >= joining && c.self.stage < ending && !c.guard.frozen && !c.guard.killed && !c.guard.retire {
+		if t, ok := c.guard.promise.Next(c.now, c.t, s.Conf.FailoverWithin, s.Conf.NetworkGrace()); ok {
+			c.guard.promise.Sent(c.order(cluster.Order{Kind: cluster.OrderPromise, Inc: c.self.inc, Lease: cluster.PromiseOf(t, c.set.Timing), H: t.H}))
+		}
+	}
+	if c.guard.disks.Obeyed() {
+		c.guard.promise.Settle(c.leaseStart())
+	}
+	p := c.guard.promise.Used()
+	c.guard.grace.Change(c.now, p.F, p.G)
+}
+
 // insider says that no peer can have been granted grace without this node.
 func (c *Core) insider(s *cluster.State) bool {
 	return c.self.stage >= member && grace.Insider(s, c.set.Self, c.self.inc)

@@ -6,12 +6,6 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/slot"
 )
 
-// stopped says that the cluster is, or is being, stopped as a whole.
-func (c *Core) stopped() bool { return c.reg.state != nil && c.reg.state.Life.Stop.On }
-
-// mayGo says that the planned stop is done with services: nodes may leave.
-func (c *Core) mayGo() bool { return c.stopped() && c.reg.state.AllFree() }
-
 // slot is what this machine knows of its node's slot on the quorum disks.
 func (c *Core) slot() slot.Use {
 	u := slot.Use{Node: c.set.Self, Name: c.set.Name, Boot: c.set.Boot, Host: c.set.Host, Dead: slot.Dead(c.reg.state, c.set.Self)}

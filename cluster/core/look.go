@@ -18,7 +18,7 @@ func (c *Core) View(now ident.Instant) cluster.View {
 	}
 	v.Coordinator = c.coordinator()
 	start := c.leaseStart()
-	v.Lease = cluster.LeaseView{Held: c.timed && c.now <= c.leaseEnd(), Start: start, Until: c.leaseEnd(), Grace: c.guard.grace.Since()}
+	v.Lease = cluster.LeaseView{F: c.guard.promise.Used().F, G: c.guard.promise.Used().G, Held: c.timed && c.now <= c.leaseEnd(), Start: start, Until: c.leaseEnd(), Grace: c.guard.grace.Since()}
 	v.Disks = c.disks.Views(c.now)
 	var course []string
 	if s := c.reg.state; s != nil && c.timed {
@@ -38,10 +38,7 @@ func (c *Core) View(now ident.Instant) cluster.View {
 }
 
 func (c *Core) nodeView(n *cluster.NodeState) cluster.NodeView {
-	v := cluster.NodeView{
-		ID: n.ID, Name: n.Name, Phase: n.Phase, Inc: n.Inc, DiskAge: -1, NetAge: -1, Fencing: !n.Fencing.IsZero(),
-		Standby: n.Standby, Proof: n.Proof, Why: n.Why,
-	}
+	v := n.View()
 	if n.ID == c.set.Self {
 		v.Lease, v.Guard = c.lease(), cluster.GuardBound
 		v.Watchdog = v.Lease.Class.String()
@@ -81,6 +78,9 @@ func (c *Core) warnings(v *cluster.View) []string {
 	}
 	if c.self.refuse != "" {
 		w = append(w, c.self.refuse)
+	}
+	if p := c.guard.promise.Problem(); p != "" {
+		w = append(w, p)
 	}
 	if c.timed && c.reg.state != nil {
 		w = append(w, c.guard.grace.Warnings(c.graceEnv())...)

@@ -7,6 +7,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/liveness"
 	"github.com/holdfast-ha/holdfast/cluster/pages"
+	"github.com/holdfast-ha/holdfast/cluster/published"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
 
@@ -18,9 +19,7 @@ type peer struct {
 	beat      *cluster.Beat // the latest that decoded, of any disk
 	msg       *cluster.Message
 	heard     ident.Instant // when msg arrived
-	blob      *cluster.Blob
-	blobAsked uint32
-	blobAt    ident.Instant
+	blob      published.Peer
 	acked     ident.Instant // when the acknowledgement of its kill was read first
 	ackedInc  ident.Incarnation
 	suspected bool
@@ -67,6 +66,7 @@ func (c *Core) seen(e cluster.Table, s *cluster.SeenBeat) {
 	if s.Beat == nil || !changed {
 		return
 	}
+	p.disk.Says(e.Disk, s.Beat.Lease.Timing())
 	if p.beat == nil || s.Beat.Supersedes(p.beat) {
 		p.beat = s.Beat
 	}
@@ -200,7 +200,7 @@ func (c *Core) releasedBy(g *cluster.Grant) (why string, ok bool) {
 	if p == nil {
 		return "", false
 	}
-	return g.ReleasedBy(p.msg, p.blob)
+	return g.ReleasedBy(p.msg, p.blob.Blob)
 }
 
 // runState is what the owner of a service says of it.
@@ -213,17 +213,17 @@ func (c *Core) runState(g *cluster.Grant) (cluster.RunState, bool) {
 		return cluster.RunState{}, false
 	}
 	if !c.onNet(p) {
-		return g.StateBy(nil, p.blob)
+		return g.StateBy(nil, p.blob.Blob)
 	}
-	return g.StateBy(p.msg, p.blob)
+	return g.StateBy(p.msg, p.blob.Blob)
 }
 
-// wait is W for a peer: from what its beat says and what our own configuration
+// wait is W for a peer: from what its beats say and what our own configuration
 // says, whichever demands more.
 func (c *Core) wait(p *peer) time.Duration {
 	theirs := c.t.Lease
 	if p.beat != nil {
-		theirs = p.beat.Lease.Timing()
+		theirs = p.beat.Lease.Timing().Larger(p.disk.Promise(p.beat.Inc))
 	}
 	if p.wait.Of(theirs, c.t.Lease, !c.insider(c.reg.state), c.t.Site()) {
 		p.disk.Restart() // a round that was begun by a shorter wait proves nothing

@@ -7,6 +7,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/lease"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/cluster/reserve"
 	"github.com/holdfast-ha/holdfast/cluster/services"
@@ -21,6 +22,7 @@ func (c *Core) started(e cluster.Started) {
 	c.self.inc = e.Bound
 	c.self.seeing = c.now
 	c.guard.grace.Begin(c.now, e.F, e.G, e.Grace)
+	c.guard.promise.Adopt(e)
 	c.services = services.New(e.Adopted)
 	c.dec.keys = reserve.New(e.Registering)
 	c.enter(reading)
@@ -137,6 +139,7 @@ func (c *Core) claim() {
 	c.disks.Bind()
 	c.guard.since = c.now
 	c.guard.grace.Begin(c.now, c.t.F, c.t.G, ident.LongAgo)
+	c.guard.promise.Claimed(lease.Params{F: c.t.F, G: c.t.G})
 	c.enter(claiming)
 	c.guard.payload = c.payload()
 	c.order(cluster.Order{
@@ -152,10 +155,10 @@ func (c *Core) fromJoining() {
 	n := c.reg.state.Node(c.set.Self)
 	switch {
 	case c.guard.retire || c.doomed(n): // the guard may retire it at any moment
-	case (c.self.leave || c.stopped()) && n.Inc != c.self.inc && c.services.AllDown() && c.allReleased():
+	case (c.self.leave || c.reg.state.Stopped()) && n.Inc != c.self.inc && c.services.AllDown() && c.allReleased():
 		c.retire() // nobody has let it in yet
 	case n.Inc == c.self.inc && n.Phase == cluster.Leaving:
-		c.self.leave = !c.stopped() // a former life of this daemon was leaving
+		c.self.leave = !c.reg.state.Stopped() // a former life of this daemon was leaving
 		c.enter(member)
 	case n.Inc == c.self.inc && n.Phase == cluster.MemberPhase:
 		c.enter(member)
@@ -231,7 +234,7 @@ func (c *Core) fromMember() {
 	if c.self.stage == yielding && c.services.AllDown() && c.allReleased() {
 		c.retire()
 	}
-	if (c.self.leave || c.mayGo()) && c.self.stage == member {
+	if (c.self.leave || c.reg.state.Stopped() && c.reg.state.AllFree()) && c.self.stage == member {
 		c.enter(leaving)
 	}
 	if c.self.stage == leaving {
@@ -260,7 +263,7 @@ func (c *Core) fromRetired() {
 	if c.now.Sub(c.self.since) < 2*c.t.Tz+2*c.t.H || c.ownAge() > max(c.t.F/4, c.t.H) {
 		return
 	}
-	if !c.stopped() {
+	if !c.reg.state.Stopped() {
 		c.note(cluster.Note{Kind: cluster.NoteJoined, Text: "everything was stopped; coming back with a new incarnation"})
 	}
 	c.guard.bound = ident.Incarnation{}
@@ -286,6 +289,11 @@ func (c *Core) echo(e cluster.Echoed) {
 	case e.Order == cluster.OrderDisks:
 		if why := c.guard.disks.Echoed(c.now, e); why != "" {
 			c.note(cluster.Note{Kind: cluster.NoteAlarm, Text: why})
+		}
+	case e.Order == cluster.OrderPromise:
+		var news cluster.Note
+		if c.t, news = c.guard.promise.Echoed(c.now, e, c.t); news.Text != "" {
+			c.note(news)
 		}
 	case e.Err != "" && e.Order == cluster.OrderClaim:
 		c.guard.claim = ident.Incarnation{}
@@ -357,15 +365,8 @@ func (c *Core) manage() {
 func (c *Core) env() services.Env {
 	e := services.Env{Now: c.now, State: c.reg.state, Self: c.set.Self, Inc: c.self.inc, Why: c.self.waiting}
 	e.Storage = func(g *cluster.Grant) (string, bool) { return c.dec.keys.Storage(c.keyEnv(), g) }
-	switch c.self.stage {
-	case member:
-		e.Standing = services.Member
-		e.MayStart = !c.guard.killed && !c.guard.retire && c.now <= c.leaseEnd()
-	case leaving, yielding:
-		e.Standing = services.Leaving
-	case ending:
-		e.Standing = services.Ending
-	}
+	e.Standing = [...]services.Standing{member: services.Member, leaving: services.Leaving, yielding: services.Leaving, ending: services.Ending, out: services.Other}[c.self.stage]
+	e.MayStart = c.self.stage == member && !c.guard.killed && !c.guard.retire && c.now <= c.leaseEnd()
 	return e
 }
 

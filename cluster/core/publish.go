@@ -50,15 +50,10 @@ func (c *Core) payload() cluster.Payload {
 
 // ownPhase is what this node says of its standing.
 func (c *Core) ownPhase() cluster.Phase {
-	switch c.self.stage {
-	case claiming, joining:
-		return cluster.Joining
-	case member, yielding, ending:
-		return cluster.MemberPhase
-	case leaving:
-		return cluster.Leaving
-	}
-	return cluster.Out
+	return [...]cluster.Phase{
+		claiming: cluster.Joining, joining: cluster.Joining, member: cluster.MemberPhase,
+		yielding: cluster.MemberPhase, ending: cluster.MemberPhase, leaving: cluster.Leaving, out: cluster.Out,
+	}[c.self.stage]
 }
 
 // writeBlob writes the status blob to every disk that is due.
@@ -77,23 +72,9 @@ func (c *Core) writeBlob() {
 // readBlobs reads the status blob of every peer whose beat shows a new one.
 func (c *Core) readBlobs() {
 	for _, p := range c.others {
-		if p.beat == nil || p.beat.Payload.BlobGen == 0 || c.now.Sub(p.blobAt) < 200*time.Millisecond {
-			continue
+		if turn, ok := p.blob.Wants(c.now, p.beat); ok {
+			c.emit(cluster.ReadBlob{Disk: c.disks.Turn(turn), Node: p.id, Gen: p.beat.Payload.BlobGen})
 		}
-		want := p.beat.Payload.BlobGen
-		if p.blob != nil && p.blob.Gen >= want && p.blob.Inc == p.beat.Inc {
-			continue
-		}
-		p.blobAt = c.now
-		p.blobAsked++
-		c.emit(cluster.ReadBlob{Disk: c.disks.Turn(p.blobAsked), Node: p.id, Gen: want})
-	}
-}
-
-func (c *Core) blobRead(e cluster.BlobRead) {
-	p := c.peerOf(e.Node)
-	if e.Blob != nil && (p.blob == nil || e.Blob.Gen >= p.blob.Gen || e.Blob.Inc != p.blob.Inc) {
-		p.blob = e.Blob
 	}
 }
 

@@ -47,6 +47,15 @@ func (n *Node) Begin(now ident.Instant, f, g time.Duration, until ident.Instant)
 	n.promises.Renew(now)
 }
 
+// Change takes what the guard lives by from now on. Less ends what was granted by
+// more soon, as the guard does.
+func (n *Node) Change(now ident.Instant, f, g time.Duration) {
+	if f < n.f {
+		n.until = min(n.until, After(now, f))
+	}
+	n.f, n.g = f, g
+}
+
 // Renew counts every promise as made at now: this node has become a member.
 func (n *Node) Renew(now ident.Instant) { n.promises.Renew(now) }
 

@@ -14,6 +14,10 @@
 // the watchdogs are fed freely, so that a slow SAN login at boot resets nobody.
 // BOUND(k): ok(now) = now <= permission
 // and (now <= start+F, or now <= grace and now <= start+G).
+//
+// F and G may be changed while an incarnation is bound. What its beats say
+// changes at once; what it lives by is never more than every beat says that its
+// lease may rest on (see Carry).
 package lease
 
 import (
@@ -55,12 +59,37 @@ func (s State) String() string {
 	return "free"
 }
 
-// Params are the two durations of the promise that the beats of an incarnation
-// carry: others rely on them from its first beat on, so they never change
-// within it.
+// Params are the two durations of the promise that every beat of an incarnation
+// carries: whoever has seen it last relies on them.
 type Params struct {
 	F time.Duration // freshness: the lease ends F after the issue of the last completed cycle
 	G time.Duration // the same in network grace; F where grace is not used
+}
+
+func (p Params) ok() bool { return p.F > 0 && p.G >= p.F }
+
+// least takes the smaller of each.
+func (p Params) least(o Params) Params { return Params{F: min(p.F, o.F), G: min(p.G, o.G)} }
+
+// Carry is a promise that changes. Every beat that is issued after Since carries
+// New, and Used is what may be lived by. A lower value may at once, before anybody
+// can have read it. A higher one only when the lease rests on nothing but beats
+// that carry it: every proof of death reads one of those, or a later one.
+type Carry struct {
+	New, Used Params
+	Since     ident.Instant
+}
+
+// Change has the beats that are issued after now carry p.
+func (c *Carry) Change(now ident.Instant, p Params) {
+	*c = Carry{New: p, Used: c.Used.least(p), Since: now}
+}
+
+// Settle lets a lease that starts at start live by New if it may.
+func (c *Carry) Settle(start ident.Instant) {
+	if start > c.Since {
+		c.Used = c.New
+	}
 }
 
 // View is a copy of what a Lease holds, for people and for a daemon that comes
@@ -68,12 +97,13 @@ type Params struct {
 type View struct {
 	State      State
 	Inc        ident.Incarnation // zero if FREE
-	Params     Params
-	Start      ident.Instant // what the lease counts from; LongAgo if FREE
-	Permission ident.Instant // the daemon permits until then
-	Grace      ident.Instant // every other member has promised until then; LongAgo if not
-	Frozen     bool          // stopping: start and grace never move again
-	Killed     bool          // a kill record named this incarnation
+	Params     Params            // by which the lease counts: Carry.Used
+	Carry      Carry             // what the beats say
+	Start      ident.Instant     // what the lease counts from; LongAgo if FREE
+	Permission ident.Instant     // the daemon permits until then
+	Grace      ident.Instant     // every other member has promised until then; LongAgo if not
+	Frozen     bool              // stopping: start and grace never move again
+	Killed     bool              // a kill record named this incarnation
 }
 
 // Lease is the state of one node's lease. It is not safe for concurrent use:
@@ -81,6 +111,7 @@ type View struct {
 type Lease struct {
 	v       View
 	first   ident.Instant   // when the bound incarnation was claimed
+	base    ident.Instant   // no beat issued after it says less than what is lived by
 	done    []ident.Instant // per disk: issue of the last completed cycle of the bound incarnation
 	sets    quorum.Sets
 	retired ident.Incarnation // the last one that retired
@@ -110,7 +141,7 @@ func (l *Lease) Claim(now ident.Instant, inc ident.Incarnation, until ident.Inst
 		return ErrZero
 	case inc.Boot == l.retired.Boot && inc.N <= l.retired.N:
 		return ErrBurned
-	case p.F <= 0 || p.G < p.F:
+	case !p.ok():
 		return ErrParams
 	case until < now:
 		return ErrLapsed
@@ -118,7 +149,41 @@ func (l *Lease) Claim(now ident.Instant, inc ident.Incarnation, until ident.Inst
 	l.clear()
 	l.v.State, l.v.Inc, l.v.Params, l.v.Permission = Bound, inc, p, until
 	l.first, l.v.Start = now, now
+	l.base = now - 1
+	l.v.Carry = Carry{New: p, Used: p, Since: l.base}
 	return nil
+}
+
+// Change has every beat of inc that is issued from now on carry p: the caller
+// issues none with another promise after this. The lease lives by the smaller of
+// each value at once, and by the larger as soon as it starts after now. Network
+// grace that was granted by a larger F ends F after now at the latest. It is
+// refused once the incarnation is stopping.
+func (l *Lease) Change(now ident.Instant, inc ident.Incarnation, p Params) error {
+	switch err := l.own(inc); {
+	case err != nil:
+		return err
+	case l.v.Frozen:
+		return ErrFrozen
+	case !p.ok():
+		return ErrParams
+	case p == l.v.Carry.New:
+		return nil
+	}
+	l.v.Carry.Change(now, p)
+	l.v.Params = l.v.Carry.Used
+	l.v.Grace = min(l.v.Grace, after(now, l.v.Params.F))
+	return nil
+}
+
+// begin moves the start of the lease.
+func (l *Lease) begin(start ident.Instant) {
+	l.v.Start = start
+	if start > l.v.Carry.Since {
+		l.base = l.v.Carry.Since
+	}
+	l.v.Carry.Settle(start)
+	l.v.Params = l.v.Carry.Used
 }
 
 // CycleCompleted says that a beat of inc was written to the disk and the beat
@@ -135,7 +200,7 @@ func (l *Lease) CycleCompleted(disk int, inc ident.Incarnation, issued ident.Ins
 		return
 	}
 	l.done[disk] = issued
-	l.v.Start = max(l.first, l.sets.Since(l.done))
+	l.begin(max(l.first, l.sets.Since(l.done)))
 }
 
 // ChangeSets makes the lease count over other sets of its disks from now on. A
@@ -150,10 +215,10 @@ func (l *Lease) ChangeSets(now ident.Instant, sets ...quorum.Set) error {
 	}
 	start := max(l.first, all.Since(l.done))
 	if l.v.State == Bound && !l.v.Frozen {
-		if was := l.v.Start; l.fresh(now) && now > after(start, l.v.Params.F) && start < was {
+		if was := l.v.Start; start < was && (start <= l.base || l.fresh(now) && now > after(start, l.v.Params.F)) {
 			return ErrStale
 		}
-		l.v.Start = start
+		l.begin(start)
 	}
 	l.sets = append(l.sets[:0:0], sets...)
 	return nil
@@ -284,7 +349,7 @@ func (l *Lease) own(inc ident.Incarnation) error {
 // clear forgets everything but which incarnation retired last.
 func (l *Lease) clear() {
 	l.v = View{Start: ident.LongAgo, Permission: ident.LongAgo, Grace: ident.LongAgo}
-	l.first = ident.LongAgo
+	l.first, l.base = ident.LongAgo, ident.LongAgo
 	for d := range l.done {
 		l.done[d] = ident.LongAgo
 	}

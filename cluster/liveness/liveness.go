@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
 
 // sight is the peer's beat sector on one disk, as last read.
@@ -23,6 +24,7 @@ type sight struct {
 	known   bool
 	sector  []byte
 	inc     ident.Incarnation
+	says    timing.Lease
 	first   ident.Instant // completion of the read that first showed it
 	checked ident.Instant // issue of the latest read that confirmed it in the round
 	read    ident.Instant // completion of the latest read
@@ -85,6 +87,23 @@ func (p *Peer) Saw(disk int, issued, completed ident.Instant, sector []byte, inc
 	s.checked = 0
 	p.round = 0
 	return true
+}
+
+// Says notes what the beat promises that a disk shows.
+func (p *Peer) Says(disk int, l timing.Lease) { p.disks[disk].says = l }
+
+// Promise is the larger of each value among what the disks show of an
+// incarnation. The newest beat alone is not enough: a node that has promised
+// less since was held to more by those who see an older beat on another disk,
+// and its latest feeds may have rested on that.
+func (p *Peer) Promise(inc ident.Incarnation) timing.Lease {
+	var l timing.Lease
+	for i := range p.disks {
+		if s := &p.disks[i]; s.known && s.inc == inc {
+			l = l.Larger(s.says)
+		}
+	}
+	return l
 }
 
 // LastChange is when the beat that stands still was first seen, on the disk

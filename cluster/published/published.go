@@ -105,3 +105,32 @@ func (b *Blob) Wrote(e cluster.BlobWrote, met func(is func(disk int) bool) bool)
 		b.stable = b.gen
 	}
 }
+
+// Peer is what was read of another node's status blob. The zero value has read
+// nothing; it is used by one goroutine.
+type Peer struct {
+	Blob  *cluster.Blob // nil: none was read
+	asked uint32
+	at    ident.Instant
+}
+
+// Wants says that a beat shows a newer blob than was read, which is to be read
+// now, and how often one was asked for: a failed read is repeated elsewhere.
+func (p *Peer) Wants(now ident.Instant, b *cluster.Beat) (turn uint32, ok bool) {
+	if b == nil || b.Payload.BlobGen == 0 || now.Sub(p.at) < period/5 {
+		return 0, false
+	}
+	if p.Blob != nil && p.Blob.Gen >= b.Payload.BlobGen && p.Blob.Inc == b.Inc {
+		return 0, false
+	}
+	p.at = now
+	p.asked++
+	return p.asked, true
+}
+
+// Read takes what was read; nil if it failed.
+func (p *Peer) Read(b *cluster.Blob) {
+	if b != nil && (p.Blob == nil || b.Gen >= p.Blob.Gen || b.Inc != p.Blob.Inc) {
+		p.Blob = b
+	}
+}

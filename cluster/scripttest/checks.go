@@ -38,6 +38,16 @@ func checks() []check {
 			n := r.w.Node(w[0])
 			return n.Core() != nil && n.View().Lease.Held
 		}},
+		{"NODE promises failover within TIME", func(r *run, w []string) bool {
+			n := r.w.Node(w[0])
+			d, _ := time.ParseDuration(w[4])
+			return n.Core() != nil && n.View().Timing.B == d
+		}},
+		{"NODE lives by failover within TIME", func(r *run, w []string) bool {
+			n := r.w.Node(w[0])
+			d, _ := time.ParseDuration(w[5])
+			return n.Core() != nil && n.View().Timing.B == d && n.View().Lease.F == n.View().Timing.F
+		}},
 		{"NODE warns TEXT", func(r *run, w []string) bool {
 			n := r.w.Node(w[0])
 			return n.Core() != nil && strings.Contains(strings.Join(n.View().Warnings, "\n"), strings.Join(w[2:], " "))

@@ -143,6 +143,11 @@ func adminSteps() []verb {
 		{"ask NODE for the end of maintenance of NODE", ask(1, func(w []string) cluster.Request { return cluster.Maintain{Node: w[8]} })},
 		{"ask NODE to stop the cluster", ask(1, func([]string) cluster.Request { return cluster.StopCluster{By: "root"} })},
 		{"ask NODE to start the cluster", ask(1, func([]string) cluster.Request { return cluster.StartCluster{} })},
+		{"ask NODE for failover within TIME", func(r *run, w []string) {
+			conf := *r.w.Node(w[1]).View().State.Conf
+			conf.FailoverWithin, _ = time.ParseDuration(w[5])
+			r.w.Node(w[1]).Ask(r.w.Configure(conf))
+		}},
 		{"ask NODE to leave", ask(1, func([]string) cluster.Request { return cluster.LeaveCluster{} })},
 		{"ask NODE to remove NODE", ask(1, func(w []string) cluster.Request { return cluster.RemoveNode{Node: w[4]} })},
 	}

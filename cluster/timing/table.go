@@ -2,6 +2,7 @@ package timing
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -71,6 +72,18 @@ func Derive(in Input) (Table, error) {
 	u.Lower = savings(in, u.Smallest)
 	u.Hints = append(u.Hints, "reservations, a BMC or a verified stop end the wait earlier, whatever this value is")
 	return Table{}, u
+}
+
+// Again derives the table for another failover_within and grace while every
+// watchdog keeps the timeout that it has in t. The error is an *Unsafe.
+func (t Table) Again(within, grace time.Duration) (Table, error) {
+	in := t.in
+	in.FailoverWithin, in.Grace = within, grace
+	in.Devices = slices.Clone(in.Devices)
+	for i := range in.Devices {
+		in.Devices[i].Timeout = t.Timeouts[i]
+	}
+	return Derive(in)
 }
 
 // SmallestB is the smallest failover_within, in steps of half a second, that is

@@ -384,6 +384,8 @@ func (n *node) order(o cluster.Order) {
 		for d := range n.w.disks {
 			n.request(d, func(k *disk) { k.beats[n.id] = b }, func(bool) {})
 		}
+	case cluster.OrderPromise:
+		g.lease.F, g.lease.G, g.h = o.Lease.F, o.Lease.G, o.H
 	case cluster.OrderDisks:
 		g.gen = o.DiskGen
 	case cluster.OrderKick:

@@ -126,6 +126,14 @@ func partRows() []row {
 			why: "when keys are registered and taken away rests on what is decided and on beats, and on no device",
 		},
 		{
+			tree: "cluster/liveness", may: []string{"cluster/ident", "cluster/quorum", "cluster/timing"},
+			why: "the proof by time is a rule over what was read when; it knows leases as numbers and no cluster",
+		},
+		{
+			tree: "cluster/promise", may: []string{"cluster", "cluster/ident", "cluster/lease", "cluster/timing"},
+			why: "what a node is to promise follows from values; who keeps it is the guard",
+		},
+		{
 			tree: "cluster/pages", may: []string{"cluster", "cluster/ident"},
 			why: "what is said in which beat is a function of what there is to say and of what was said",
 		},

@@ -261,7 +261,10 @@ func (d *Daemon) begin(client Guard, adopted []cluster.Adopted) (core.Settings, 
 		At: int64(now), Kind: journal.KindBegan, Level: "info", Node: node.Name,
 		Text: fmt.Sprintf("holdfastd %s began; boot %v, bound %v, adopted %d services", build.Version(), id.Boot, s.Lease.Inc, len(adopted)),
 	})
-	return set, cluster.Started{Floor: d.cache.Floor(node.Cluster.ID), Bound: s.Lease.Inc, Killed: s.Lease.Killed, Frozen: s.Lease.Frozen, LeaseStart: s.Lease.Start, F: s.Lease.Params.F, G: s.Lease.Params.G, Grace: s.Lease.Grace, Adopted: adopted}, nil
+	return set, cluster.Started{
+		Floor: d.cache.Floor(node.Cluster.ID), Bound: s.Lease.Inc, Killed: s.Lease.Killed, Frozen: s.Lease.Frozen, LeaseStart: s.Lease.Start, F: s.Lease.Params.F, G: s.Lease.Params.G,
+		Says: s.Params.Lease, Since: s.Lease.Carry.Since, Grace: s.Lease.Grace, Adopted: adopted,
+	}, nil
 }
 
 // listen is the task that passes network beats on.

@@ -120,6 +120,8 @@ func wireOrder(o cluster.Order) (guardwire.Order, error) {
 		return &guardwire.Stopping{Inc: o.Inc}, nil
 	case cluster.OrderRetire:
 		return &guardwire.Retire{Inc: o.Inc}, nil
+	case cluster.OrderPromise:
+		return &guardwire.Promise{Inc: o.Inc, F: o.Lease.F, G: o.Lease.G, H: o.H}, nil
 	case cluster.OrderKick:
 		return &guardwire.Kick{}, nil
 	case cluster.OrderDisks:

@@ -47,6 +47,9 @@ func (s *state) restore(h *Handover) error {
 		if err == nil {
 			err = l.Grace(v.Inc, v.Grace)
 		}
+		if err == nil {
+			err = l.Change(snap.Now, v.Inc, v.Carry.New)
+		}
 		if err == nil && v.Frozen {
 			err = l.Stopping(v.Inc)
 		}

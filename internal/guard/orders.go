@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
 	"github.com/holdfast-ha/holdfast/internal/guard/mark"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
@@ -79,6 +80,8 @@ func (g *Guard) obey(seq uint64, o guardwire.Order) error {
 		return g.rekeyAll()
 	case *guardwire.Disks:
 		return g.useDisks(o)
+	case *guardwire.Promise:
+		return g.promise(o)
 	case *guardwire.Upgrade:
 		return g.upgrade(o.Path)
 	}
@@ -94,7 +97,7 @@ func (g *Guard) claim(seq uint64, o *guardwire.Claim) error {
 	if why := g.toldOff(); why != "" {
 		return errors.New(why)
 	}
-	if err := g.checkPromise(o); err != nil {
+	if err := g.checkPromise(o.Inc, &o.Params); err != nil {
 		return err
 	}
 	if err := mark.Write(g.deps.Run, o.Inc); err != nil {
@@ -115,9 +118,8 @@ func (g *Guard) claim(seq uint64, o *guardwire.Claim) error {
 // periods that may follow the lease's end: one with two devices fed in turn, two
 // with one; and one more if nobody else holds the descriptors, for the kernel
 // feeds a watchdog once when the last of them is closed.
-func (g *Guard) checkPromise(o *guardwire.Claim) error {
-	p := &o.Params
-	if o.Inc.Boot != g.id.Boot {
+func (g *Guard) checkPromise(inc ident.Incarnation, p *guardwire.Params) error {
+	if inc.Boot != g.id.Boot {
 		return errForeign
 	}
 	if p.H <= 0 || p.H > p.Lease.F || p.PetPeriod <= 0 {
@@ -152,6 +154,15 @@ func (g *Guard) checkPromise(o *guardwire.Claim) error {
 		return errTMax
 	}
 	return nil
+}
+
+// promise changes what the beats say; what the devices keep stays as it was.
+func (g *Guard) promise(o *guardwire.Promise) error {
+	if g.state.bound().IsZero() {
+		return lease.ErrFree
+	}
+	defer g.kick() // the new promise counts once beats carry it
+	return g.state.change(o, g.now, g.checkPromise)
 }
 
 func (g *Guard) retire(o *guardwire.Retire) error {

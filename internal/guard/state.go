@@ -181,6 +181,26 @@ func (s *state) claim(now ident.Instant, o *guardwire.Claim, seq uint64) error {
 	return nil
 }
 
+// change has the beats carry another promise, if check does not refuse it. The clock
+// is read under the lock: no beat that was stamped later carries the former one.
+func (s *state) change(o *guardwire.Promise, now func() (ident.Instant, error), check func(ident.Incarnation, *guardwire.Params) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.params
+	p.Lease.F, p.Lease.G, p.H = o.F, o.G, o.H
+	at, err := now()
+	if err == nil {
+		err = check(o.Inc, &p)
+	}
+	if err == nil {
+		err = s.lease.Change(at, o.Inc, lease.Params{F: o.F, G: o.G})
+	}
+	if err == nil {
+		s.params = p
+	}
+	return err
+}
+
 // retire ends the bound incarnation. What its beats say last is written when the
 // disks allow: nobody waits for it.
 func (s *state) retire(inc ident.Incarnation) error {

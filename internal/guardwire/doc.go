@@ -73,6 +73,7 @@ const (
 	KindRekey
 	KindUpgrade
 	KindDisks
+	KindPromise
 )
 
 // What the guard says.
@@ -85,7 +86,7 @@ const (
 
 // String names the kind for people.
 func (k Kind) String() string {
-	orders := [...]string{"", "hello", "payload", "permission", "grace", "claim", "stopping", "retire", "kick", "reset", "rekey", "upgrade", "disks"}
+	orders := [...]string{"", "hello", "payload", "permission", "grace", "claim", "stopping", "retire", "kick", "reset", "rekey", "upgrade", "disks", "promise"}
 	answers := [...]string{"snapshot", "echo", "table", "notice"}
 	switch {
 	case k > 0 && int(k) < len(orders):

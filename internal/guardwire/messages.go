@@ -287,6 +287,9 @@ func encodeView(w *writer, v lease.View) {
 	w.inc(v.Inc)
 	w.span(v.Params.F)
 	w.span(v.Params.G)
+	w.span(v.Carry.New.F)
+	w.span(v.Carry.New.G)
+	w.instant(v.Carry.Since)
 	w.instant(v.Start)
 	w.instant(v.Permission)
 	w.instant(v.Grace)
@@ -295,12 +298,15 @@ func encodeView(w *writer, v lease.View) {
 }
 
 func decodeView(r *reader) lease.View {
-	return lease.View{
+	v := lease.View{
 		State: lease.State(r.most(uint8(lease.Bound))), Inc: r.inc(),
 		Params: lease.Params{F: r.span(), G: r.span()},
+		Carry:  lease.Carry{New: lease.Params{F: r.span(), G: r.span()}, Since: r.instant()},
 		Start:  r.instant(), Permission: r.instant(), Grace: r.instant(),
 		Frozen: r.truth(), Killed: r.truth(),
 	}
+	v.Carry.Used = v.Params
+	return v
 }
 
 func (d *Watchdog) encode(w *writer) {

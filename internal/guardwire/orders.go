@@ -8,7 +8,7 @@ import (
 )
 
 // Order is what the daemon tells the guard: one of Hello, Payload, Permission,
-// Grace, Claim, Stopping, Retire, Kick, Reset, Rekey, Upgrade and Disks. Every one but
+// Grace, Claim, Stopping, Retire, Kick, Reset, Rekey, Upgrade, Disks and Promise. Every one but
 // Hello is answered with an Echo once it is obeyed or refused.
 type Order interface {
 	body
@@ -48,7 +48,8 @@ type Claim struct {
 }
 
 // Params is what an incarnation promises in its beats, and how it keeps it.
-// They do not change within an incarnation.
+// Within an incarnation F and G of the lease and H change by a Promise only, the
+// generation by Disks, and the rest not at all.
 type Params struct {
 	Lease     cluster.Lease
 	H         time.Duration // period of the disk cycle
@@ -94,6 +95,16 @@ type DiskUse struct {
 	Sets uint8  // bit i: it counts in set i
 }
 
+// Promise changes, within a bound incarnation, what its beats promise: every
+// beat from now on carries F and G, and the disk cycle has the period H. The
+// guard lives by a lower value at once, by a higher one when its lease rests on
+// beats that carry it. It is refused once the incarnation is stopping. The
+// timeouts of the watchdogs never change while one is bound.
+type Promise struct {
+	Inc     ident.Incarnation
+	F, G, H time.Duration
+}
+
 func (*Hello) order()      {}
 func (*Payload) order()    {}
 func (*Permission) order() {}
@@ -106,6 +117,7 @@ func (*Reset) order()      {}
 func (*Rekey) order()      {}
 func (*Upgrade) order()    {}
 func (*Disks) order()      {}
+func (*Promise) order()    {}
 
 // Kind returns KindHello.
 func (*Hello) Kind() Kind { return KindHello }
@@ -143,6 +155,9 @@ func (*Upgrade) Kind() Kind { return KindUpgrade }
 // Kind returns KindDisks.
 func (*Disks) Kind() Kind { return KindDisks }
 
+// Kind returns KindPromise.
+func (*Promise) Kind() Kind { return KindPromise }
+
 func newOrder(k Kind) body {
 	switch k {
 	case KindHello:
@@ -169,6 +184,8 @@ func newOrder(k Kind) body {
 		return &Upgrade{}
 	case KindDisks:
 		return &Disks{}
+	case KindPromise:
+		return &Promise{}
 	}
 	return nil
 }
@@ -213,6 +230,9 @@ func (p *Permission) decode(r *reader) { p.Inc, p.Until = r.inc(), r.instant() }
 
 func (g *Grace) encode(w *writer) { w.inc(g.Inc); w.instant(g.Until) }
 func (g *Grace) decode(r *reader) { g.Inc, g.Until = r.inc(), r.instant() }
+
+func (p *Promise) encode(w *writer) { w.inc(p.Inc); w.span(p.F); w.span(p.G); w.span(p.H) }
+func (p *Promise) decode(r *reader) { p.Inc, p.F, p.G, p.H = r.inc(), r.span(), r.span(), r.span() }
 
 func (s *Stopping) encode(w *writer) { w.inc(s.Inc) }
 func (s *Stopping) decode(r *reader) { s.Inc = r.inc() }

@@ -41,7 +41,7 @@ func messages() []Message {
 		&Table{Disk: 1, Err: "input/output error"},
 		&Snapshot{
 			Now:    77,
-			Lease:  lease.View{State: lease.Bound, Inc: inc, Params: lease.Params{F: 1, G: 2}, Start: 3, Permission: 4, Grace: 5, Frozen: true, Killed: true},
+			Lease:  lease.View{State: lease.Bound, Inc: inc, Params: lease.Params{F: 1, G: 2}, Carry: lease.Carry{New: lease.Params{F: 3, G: 4}, Used: lease.Params{F: 1, G: 2}, Since: 2}, Start: 3, Permission: 4, Grace: 5, Frozen: true, Killed: true},
 			Params: params, Payload: []byte("p"), Seq: 12, Killed: Killed{Ver: 9, At: 8},
 			Boot: boot, Host: ident.UUID{1}, Emulated: true, Holder: ProcessHolder, RealTime: "no locked memory",
 			Watchdogs: []Watchdog{{Path: "/dev/watchdog0", Identity: "iTCO", Driver: "iTCO_wdt", Timeout: 2, TMax: 3, Class: cluster.WatchdogUnqualified, Software: true, Emulated: true, Why: "no record"}},

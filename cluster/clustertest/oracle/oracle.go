@@ -114,10 +114,18 @@ type Promise struct {
 	Pause   time.Duration // true: how long the whole machine may be stopped
 }
 
+// said is what the beats carry from an instant on.
+type said struct {
+	from Moment
+	f, g time.Duration
+}
+
 // bond is one incarnation that a guard was bound to.
 type bond struct {
 	inc     ident.Incarnation
-	p       Promise
+	p       Promise // F and G are what may be lived by now
+	says    []said
+	legal   ident.Instant // checks until then were in order, by what was promised then
 	claimed Moment
 	done    []Moment // per disk: issue of the latest completed cycle
 	start   Moment   // what the lease counts from
@@ -157,12 +165,50 @@ func (j *Judge) Binds(id ident.NodeID, inc ident.Incarnation, at Moment, permit 
 	if n.bound[inc] != nil {
 		j.say(Backwards, "node %d is bound to %v a second time", id, inc)
 	}
-	b := &bond{inc: inc, p: p, claimed: at, start: at, permit: permit, grace: ident.LongAgo, done: make([]Moment, mostDisks)}
+	b := &bond{inc: inc, p: p, claimed: at, start: at, permit: permit, grace: ident.LongAgo, done: make([]Moment, mostDisks), legal: ident.LongAgo, says: []said{{at, p.F, p.G}}}
 	for d := range b.done {
 		b.done[d] = Moment{True: -1 << 62, Own: ident.LongAgo}
 	}
 	n.now, n.bound[inc], n.late = b, b, nil
 	j.extend(b)
+}
+
+// Promises says that every beat of an incarnation that is issued from at on
+// carries other values. Whoever has seen one that carries less saw it no earlier,
+// so until that instant the former values were in order, and from then on less is.
+func (j *Judge) Promises(id ident.NodeID, inc ident.Incarnation, at Moment, f, g time.Duration) {
+	b := j.nodes[id].now
+	if b == nil || b.inc != inc {
+		return
+	}
+	b.legal = max(b.legal, min(at.Own, b.end()))
+	b.says = append(b.says, said{at, f, g})
+	b.live()
+	b.grace = min(b.grace, at.Own.Add(b.p.F))
+	rest := time.Duration(b.p.Periods)*b.p.TMax + b.p.Pause
+	b.until = min(b.until, at.True+rest)
+	j.extend(b)
+}
+
+// live works out what may be lived by: the least that any beat says which was
+// issued since the lease started, for an observer may have seen just that one.
+func (b *bond) live() {
+	b.p.F, b.p.G = 1<<63-1, 1<<63-1
+	for i, s := range b.says {
+		if later := i+1 < len(b.says); later && b.says[i+1].from.True < b.start.True {
+			continue // no beat behind the lease carries it
+		}
+		b.p.F, b.p.G = min(b.p.F, s.f), min(b.p.G, s.g)
+	}
+}
+
+// end is the last instant at which the lease may be relied on.
+func (b *bond) end() ident.Instant {
+	end := b.start.Own.Add(b.p.F)
+	if b.grace > b.start.Own {
+		end = max(end, min(b.grace, graceEnd(b)))
+	}
+	return max(end, b.legal)
 }
 
 // Cycled says that a cycle on a disk is complete: a beat that was issued then
@@ -210,6 +256,7 @@ func (j *Judge) vouched(id ident.NodeID) {
 		}
 		if held && m.True > b.start.True {
 			b.start = m
+			b.live()
 			j.nodes[id].late = nil
 		}
 	}
@@ -282,10 +329,7 @@ func (j *Judge) Fed(id ident.NodeID, dog, dogs int, checked, fed Moment) {
 	if n.dead[b.inc] {
 		j.say(FedDead, "node %d %v feeds its watchdogs although it was proven dead by time", id, b.inc)
 	}
-	end := b.start.Own.Add(b.p.F)
-	if b.grace > b.start.Own {
-		end = max(end, min(b.grace, graceEnd(b)))
-	}
+	end := b.end()
 	if checked.Own > end || checked.Own > b.permit {
 		j.say(FedLate, "node %d %v feeds watchdog %d after a check %v after the end of its lease and %v after that of its permission",
 			id, b.inc, dog, checked.Own.Sub(end), checked.Own.Sub(b.permit))

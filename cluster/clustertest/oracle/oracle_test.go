@@ -39,6 +39,12 @@ func owned(j *oracle.Judge) {
 	j.Runs(1, inc(1), "db", 1, 13*second)
 }
 
+// cycle completes a cycle on a majority of the disks.
+func cycle(j *oracle.Judge, issued time.Duration) {
+	j.Cycled(1, 0, inc(1), at(issued))
+	j.Cycled(1, 1, inc(1), at(issued))
+}
+
 // rule is a rule with one story that keeps it and one that breaks it.
 type rule struct {
 	name  string
@@ -136,6 +142,67 @@ func timeRules() []rule {
 	}
 }
 
+func promiseRules() []rule {
+	return []rule{
+		{
+			"a higher promise counts when every beat behind the lease carries it", oracle.FedLate,
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Promises(1, inc(1), at(12*second), 9*second, 9*second)
+				cycle(j, 13*second)
+				j.Fed(1, 0, 2, at(22*second), at(22*second))
+			},
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Promises(1, inc(1), at(12*second), 9*second, 9*second)
+				j.Cycled(1, 0, inc(1), at(13*second))
+				j.Fed(1, 0, 2, at(18*second), at(18*second))
+			},
+		},
+		{
+			"a lower promise counts at once, and not for what was checked before", oracle.FedLate,
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Promises(1, inc(1), at(15*second), 2*second, 2*second)
+				j.Fed(1, 0, 2, at(15*second), at(16*second))
+			},
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Promises(1, inc(1), at(15*second), 2*second, 2*second)
+				j.Fed(1, 0, 2, at(15*second+1), at(16*second))
+			},
+		},
+		{
+			"who promises less is dead earlier, and not before what it lived by until then", oracle.Ghost,
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Promises(1, inc(1), at(12*second), 2*second, 2*second)
+				j.CalledDead(1, inc(1), 16100*time.Millisecond, 2)
+			},
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Promises(1, inc(1), at(15*second), 2*second, 2*second)
+				j.CalledDead(1, inc(1), 17900*time.Millisecond, 2)
+			},
+		},
+		{
+			"who promises more is dead later", oracle.Ghost,
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Promises(1, inc(1), at(12*second), 9*second, 9*second)
+				cycle(j, 13*second)
+				j.CalledDead(1, inc(1), 25100*time.Millisecond, 2)
+			},
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Promises(1, inc(1), at(12*second), 9*second, 9*second)
+				cycle(j, 13*second)
+				j.CalledDead(1, inc(1), 24900*time.Millisecond, 2)
+			},
+		},
+	}
+}
+
 func ownerRules() []rule {
 	return []rule{
 		{
@@ -202,7 +269,7 @@ func ownerRules() []rule {
 
 // TestRules tells the stories of each rule.
 func TestRules(t *testing.T) {
-	for _, c := range slices.Concat(timeRules(), ownerRules()) {
+	for _, c := range slices.Concat(timeRules(), promiseRules(), ownerRules()) {
 		t.Run(c.name, func(t *testing.T) {
 			j, said := judge()
 			if c.good(j); len(*said) > 0 {

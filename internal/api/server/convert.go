@@ -228,6 +228,9 @@ func TimingOf(f *Facts) *api.Timing {
 		for _, r := range f.View.Timing.Explain() {
 			out.Rows = append(out.Rows, api.Row{Name: r.Name, Value: api.Of(r.Value), Why: r.Why})
 		}
+		if l := f.View.Lease; l.F != 0 && l.F != f.View.Timing.F {
+			out.Rows = append(out.Rows, api.Row{Name: "F in use", Value: api.Of(l.F), Why: "failover_within was changed: the lease lives by F once every beat behind it carries that"})
+		}
 	}
 	return out
 }

@@ -28,7 +28,7 @@ func PlanOf(f *Facts, next *cluster.Config) *api.Plan {
 			now = v.State.Conf
 		}
 	}
-	p.compareCluster(now, next)
+	p.compareCluster(v, now, next)
 	var stops, starts []api.PlanAction
 	for i := range now.Services {
 		old := &now.Services[i]
@@ -63,19 +63,31 @@ func (p planner) change(what, kind, text string) {
 	p.Changes = append(p.Changes, api.Change{What: what, Kind: kind, Text: text})
 }
 
-func (p planner) compareCluster(now, next *cluster.Config) {
+func (p planner) compareCluster(v *cluster.View, now, next *cluster.Config) {
 	if now.Name != "" && now.Name != next.Name {
 		p.Problems = append(p.Problems, fmt.Sprintf("the cluster is named %s; its name cannot be changed to %s", now.Name, next.Name))
 	}
 	if now.FailoverWithin != next.FailoverWithin {
-		p.change("cluster", "change", fmt.Sprintf("failover_within: %v -> %v; each node takes it over when it joins next", now.FailoverWithin, next.FailoverWithin))
+		p.change("cluster", "change", fmt.Sprintf("failover_within: %v -> %v; %s", now.FailoverWithin, next.FailoverWithin, retimed(v, next)))
 	}
 	if now.NetworkGrace() != next.NetworkGrace() {
-		p.change("cluster", "change", fmt.Sprintf("on_disk_loss: %s -> %s; each node takes it over when it joins next", keepWord(now), keepWord(next)))
+		p.change("cluster", "change", fmt.Sprintf("on_disk_loss: %s -> %s; %s", keepWord(now), keepWord(next), retimed(v, next)))
 	}
 	if !reflect.DeepEqual(now.Fencing, next.Fencing) {
 		p.change("fencing", "change", "the ways of fencing")
 	}
+}
+
+// retimed says when changed timeouts take effect on a running cluster. What this
+// node would do it knows; another node, with other watchdogs, says it in its status.
+func retimed(v *cluster.View, next *cluster.Config) string {
+	if v.Timing.B == 0 {
+		return "each node takes it over at once, or when it has joined"
+	}
+	if _, err := v.Timing.Again(next.FailoverWithin, next.NetworkGrace()); err != nil {
+		return "this node keeps its timeouts until its next incarnation, because its watchdogs stay as they are set: " + err.Error()
+	}
+	return "takes effect at once, while services run; a longer lease counts as soon as the beats of a node carry it"
 }
 
 func keepWord(c *cluster.Config) string {
