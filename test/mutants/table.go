@@ -133,8 +133,7 @@ func proofs() []Mutant {
 		},
 		{
 			Name: "a spare blade's claim is believed: it does not wait for the end of the machine before it",
-			File: "cluster/core/progress.go", Old: "return c.otherMachine(&u)", New: "_ = c.otherMachine\n\treturn \"\"", By: string(oracle.NoProof) + "|" + string(oracle.TwoOwners) + "|" + string(oracle.TwoDecisions),
-			Focus: "kinds=a second machine|cut all disks of a node|freeze",
+			File: "cluster/slot/slot.go", Old: "return u.Beat != nil && u.Beat.Host != u.Host &&", New: "return u.Beat == nil &&", Story: "./cluster ^TestSpareMachine",
 		},
 	}
 }
@@ -198,8 +197,7 @@ func owners() []Mutant {
 		},
 		{
 			Name: "the gate of a takeover by reservations is forgotten at the next takeover",
-			File: "cluster/decide/services.go", Old: "\t\t\te.Proof = n.Proof\n\t\t}\n", New: "\t\t\te.Proof = n.Proof\n\t\t}\n\t\te.Pending = nil\n", By: string(oracle.NoProof) + "|" + string(oracle.TwoOwners),
-			Focus: "kinds=freeze|cut all disks of a node|cut the network|power off, guarded",
+			File: "cluster/decide/services.go", Old: "\t\t\te.Proof = n.Proof\n\t\t}\n", New: "\t\t\te.Proof = n.Proof\n\t\t}\n\t\te.Pending = nil\n", Story: "./cluster/decide ^Test",
 		},
 		{
 			Name: "terms begin again when a service is configured again",
@@ -238,10 +236,6 @@ func registers() []Mutant {
 		{
 			Name: "a restarted proposer writes where writes of its former life may land",
 			File: "cluster/register/recover.go", Old: "for range maxUnknown + 1 {", New: "for range 1 {", Story: "./cluster/register ^Test",
-		},
-		{
-			Name: "two lives of a proposer share their ballots",
-			File: "cluster/ident/ident.go", Old: "return sign(b.Life < o.Life)", New: "return 0", Story: "./cluster/register ^Test",
 		},
 	}
 }

@@ -21,6 +21,7 @@ type Focus struct {
 	Disks int
 	Dogs  string
 	BMC   bool          // every node has a management controller
+	NoBMC bool          // no node has one
 	Agent bool          // which an agent talks to
 	Every time.Duration // between two strikes, about
 	// Guarded puts storage that reservations guard below the services.
@@ -58,6 +59,8 @@ func ParseFocus(text string) (f Focus, err error) {
 			f.BMC = true
 		case "guarded":
 			f.Guarded = true
+		case "nobmc":
+			f.NoBMC = true
 		case "agents":
 			f.BMC, f.Agent = true, true
 		case "every":
@@ -117,7 +120,7 @@ func (f Focus) Plan(seed uint64) Plan {
 	if f.Slack > 0 {
 		slack = f.Slack
 	}
-	p.BMC, p.Agents = p.BMC || f.BMC, f.Agent
+	p.BMC, p.Agents = (p.BMC || f.BMC) && !f.NoBMC, f.Agent
 	least, most := 100*time.Millisecond, 10*time.Second
 	for f.Guarded && !p.Guarded {
 		p.guard(rng)
