@@ -67,10 +67,9 @@ func (p *Peer) Forget(disk int) {
 // reader's stamps, inc is the zero value where the sector does not decode. Any
 // changed byte is a sign of life. It returns true if the sector changed.
 //
-// A sector that does not decode is one that a power loss tore: its writer is the
-// incarnation that this disk showed before. That it stands still says as much
-// about that incarnation as a whole beat would, for whatever completes there
-// would change it; and a node whose last beats were torn can be proven dead.
+// A sector that does not decode, as one that a power loss tore, proves nothing:
+// what it promised, and for whom, is not known. Where that is so on a majority of
+// the disks another proof is needed than time.
 func (p *Peer) Saw(disk int, issued, completed ident.Instant, sector []byte, inc ident.Incarnation) bool {
 	s := &p.disks[disk]
 	s.read = completed
@@ -80,9 +79,7 @@ func (p *Peer) Saw(disk int, issued, completed ident.Instant, sector []byte, inc
 	}
 	s.known = true
 	s.sector = append(s.sector[:0], sector...)
-	if !inc.IsZero() {
-		s.inc = inc
-	}
+	s.inc = inc
 	s.first = completed
 	s.checked = 0
 	p.round = 0
