@@ -135,8 +135,14 @@ func (r *run) tidy() {
 	c := r.w.Nodes[r.rng.IntN(len(r.w.Nodes))]
 	if v := c.View(); v.Stage == "member" {
 		for _, n := range r.w.Nodes {
-			if v.State.NodeNamed(n.Name) == nil { // one after the other: the lowest free slot is taken, and it has to be its own
+			// One after the other: the lowest free slot is taken, and it has to be
+			// the machine's own. A slot in which somebody beat lately is not free, so
+			// it may take more than one try.
+			if in := v.State.NodeNamed(n.Name); in == nil {
 				c.Ask(cluster.AddNode{Name: n.Name})
+				break
+			} else if in.ID != n.ID {
+				c.Ask(cluster.RemoveNode{Node: n.Name})
 				break
 			}
 		}

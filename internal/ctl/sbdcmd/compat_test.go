@@ -168,7 +168,6 @@ dump -d A -d B
 -d A -d /dev/null -d B list
 -d /dev/null dump
 -d A -d /a -d /b -d /c list
--d A -I 0 dump
 -d A bogus
 -d A -x list
 -d A -1 abc create
