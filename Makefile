@@ -11,7 +11,7 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 TEST_TIMEOUT ?= 20m
 
 .DEFAULT_GOAL := help
-.PHONY: help build bin/demo check fmt test setup demo bench histories sim mutants clean
+.PHONY: help build bin/demo check fmt test setup demo bench histories sim model mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ sim: ## simulated clusters under faults (SEEDS=2000 SEED=1): see docs/SIMULATION
 
 mutants: ## break the program on purpose, line by line: each break has to be noticed
 	$(GO) run ./test/mutants -doc docs/MUTANTS.md
+
+model: ## search the models of the protocol with spin, as built and with each condition dropped
+	nice -n 10 $(GO) run ./test/model -doc docs/MODEL.md
 
 clean: ## remove what make made
 	rm -f bin/holdfast bin/holdfastd bin/holdfast-guard bin/demo

@@ -19,6 +19,9 @@ needs() {
 	ipmitool  ipmitool   power through IPMI
 	sbd       sbd        compatibility of the SBD area
 	fence_sbd fence-agents messages and power through unchanged fence agents
+	spin      spin       searching the models of the protocol
+	gcc       gcc        compiling what spin makes of them
+	gencat    libc6-dev  the headers that it needs
 	END
 }
 

@@ -14,6 +14,7 @@ type disk struct {
 	finished  uint64 // the step whose headers were read after that
 	ring      ring
 	gen       uint64                     // generation written last
+	shown     uint64                     // newest generation that the disk has shown; at first the last one left out
 	unknown   [Generations]ident.Instant // when a write into that place failed; 0: none did
 	orphan    [Generations]ident.Instant // when a write of a former life into that place became possible
 	redo      Header                     // the write that failed last, if it is to be repeated
@@ -23,10 +24,11 @@ type disk struct {
 
 // ring is what the life knows of its own ring on a disk.
 type ring struct {
-	known bool
-	own   Header        // newest at recovery
-	had   Header        // the one with the highest accepted value
-	still ident.Instant // until then the first block of this life has to stand alone; 0: none was written
+	known   bool
+	settled bool          // it is read again, and nothing may land in it any more
+	own     Header        // newest at recovery
+	had     Header        // the one with the highest accepted value
+	still   ident.Instant // until then the first block of this life has to stand alone; 0: none was written
 }
 
 // memory is what a disk must not forget.
@@ -100,6 +102,12 @@ func (m *Machine[V]) write(now ident.Instant, d int) {
 		h.Gen = r.Gen
 	} else if g, free := k.nextGen(now); free {
 		h.Gen, k.gen = g, g
+	} else if k.spent(now) {
+		// Nothing that was issued may land any more: what the ring shows is all
+		// that there is, and the next generation follows it.
+		k.ring.known, k.ring.settled = false, true
+		m.issue(d, Op[V]{Kind: ReadHeaders})
+		return
 	} else {
 		k.notBefore = now.Add(retry)
 		return
@@ -109,25 +117,56 @@ func (m *Machine[V]) write(now ident.Instant, d int) {
 }
 
 // nextGen is the next generation whose place holds no write of unknown outcome
-// younger than the quarantine. It is refused while maxUnknown such writes exist.
+// younger than the quarantine. It is refused while maxUnknown such writes exist,
+// and beyond the generations that a restarted machine leaves out: those that
+// failed count there for as long as the disk has shown none after them, however
+// old they are.
 func (k *disk) nextGen(now ident.Instant) (uint64, bool) {
-	young := 0
+	if k.young(now) >= maxUnknown {
+		return 0, false
+	}
+	used := k.used(now)
+	for g := k.gen + 1; g <= k.gen+Generations && used <= maxUnknown; g++ {
+		if k.unknown[g%Generations] == 0 && !k.orphaned(now, g) {
+			return g, true
+		}
+		if !k.orphaned(now, g) {
+			used++
+		}
+	}
+	return 0, false
+}
+
+// used counts the generations after the newest one shown that a write was, or may
+// have been, issued into.
+func (k *disk) used(now ident.Instant) int {
+	n := 0
+	for g := k.shown + 1; g <= k.gen; g++ {
+		if !k.orphaned(now, g) {
+			n++
+		}
+	}
+	return n
+}
+
+// young counts the writes of unknown outcome that may still land, and forgets
+// the others.
+func (k *disk) young(now ident.Instant) int {
+	n := 0
 	for i, f := range k.unknown {
 		if f != 0 && now.Sub(f) >= quarantine {
 			k.unknown[i] = 0
 		} else if f != 0 {
-			young++
+			n++
 		}
 	}
-	if young >= maxUnknown {
-		return 0, false
-	}
-	for g := k.gen + 1; g <= k.gen+Generations; g++ {
-		if k.unknown[g%Generations] == 0 && !k.orphaned(now, g) {
-			return g, true
-		}
-	}
-	return 0, false
+	return n
+}
+
+// spent says that the generations after the newest one shown are used up, and
+// that none of the writes into them may land any more.
+func (k *disk) spent(now ident.Instant) bool {
+	return k.used(now) > maxUnknown && k.young(now) == 0
 }
 
 func (k *disk) orphaned(now ident.Instant, gen uint64) bool {
@@ -209,6 +248,7 @@ func (m *Machine[V]) Headers(now ident.Instant, d int, seq uint64, all []Header,
 		k.doubt(now)
 		return
 	case (m.phase == phase1 || m.phase == phase2) && k.written == m.step:
+		k.shown = max(k.shown, k.memory.block.Gen)
 		m.judge(now, d, all)
 	}
 	m.Tick(now)

@@ -4,8 +4,8 @@ import "github.com/holdfast-ha/holdfast/cluster/ident"
 
 // recoverRing takes the own block from one disk. The next generation leaves out
 // those into which writes of the former life may still land (one in flight, and
-// maxUnknown of unknown outcome, all after the newest one seen), and their
-// places stay empty for the quarantine. Everything else must be settled by then,
+// maxUnknown of unknown outcome, all after the newest one seen: nextGen goes no
+// further than that), and their places stay empty for the quarantine. Everything else must be settled by then,
 // writes before the newest seen and those of lives before that: the slot lock is
 // free only when the kernel has finished the former process's requests, and a
 // reboot waits for the drain time.
@@ -28,10 +28,12 @@ func (m *Machine[V]) recoverRing(now ident.Instant, d int, all []Header) {
 	m.life.inc = max(m.life.inc, k.ring.own.Inc+1)
 	k.orphan = [Generations]ident.Instant{}
 	for range maxUnknown + 1 {
-		k.gen++
-		k.orphan[k.gen%Generations] = max(now, 1)
+		if !k.ring.settled {
+			k.gen++
+			k.orphan[k.gen%Generations] = max(now, 1)
+		}
 	}
-	k.ring.known = true
+	k.shown, k.redo, k.ring.known, k.ring.settled = k.gen, Header{}, true, false
 	if m.phase == recovering {
 		m.recoverQuorum(now)
 	}
