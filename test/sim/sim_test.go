@@ -73,7 +73,7 @@ func TestSeeds(t *testing.T) {
 			limit = 75 * time.Second // of a check that has to end in minutes
 		}
 	default:
-		seeds = 300
+		seeds = 150
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // the heap is small and all of it young
 	begun := time.Now()
