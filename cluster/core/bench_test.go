@@ -13,7 +13,7 @@ import (
 
 // steady runs a cluster of n nodes until nothing happens any more, and returns
 // the coordinator's core with the latest table and the latest message it got.
-func steady(b *testing.B, n int) (*core.Core, ident.Instant, cluster.Table, cluster.Received) {
+func steady(b testing.TB, n int) (*core.Core, ident.Instant, cluster.Table, cluster.Received) {
 	b.Helper()
 	var table cluster.Table
 	var heard cluster.Received
@@ -43,6 +43,22 @@ func steady(b *testing.B, n int) (*core.Core, ident.Instant, cluster.Table, clus
 		b.Fatalf("not steady: %s, coordinator %d, %d beats", v.Stage, v.Coordinator, len(table.Beats))
 	}
 	return c, at, table, heard
+}
+
+// TestStepWithoutChangeAllocatesLittle: what a core does all day must not feed the
+// garbage collector, however many nodes there are.
+func TestStepWithoutChangeAllocatesLittle(t *testing.T) {
+	const most = 8 // a step, whatever the number of nodes
+	c, at, _, heard := steady(t, 64)
+	for name, ev := range map[string]cluster.Event{"tick": cluster.Tick{}, "message": heard} {
+		n := testing.AllocsPerRun(1000, func() {
+			at = at.Add(time.Microsecond)
+			c.Step(at, ev)
+		})
+		if n > most {
+			t.Errorf("a %s that changes nothing allocates %.1f times among 64 nodes, at most %d are right", name, n, most)
+		}
+	}
 }
 
 // BenchmarkStep measures the coordinator of a cluster in which nothing fails:

@@ -94,6 +94,7 @@ type Core struct {
 type decideSide struct {
 	asked   []decide.Question
 	mem     *decide.Memory
+	sight   decide.Sight  `memory:"-"` // of the latest decision; its room is used again
 	acts    bool          // it acts on the evidence now: see coordinates
 	pending ident.Instant // since when a decision of the coordinator is missing; 0: none is
 	ways    *fencing.Set

@@ -179,11 +179,9 @@ func (c *Core) hasWord() bool {
 	if c.dec.ways.Holds(c.fenceEnv()) || c.dec.keys.Holds(c.keyEnv()) {
 		return true
 	}
-	for _, p := range c.peers {
-		if p == nil {
-			continue
-		}
-		if n := c.reg.state.Node(p.id); p.word.Kind == cluster.ProofOperator && n != nil && n.Inc == p.word.Inc && n.Dead < n.Inc.N {
+	for i := range c.reg.state.Nodes {
+		n := &c.reg.state.Nodes[i]
+		if p := c.peers[n.ID]; p != nil && p.word.Kind == cluster.ProofOperator && n.Inc == p.word.Inc && n.Dead < n.Inc.N {
 			return true
 		}
 	}

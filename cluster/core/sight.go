@@ -3,16 +3,19 @@ package core
 import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
+	"github.com/holdfast-ha/holdfast/cluster/reserve"
 )
 
-// sight gathers everything that a decision on s may rest on.
+// sight gathers everything that a decision on s may rest on. It is overwritten by
+// the next one.
 func (c *Core) sight(s *cluster.State) *decide.Sight {
-	v := &decide.Sight{
+	v := &c.dec.sight
+	*v = decide.Sight{
 		Now: c.now, Self: c.set.Self, Host: c.set.Host, Timed: c.timed, Coordinates: c.dec.acts,
 		Fit: c.self.stage == member, Settling: c.now.Sub(c.self.since) < c.t.Tsus,
-		Nodes: make([]decide.Node, 0, len(s.Nodes)), Runs: make([]decide.Run, 0, len(s.Services)),
+		Nodes: v.Nodes[:0], Runs: v.Runs[:0], Patience: 2*c.t.Tsus + 2*c.t.H,
 	}
-	v.Patience = 2*c.t.Tsus + 2*c.t.H
+	e := c.keyEnv()
 	for i := range s.Nodes {
 		v.Nodes = append(v.Nodes, c.seenOf(s, &s.Nodes[i]))
 	}
@@ -24,7 +27,7 @@ func (c *Core) sight(s *cluster.State) *decide.Sight {
 		}
 	}
 	for i := range s.Services {
-		v.Runs = append(v.Runs, c.runOf(&s.Services[i]))
+		v.Runs = append(v.Runs, c.runOf(e, &s.Services[i]))
 	}
 	return v
 }
@@ -75,12 +78,12 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 	return v
 }
 
-func (c *Core) runOf(g *cluster.Grant) decide.Run {
+func (c *Core) runOf(e reserve.Env, g *cluster.Grant) decide.Run {
 	var v decide.Run
 	if g.Owner != 0 {
 		v.RunState, v.Known = c.runState(g)
 		v.Why, v.Released = c.releasedBy(g)
-		v.Cleared = c.dec.keys.Cleared(c.keyEnv(), g)
+		v.Cleared = c.dec.keys.Cleared(e, g)
 	}
 	v.Service, v.Term = g.Service, g.Term
 	return v

@@ -12,7 +12,7 @@ import (
 func (c *Core) fenceEnv() fencing.Env {
 	return fencing.Env{
 		Now: c.now, State: c.reg.state, Self: c.set.Self, Member: c.self.stage == member && c.timed && !c.guard.killed,
-		Acts: c.dec.acts, Tz: c.t.Tz, Tsus: c.t.Tsus, Storage: c.dec.keys.View(c.now),
+		Acts: c.dec.acts, Tz: c.t.Tz, Tsus: c.t.Tsus, Storage: c.dec.keys,
 	}
 }
 
@@ -50,9 +50,9 @@ func (c *Core) pass(list []cluster.Action) {
 // keyEnv is this node as its reservations see it.
 func (c *Core) keyEnv() reserve.Env {
 	return reserve.Env{
-		Now: c.now, State: c.reg.state, Self: c.set.Self, Inc: c.self.inc, Cluster: c.set.Cluster, Tz: c.t.Tz, Met: c.disks.Met,
+		Now: c.now, State: c.reg.state, Self: c.set.Self, Inc: c.self.inc, Cluster: c.set.Cluster, Tz: c.t.Tz, Disks: c.disks,
 		Member: c.self.stage == member && c.timed && !c.guard.killed && c.now <= c.leaseEnd(),
-		Open:   c.guard.open, Issued: c.disks.LeaseStart(), May: c.dec.ways.Reserves,
+		Open:   c.guard.open, Issued: c.disks.LeaseStart(), Fencing: c.dec.ways,
 	}
 }
 

@@ -86,6 +86,12 @@ func NewMemory() *Memory {
 // and, if it coordinates, everything that the evidence allows.
 func (m *Memory) Revise(base *cluster.State, sight *Sight, asked []Question) *Draft {
 	d := &Draft{Base: base, State: base, sight: sight, mem: m}
+	d.revise(base, sight, asked)
+	d.sight, d.mem, d.crowd = nil, nil, nil // the draft may be kept for long, and the sight is of this instant
+	return d
+}
+
+func (d *Draft) revise(base *cluster.State, sight *Sight, asked []Question) {
 	for _, q := range asked {
 		text, err := d.grantWish(q.Request)
 		d.Answers = append(d.Answers, Answer{q.ID, err, text})
@@ -95,7 +101,7 @@ func (m *Memory) Revise(base *cluster.State, sight *Sight, asked []Question) *Dr
 	}
 	d.endStorages()
 	if !sight.Coordinates || !sight.Timed || base.Conf == nil {
-		return d
+		return
 	}
 	d.reviseClock()
 	for i := range base.Nodes {
@@ -105,7 +111,6 @@ func (m *Memory) Revise(base *cluster.State, sight *Sight, asked []Question) *Dr
 	d.revisePartition()
 	d.reviseServices()
 	d.reviseDisks()
-	return d
 }
 
 // WordGiven finds a node whose end the operator has confirmed here, or whose

@@ -36,10 +36,12 @@ type Watch struct {
 	lease    Config // for leases and proofs: that of the committed state
 	register Config // for the register: the same, or more where this node was away
 	offered  []ident.UUID
-	sets     quorum.Sets // of lease
-	used     quorum.Set  // of all of them
-	epoch    uint32      // that the node's own file names
-	heard    uint32      // the highest that any message carried
+	sets     quorum.Sets   // of lease
+	used     quorum.Set    // of all of them
+	start    ident.Instant // see LeaseStart; kept, because every step asks for it many times
+	seen     ident.Instant // see Seen
+	epoch    uint32        // that the node's own file names
+	heard    uint32        // the highest that any message carried
 }
 
 // NewWatch returns a watch over the disks that a node's own file names, and their
@@ -63,6 +65,7 @@ func (w *Watch) Take(lease, register Config, offered []ident.UUID) bool {
 	for d := len(w.Disks); d < len(places); d++ {
 		w.Disks = append(w.Disks, Disk{UUID: places[d], Issued: ident.LongAgo, Completed: ident.LongAgo})
 	}
+	w.count()
 	return true
 }
 
@@ -151,6 +154,7 @@ func (w *Watch) Saw(e *cluster.Table, self ident.Incarnation) (good, suspect boo
 		d.Issued, d.Latency = e.Issued, e.Completed.Sub(e.Issued)
 	}
 	d.Completed = e.Completed
+	w.count()
 	return true, d.wentBack(e.Beats) || suspect
 }
 
@@ -194,20 +198,27 @@ func (w *Watch) Bind() {
 	for d := range w.Disks {
 		w.Disks[d].Issued = ident.LongAgo
 	}
+	w.count()
 }
 
 // Eject counts a disk as failed for good.
-func (w *Watch) Eject(d int, why string) { w.Disks[d].Ejected, w.Disks[d].Err = why, why }
+func (w *Watch) Eject(d int, why string) {
+	w.Disks[d].Ejected, w.Disks[d].Err = why, why
+	w.count()
+}
 
 // LeaseStart is the issue of the latest own beat that a majority of every set
 // held; LongAgo if there is none.
-func (w *Watch) LeaseStart() ident.Instant {
-	return w.since(func(d *Disk) ident.Instant { return d.Issued })
-}
+func (w *Watch) LeaseStart() ident.Instant { return w.start }
 
 // Seen is the instant since which a majority of every set has been read.
-func (w *Watch) Seen() ident.Instant {
-	return w.since(func(d *Disk) ident.Instant { return d.Completed })
+func (w *Watch) Seen() ident.Instant { return w.seen }
+
+// count brings LeaseStart and Seen up to date: the disks, or their sets, have
+// changed.
+func (w *Watch) count() {
+	w.start = w.since(func(d *Disk) ident.Instant { return d.Issued })
+	w.seen = w.since(func(d *Disk) ident.Instant { return d.Completed })
 }
 
 func (w *Watch) since(at func(*Disk) ident.Instant) ident.Instant {

@@ -130,8 +130,8 @@ func (s *Set) Ways(now ident.Instant, n *cluster.NodeState, conf *cluster.Config
 		switch {
 		case w.Kind == cluster.WayDisk:
 			v.State = "always there"
-		case w.Kind == cluster.WayReservation:
-			v = s.env.Storage
+		case w.Kind == cluster.WayReservation && s.env.Storage != nil:
+			v = s.env.Storage.View(now)
 		}
 		for _, c := range s.checks {
 			if c.node == n.ID && c.at != 0 && sameWay(&c.way, &w) {

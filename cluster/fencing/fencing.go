@@ -36,15 +36,20 @@ const (
 
 // Env is this node at one instant.
 type Env struct {
-	Now    ident.Instant
-	State  *cluster.State // the newest committed one; its Conf may be nil
-	Self   ident.NodeID
-	Member bool          // this node is a member, and not about to stop
-	Acts   bool          // it acts on the evidence, as the coordinator or in its place
-	Tz     time.Duration // how long writes of a machine that is off may still land
-	// Storage is how the way by reservations is doing here.
-	Storage cluster.WayView
+	Now     ident.Instant
+	State   *cluster.State // the newest committed one; its Conf may be nil
+	Self    ident.NodeID
+	Member  bool          // this node is a member, and not about to stop
+	Acts    bool          // it acts on the evidence, as the coordinator or in its place
+	Tz      time.Duration // how long writes of a machine that is off may still land
+	Storage Storage       // nil: this node has no reservations
 	Tsus    time.Duration // silence that leads to a fencing; others give the one who chose a fencing this long to end it
+}
+
+// Storage is the way by reservations.
+type Storage interface {
+	// View is how it is doing here.
+	View(now ident.Instant) cluster.WayView
 }
 
 // Set is the fencing that this node does. It is used by one goroutine.

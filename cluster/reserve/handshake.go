@@ -116,7 +116,7 @@ func (s *Set) closed(id ident.NodeID, inc ident.Incarnation, since ident.Instant
 			newest = v
 		}
 	}
-	if newest.inc.IsZero() || !s.env.Met(func(disk int) bool { return at(disk).read != 0 }) {
+	if newest.inc.IsZero() || !s.env.Disks.Met(func(disk int) bool { return at(disk).read != 0 }) {
 		return false, false
 	}
 	return newest.inc == inc && !newest.open, true

@@ -57,13 +57,23 @@ type Env struct {
 	Cluster ident.UUID
 	Member  bool          // a member that holds its lease, and is not about to stop
 	Tz      time.Duration // how long writes that were on their way may take to land
-	// Met says that a majority of the quorum disks, of every set that counts, is so.
-	Met    func(is func(disk int) bool) bool
-	Open   ident.Instant // when the guard took note that a key may be on its way; 0: it has not
-	Issued ident.Instant // a majority of the disks holds an own beat that was issued no earlier
-	// May says whether this node may take the storage of a node that is being
+	Disks   Disks
+	Open    ident.Instant // when the guard took note that a key may be on its way; 0: it has not
+	Issued  ident.Instant // a majority of the disks holds an own beat that was issued no earlier
+	Fencing Fencing
+}
+
+// Disks are the quorum disks that count.
+type Disks interface {
+	// Met says that a majority of them, of every set that counts, is so.
+	Met(is func(disk int) bool) bool
+}
+
+// Fencing is what this node does to others beside its reservations.
+type Fencing interface {
+	// Reserves says whether this node may take the storage of a node that is being
 	// fenced from it now, and since when it knows of the fencing.
-	May func(ident.NodeID, ident.Incarnation) (since ident.Instant, ok bool)
+	Reserves(ident.NodeID, ident.Incarnation) (since ident.Instant, ok bool)
 }
 
 // handshake is how far a registration is.

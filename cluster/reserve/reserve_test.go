@@ -18,6 +18,20 @@ type rig struct {
 
 func inc(n uint32) ident.Incarnation { return ident.Incarnation{N: n} }
 
+// threeDisks are three quorum disks, of which two are needed.
+type threeDisks struct{}
+
+func (threeDisks) Met(is func(int) bool) bool {
+	return is(0) && is(1) || is(0) && is(2) || is(1) && is(2)
+}
+
+// fencingSince is a fencing that this node knows of since then; 0: of none.
+type fencingSince ident.Instant
+
+func (f fencingSince) Reserves(ident.NodeID, ident.Incarnation) (ident.Instant, bool) {
+	return ident.Instant(f), f != 0
+}
+
 func newRig(orphan bool) *rig {
 	stack := []cluster.Member{{ID: "filesystem", Kind: "filesystem", Storage: true, Guarded: true}, {ID: "ip", Kind: "ip"}}
 	s := &cluster.State{
@@ -29,8 +43,7 @@ func newRig(orphan bool) *rig {
 	}
 	return &rig{reserve.New(orphan), reserve.Env{
 		Now: 100e9, State: s, Self: 2, Inc: inc(3), Member: true, Tz: time.Second, Issued: 99e9,
-		Met: func(is func(int) bool) bool { return is(0) && is(1) || is(0) && is(2) || is(1) && is(2) },
-		May: func(ident.NodeID, ident.Incarnation) (ident.Instant, bool) { return 0, false },
+		Disks: threeDisks{}, Fencing: fencingSince(0),
 	}}
 }
 
@@ -153,7 +166,7 @@ func TestProof(t *testing.T) {
 		r.env.State = r.env.State.Clone()
 		r.env.State.Nodes[0].Fencing = inc(5)
 		since := r.env.Now
-		r.env.May = func(ident.NodeID, ident.Incarnation) (ident.Instant, bool) { return since, true }
+		r.env.Fencing = fencingSince(since)
 		return r
 	}
 	take := func(r *rig) *cluster.Reserve {

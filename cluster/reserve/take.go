@@ -66,7 +66,7 @@ func (s *Set) proofDue(l *storage, g *cluster.Grant) bool {
 	if same && (l.take.proven || s.env.Now < l.take.next) {
 		return false
 	}
-	since, ok := s.env.May(n.ID, n.Fencing)
+	since, ok := s.env.Fencing.Reserves(n.ID, n.Fencing)
 	if !ok {
 		return false
 	}

@@ -25,6 +25,13 @@ const (
 // shortened before a blob does not fit. It fails with ErrValue (an unknown service
 // state) or ErrTooLarge.
 func EncodeBlob(b *cluster.Blob) ([]byte, error) {
+	var p Packer
+	defer p.close()
+	return p.EncodeBlob(b)
+}
+
+// EncodeBlob is the function of that name.
+func (p *Packer) EncodeBlob(b *cluster.Blob) ([]byte, error) {
 	for _, s := range b.Services {
 		if s.State > cluster.Broken {
 			return nil, fmt.Errorf("status blob: %w: state %d of service %q", wire.ErrValue, s.State, s.Service)
@@ -36,7 +43,7 @@ func EncodeBlob(b *cluster.Blob) ([]byte, error) {
 			continue
 		}
 		var err error
-		if out, err = pack(magicBlob, Format1, plain); err != nil {
+		if out, err = p.pack(magicBlob, Format1, plain); err != nil {
 			return nil, fmt.Errorf("status blob: %w", err)
 		}
 		if len(out) <= quorumdisk.MostBlob {

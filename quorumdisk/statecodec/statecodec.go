@@ -51,6 +51,13 @@ const MaxPlain = 8 << 20
 // It fails with ErrValue if nodes or services are not sorted or an enumeration is
 // out of range, and with ErrTooLarge if the body does not fit even so.
 func Encode(s *cluster.State) ([]byte, error) {
+	var p Packer
+	defer p.close()
+	return p.Encode(s)
+}
+
+// Encode is the function of that name.
+func (p *Packer) Encode(s *cluster.State) ([]byte, error) {
 	if err := checkState(s); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
@@ -61,7 +68,7 @@ func Encode(s *cluster.State) ([]byte, error) {
 			continue
 		}
 		var err error
-		if b, err = pack(magic, Format1, plain); err != nil {
+		if b, err = p.pack(magic, Format1, plain); err != nil {
 			return nil, fmt.Errorf("state: %w", err)
 		}
 		if len(b) <= quorumdisk.BodySize {

@@ -206,3 +206,27 @@ func TestLargeClusterFits(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
 }
+
+// TestPackerForgets: what a Packer gives depends on the value alone, not on what it
+// has encoded before.
+func TestPackerForgets(t *testing.T) {
+	var p statecodec.Packer
+	for i := range 50 {
+		s := &cluster.State{Ver: uint64(i), Config: bytes.Repeat([]byte(fmt.Sprintf("service: s%d\n", i%7)), 1+i*i)}
+		want, err := statecodec.Encode(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := p.Encode(s); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("state %d: %x, %v, want %x", i, got, err, want)
+		}
+		b := blob()
+		b.Released[0].Term = uint64(i)
+		if want, err = statecodec.EncodeBlob(b); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := p.EncodeBlob(b); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("blob %d: %x, %v, want %x", i, got, err, want)
+		}
+	}
+}

@@ -19,6 +19,7 @@ import (
 type Format struct {
 	codec   *quorumdisk.Codec
 	layout  quorumdisk.Layout
+	packer  statecodec.Packer
 	last    *cluster.State // encoded last, for all disks at once
 	body    []byte
 	payload []byte
@@ -59,7 +60,7 @@ func (f *Format) Block(h register.Header, s *cluster.State) (Block, error) {
 	b := Block{Node: h.Node, Slot: h.Slot, Header: make([]byte, f.layout.SectorSize)}
 	if h.Ver != 0 {
 		if f.last != s {
-			body, err := statecodec.Encode(s)
+			body, err := f.packer.Encode(s)
 			if err != nil {
 				return b, err
 			}
@@ -73,7 +74,7 @@ func (f *Format) Block(h register.Header, s *cluster.State) (Block, error) {
 
 // Blob returns the bytes of a status blob.
 func (f *Format) Blob(b *cluster.Blob) ([]byte, error) {
-	body, err := statecodec.EncodeBlob(b)
+	body, err := f.packer.EncodeBlob(b)
 	if err != nil {
 		return nil, err
 	}
