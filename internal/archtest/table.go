@@ -183,8 +183,17 @@ func deviceRows() []row {
 func internalRows() []row {
 	return []row{
 		{
-			tree: "internal/config", may: []string{"cluster/...", "internal/build", "bmc", "internal/config/phrase"},
-			why: "configuration is text in, valid values out",
+			tree: "internal/config",
+			may:  []string{"cluster/...", "internal/build", "bmc", "internal/config/form", "internal/config/members", "internal/config/phrase"},
+			why:  "configuration is text in, valid values out",
+		},
+		{
+			tree: "internal/config/form",
+			why:  "how a file is read knows nothing of what stands in it",
+		},
+		{
+			tree: "internal/config/members", may: []string{"internal/config/form"},
+			why: "what may stand in a stack is tables; it knows no cluster and no agent",
 		},
 		{
 			tree: "internal/config/nodefile", may: []string{"internal/config"},

@@ -1,7 +1,7 @@
 package config
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,6 +11,8 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
+	"github.com/holdfast-ha/holdfast/internal/config/form"
+	"github.com/holdfast-ha/holdfast/internal/config/members"
 	"github.com/holdfast-ha/holdfast/internal/config/phrase"
 )
 
@@ -57,15 +59,15 @@ func parseCluster(file string, src []byte, opts []Option) (*cluster.Config, []Al
 	for _, f := range opts {
 		f(&o)
 	}
-	r, v := read(file, src, clusterShape())
+	r, v := form.Read(file, src, clusterShape())
 	if v == nil {
-		return nil, nil, r.err()
+		return nil, nil, r.Err()
 	}
-	c := &clusterReader{reader: r, options: o, services: map[string]*value{}}
+	c := &clusterReader{Reader: r, options: o, services: map[string]*form.Value{}, kinds: members.All()}
 	conf := c.config(v)
 	alerts := c.alerts(v)
 	c.references(conf)
-	if err := r.err(); err != nil {
+	if err := r.Err(); err != nil {
 		return nil, nil, err
 	}
 	return conf, alerts, nil
@@ -73,44 +75,45 @@ func parseCluster(file string, src []byte, opts []Option) (*cluster.Config, []Al
 
 // clusterReader turns values of the right shape into a configuration.
 type clusterReader struct {
-	*reader
+	*form.Reader
 	options
-	services map[string]*value
+	services map[string]*form.Value
+	kinds    []members.Kind
 }
 
-func (c *clusterReader) config(v *value) *cluster.Config {
-	head := v.get("cluster")
-	conf := &cluster.Config{Name: head.str("name"), FailoverWithin: head.dur("failover_within")}
-	conf.Evict = head.str("partition") == "evict"
-	conf.Quarantine, _ = phrase.Quarantine(head.str("quarantine"))
-	if all := v.get("services"); all != nil {
-		for _, e := range all.keys {
-			c.services[e.name] = e.value
-			conf.Services = append(conf.Services, c.service(e.name, e.value))
+func (c *clusterReader) config(v *form.Value) *cluster.Config {
+	head := v.Get("cluster")
+	conf := &cluster.Config{Name: head.Str("name"), FailoverWithin: head.Dur("failover_within")}
+	conf.Evict = head.Str("partition") == "evict"
+	conf.Quarantine, _ = phrase.Quarantine(head.Str("quarantine"))
+	if all := v.Get("services"); all != nil {
+		for _, e := range all.Keys {
+			c.services[e.Name] = e.Value
+			conf.Services = append(conf.Services, c.service(e.Name, e.Value))
 		}
 	}
 	slices.SortFunc(conf.Services, func(a, b cluster.Service) int { return strings.Compare(a.Name, b.Name) })
-	if ways := v.get("fencing").get("ways"); ways != nil {
-		for _, e := range ways.keys {
-			c.node(e.node, e.name, "fencing.ways")
-			conf.Fencing = append(conf.Fencing, cluster.Ways{Node: e.name, Ways: c.ways(e.value, "fencing.ways."+e.name)})
+	if ways := v.Get("fencing").Get("ways"); ways != nil {
+		for _, e := range ways.Keys {
+			c.node(e.Node, e.Name, "fencing.ways")
+			conf.Fencing = append(conf.Fencing, cluster.Ways{Node: e.Name, Ways: c.ways(e.Value, "fencing.ways."+e.Name)})
 		}
 	}
-	conf.PowerOn = v.get("fencing").yes("power_on")
+	conf.PowerOn = v.Get("fencing").Yes("power_on")
 	slices.SortFunc(conf.Fencing, func(a, b cluster.Ways) int { return strings.Compare(a.Node, b.Node) })
-	switch head.str("on_disk_loss") {
+	switch head.Str("on_disk_loss") {
 	case "keep":
 		conf.KeepOnDiskLoss = true
 	case "":
 		conf.KeepOnDiskLoss = allHavePower(conf.Fencing)
 	}
-	switch grace := head.get("grace_period"); {
+	switch grace := head.Get("grace_period"); {
 	case grace == nil && !conf.KeepOnDiskLoss:
 		conf.Grace = timing.DefaultGrace
 	case grace != nil && conf.KeepOnDiskLoss:
-		c.add(grace.node, "cluster.grace_period: services are kept without limit while the quorum disks are gone", "remove it, or write on_disk_loss: stop")
+		c.Add(grace.Node, "cluster.grace_period: services are kept without limit while the quorum disks are gone", "remove it, or write on_disk_loss: stop")
 	case grace != nil:
-		conf.Grace = head.dur("grace_period")
+		conf.Grace = head.Dur("grace_period")
 	}
 	return conf
 }
@@ -126,21 +129,21 @@ func allHavePower(fencing []cluster.Ways) bool {
 	return len(fencing) > 0
 }
 
-func (c *clusterReader) service(name string, v *value) cluster.Service {
+func (c *clusterReader) service(name string, v *form.Value) cluster.Service {
 	where := "services." + name
 	s := cluster.Service{
-		Name: name, Prefer: v.texts("prefer"), Only: v.texts("only"), Never: v.texts("never"),
-		After: v.texts("after"), With: v.texts("with"), ApartFrom: v.texts("apart_from"),
-		QuickStop: v.str("quick-stop") == "early",
+		Name: name, Prefer: v.Texts("prefer"), Only: v.Texts("only"), Never: v.Texts("never"),
+		After: v.Texts("after"), With: v.Texts("with"), ApartFrom: v.Texts("apart_from"),
+		QuickStop: v.Str("quick-stop") == "early",
 	}
-	s.Failback, _ = phrase.Failback(v.str("failback"))
-	s.Restarts, _ = phrase.Budget(v.str("restarts"))
-	if p := v.get("priority"); p != nil {
-		s.Priority = int(p.num)
+	s.Failback, _ = phrase.Failback(v.Str("failback"))
+	s.Restarts, _ = phrase.Budget(v.Str("restarts"))
+	if p := v.Get("priority"); p != nil {
+		s.Priority = int(p.Num)
 	}
 	for _, list := range []string{"prefer", "only", "never"} {
-		for _, n := range v.items(list) {
-			c.node(n.node, n.text, where+"."+list)
+		for _, n := range v.Items(list) {
+			c.node(n.Node, n.Text, where+"."+list)
 		}
 	}
 	c.placement(v, where)
@@ -149,15 +152,15 @@ func (c *clusterReader) service(name string, v *value) cluster.Service {
 }
 
 // placement refuses rules that contradict each other.
-func (c *clusterReader) placement(v *value, where string) {
-	only, never := v.texts("only"), v.texts("never")
+func (c *clusterReader) placement(v *form.Value, where string) {
+	only, never := v.Texts("only"), v.Texts("never")
 	for _, list := range []string{"prefer", "only"} {
-		for _, n := range v.items(list) {
+		for _, n := range v.Items(list) {
 			switch {
-			case slices.Contains(never, n.text):
-				c.add(n.node, fmt.Sprintf("%s: %s stands under %s and under never", where, n.text, list), "remove it from one of the two")
-			case list == "prefer" && len(only) > 0 && !slices.Contains(only, n.text):
-				c.add(n.node, fmt.Sprintf("%s: %s is preferred, but does not stand under only", where, n.text), "add it to only, or remove it here")
+			case slices.Contains(never, n.Text):
+				c.Add(n.Node, fmt.Sprintf("%s: %s stands under %s and under never", where, n.Text, list), "remove it from one of the two")
+			case list == "prefer" && len(only) > 0 && !slices.Contains(only, n.Text):
+				c.Add(n.Node, fmt.Sprintf("%s: %s is preferred, but does not stand under only", where, n.Text), "add it to only, or remove it here")
 			}
 		}
 	}
@@ -166,22 +169,22 @@ func (c *clusterReader) placement(v *value, where string) {
 // node checks a node's name against the known ones.
 func (c *clusterReader) node(n ast.Node, name, where string) {
 	if c.checked && !slices.Contains(c.nodes, name) {
-		c.add(n, fmt.Sprintf("%s: there is no node %q", where, name), suggest(name, c.nodes))
+		c.Add(n, fmt.Sprintf("%s: there is no node %q", where, name), form.Suggest(name, c.nodes))
 	}
 }
 
-func (c *clusterReader) ways(v *value, where string) []cluster.Way {
+func (c *clusterReader) ways(v *form.Value, where string) []cluster.Way {
 	var ways []cluster.Way
-	for _, e := range v.list {
-		if e.shape.form == text {
-			ways = append(ways, cluster.Way{Kind: e.text})
+	for _, e := range v.List {
+		if e.IsText() {
+			ways = append(ways, cluster.Way{Kind: e.Text})
 			continue
 		}
-		way := cluster.Way{Kind: "agent", Agent: e.str("agent")}
-		if with := e.get("with"); with != nil {
+		way := cluster.Way{Kind: "agent", Agent: e.Str("agent")}
+		if with := e.Get("with"); with != nil {
 			way.With = map[string]string{}
-			for _, p := range with.keys {
-				way.With[p.name] = p.text
+			for _, p := range with.Keys {
+				way.With[p.Name] = p.Text
 			}
 		}
 		ways = append(ways, way)
@@ -189,104 +192,73 @@ func (c *clusterReader) ways(v *value, where string) []cluster.Way {
 	return ways
 }
 
-func (c *clusterReader) alerts(v *value) []Alert {
+func (c *clusterReader) alerts(v *form.Value) []Alert {
 	var list []Alert
-	for i, e := range v.items("alerts") {
-		if len(e.keys) != 1 {
-			c.add(e.node, fmt.Sprintf("alerts[%d]: names %d receivers, not one", i+1, len(e.keys)), "write one list entry for each")
+	for i, e := range v.Items("alerts") {
+		if len(e.Keys) != 1 {
+			c.Add(e.Node, fmt.Sprintf("alerts[%d]: names %d receivers, not one", i+1, len(e.Keys)), "write one list entry for each")
 			continue
 		}
-		list = append(list, Alert{Script: e.str("script"), Mail: e.str("mail"), Webhook: e.str("webhook")})
+		list = append(list, Alert{Script: e.Str("script"), Mail: e.Str("mail"), Webhook: e.Str("webhook")})
 	}
 	return list
 }
 
 // stack turns the members of a service into their specifications.
-func (c *clusterReader) stack(v *value, where string) []cluster.Member {
-	var members []cluster.Member
+func (c *clusterReader) stack(v *form.Value, where string) []cluster.Member {
+	var list []cluster.Member
 	count, guarded := map[string]int{}, false
-	for i, e := range v.items("stack") {
+	for i, e := range v.Items("stack") {
 		at := fmt.Sprintf("%s.stack[%d]", where, i+1)
 		kind, spec := c.kind(e, at)
 		if spec == nil {
 			continue
 		}
-		if kind.check != nil {
-			kind.check(c.reader, spec, at+"."+kind.name)
+		if kind.Check != nil {
+			kind.Check(c.Reader, spec, at+"."+kind.Name)
 		}
-		count[kind.name]++
-		id := kind.name
-		if n := count[kind.name]; n > 1 {
+		with := e.Get("with")
+		if with != nil && !kind.With {
+			c.Add(with.Node, fmt.Sprintf("%s: %s has no parameters beside it", at, kind.Name), "write its keys below "+kind.Name+":")
+		}
+		count[kind.Name]++
+		id := kind.Name
+		if n := count[kind.Name]; n > 1 {
 			id += "-" + strconv.Itoa(n)
 		}
-		check := e.get("check")
-		guarded = guarded || spec.str("guard") == cluster.WayReservation
-		members = append(members, cluster.Member{
-			ID: id, Kind: kind.name, Spec: specOf(spec), Storage: kind.storage,
-			Start: e.get("start").dur("timeout"), Stop: e.get("stop").dur("timeout"),
-			Check: check.dur("timeout"), CheckEvery: check.dur("every"),
+		check := e.Get("check")
+		guarded = guarded || spec.Str("guard") == cluster.WayReservation
+		list = append(list, cluster.Member{
+			ID: id, Kind: kind.Name, Spec: kind.Spec(spec, with), Storage: kind.Storage,
+			Start: cmp.Or(e.Get("start").Dur("timeout"), kind.Usual.Start), Stop: cmp.Or(e.Get("stop").Dur("timeout"), kind.Usual.Stop),
+			Check: cmp.Or(check.Dur("timeout"), kind.Usual.Check), CheckEvery: cmp.Or(check.Dur("every"), kind.Usual.Every),
 		})
 	}
-	for i := range members { // one guard is for all LUNs below the service
-		members[i].Guarded = guarded && members[i].Storage
+	for i := range list { // one guard is for all LUNs below the service
+		list[i].Guarded = guarded && list[i].Storage
 	}
-	return members
+	return list
 }
 
 // kind finds the one kind that a member names.
-func (c *clusterReader) kind(v *value, where string) (memberKind, *value) {
-	var found memberKind
-	var spec *value
-	for _, e := range v.keys {
-		k, ok := kindOf(e.name)
+func (c *clusterReader) kind(v *form.Value, where string) (members.Kind, *form.Value) {
+	var found members.Kind
+	var spec *form.Value
+	for _, e := range v.Keys {
+		at := slices.IndexFunc(c.kinds, func(k members.Kind) bool { return k.Name == e.Name })
+		if at < 0 {
+			continue
+		}
+		k := c.kinds[at]
 		switch {
-		case !ok:
 		case spec != nil:
-			c.add(e.node, fmt.Sprintf("%s: a second kind, %s, beside %s", where, k.name, found.name), "begin it with a dash of its own: - "+k.name+":")
+			c.Add(e.Node, fmt.Sprintf("%s: a second kind, %s, beside %s", where, k.Name, found.Name), "begin it with a dash of its own: - "+k.Name+":")
 		default:
-			found, spec = k, e.value
+			found, spec = k, e.Value
 		}
 	}
-	if spec == nil && !v.wrong {
-		c.add(v.node, where+": names no kind of resource", "add one of "+kindNames())
+	if spec == nil && !v.Wrong {
+		c.Add(v.Node, where+": names no kind of resource", "add one of "+members.Names())
 	}
 	return found, spec
-}
-
-// specOf is a specification as canonical JSON: keys sorted, durations as they
-// were written.
-func specOf(v *value) []byte {
-	m := plain(v)
-	if keys, ok := m.(map[string]any); ok {
-		delete(keys, "guard") // for the cluster, not for the agent
-	}
-	b, err := json.Marshal(m)
-	if err != nil {
-		panic("config: a value of texts, numbers and lists does not encode: " + err.Error())
-	}
-	return b
-}
-
-func plain(v *value) any {
-	switch v.shape.form {
-	case object, table:
-		m := map[string]any{}
-		for _, e := range v.keys {
-			m[e.name] = plain(e.value)
-		}
-		return m
-	case list:
-		l := []any{}
-		for _, e := range v.list {
-			l = append(l, plain(e))
-		}
-		return l
-	case number:
-		return v.num
-	case truth:
-		return v.truth
-	case span:
-		return short(v.span)
-	}
-	return v.text
 }

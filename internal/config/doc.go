@@ -5,14 +5,23 @@
 // its truth lives on the quorum disks. A node's own file (ParseNode, nodefile.Write)
 // names its disks, links and watchdogs, and is written by init and join.
 //
-// Parsing is strict, because a key that is silently ignored is a service that is
-// not protected: an unknown or repeated key, a wrong type, a reference to
-// something that does not exist, a missing or impossible value are each a
-// Problem with file, line, column, the line itself with the place marked, and
-// the nearest valid name or another remedy. Anchors, aliases, merge keys and tags
-// are refused: what a line says shall stand on it.
-//
-// What a file may contain stands once, in tables of keys (a shape): they drive
-// the reader, the messages and the JSON Schema for editors (ClusterSchema,
-// NodeSchema).
+// How strictly a file is read, and how a problem is shown, is package form's; what
+// may stand in a stack is package members'. Both files have a JSON Schema for
+// editors (ClusterSchema, NodeSchema), made of the tables that the reader uses.
 package config
+
+import "github.com/holdfast-ha/holdfast/internal/config/form"
+
+// Problem is one thing that is wrong in a file.
+type Problem = form.Problem
+
+// Problems are all the problems of a file, in the order of its lines. It is the
+// error that ParseCluster and ParseNode return.
+type Problems = form.Problems
+
+// ClusterSchema is the JSON Schema (draft 2020-12) of the cluster's
+// configuration.
+func ClusterSchema() []byte { return clusterShape().Schema("Holdfast cluster configuration") }
+
+// NodeSchema is the JSON Schema (draft 2020-12) of node.yaml.
+func NodeSchema() []byte { return nodeShape().Schema("Holdfast node configuration") }

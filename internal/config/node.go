@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/bmc"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/internal/config/form"
 )
 
 // Node is what a node knows of itself before it can read the cluster's state.
@@ -91,64 +92,65 @@ type Dirs struct {
 // filled in. The error is Problems: everything that is wrong, in the order of
 // the file.
 func ParseNode(file string, src []byte) (*Node, error) {
-	r, v := read(file, src, nodeShape())
+	read, v := form.Read(file, src, nodeShape())
+	r := nodeReader{read}
 	if v == nil {
-		return nil, r.err()
+		return nil, r.Err()
 	}
 	n := nodeOf(v)
-	r.disks(v.get("quorum_disks"))
+	r.disks(v.Get("quorum_disks"))
 	r.links(v, n)
 	r.watchdogs(v, n)
 	r.platform(v, n)
-	if b := v.get("bmc"); b != nil && strings.Contains(n.BMC.URL, "@") && n.BMC.PasswordFile == "" {
-		r.add(b.node, "bmc: a user, but no password_file", "add password_file: /etc/holdfast/bmc.secret")
+	if b := v.Get("bmc"); b != nil && strings.Contains(n.BMC.URL, "@") && n.BMC.PasswordFile == "" {
+		r.Add(b.Node, "bmc: a user, but no password_file", "add password_file: /etc/holdfast/bmc.secret")
 	}
-	if err := r.err(); err != nil {
+	if err := r.Err(); err != nil {
 		return nil, err
 	}
 	return n, nil
 }
 
-func nodeOf(v *value) *Node {
-	head, platform, dirs, bmc := v.get("cluster"), v.get("platform"), v.get("directories"), v.get("bmc")
+func nodeOf(v *form.Value) *Node {
+	head, platform, dirs, bmc := v.Get("cluster"), v.Get("platform"), v.Get("directories"), v.Get("bmc")
 	n := &Node{
-		Name:    v.str("name"),
-		Cluster: ClusterRef{Name: head.str("name")},
-		Key:     v.str("key"), SingleLink: v.yes("single_link"),
-		AcceptSoftdog: v.get("watchdog").yes("accept_softdog"), PowerOff: v.get("watchdog").str("mail_off") == "power-off",
+		Name:    v.Str("name"),
+		Cluster: ClusterRef{Name: head.Str("name")},
+		Key:     v.Str("key"), SingleLink: v.Yes("single_link"),
+		AcceptSoftdog: v.Get("watchdog").Yes("accept_softdog"), PowerOff: v.Get("watchdog").Str("mail_off") == "power-off",
 		Platform: Platform{
-			PauseBound: platform.dur("pause_bound"), PauseSet: platform.get("pause_bound") != nil,
-			Emulated: platform.yes("emulated"), Emulator: platform.str("emulator"), Holder: platform.str("holder"),
+			PauseBound: platform.Dur("pause_bound"), PauseSet: platform.Get("pause_bound") != nil,
+			Emulated: platform.Yes("emulated"), Emulator: platform.Str("emulator"), Holder: platform.Str("holder"),
 		},
-		BMC:  BMC{URL: bmc.str("url"), PasswordFile: bmc.str("password_file")},
-		Dirs: Dirs{Run: dirs.str("run"), State: dirs.str("state"), Cgroup: dirs.str("cgroup")},
+		BMC:  BMC{URL: bmc.Str("url"), PasswordFile: bmc.Str("password_file")},
+		Dirs: Dirs{Run: dirs.Str("run"), State: dirs.Str("state"), Cgroup: dirs.Str("cgroup")},
 	}
-	n.Cluster.ID, _ = ident.ParseUUID(head.str("id"))
-	if e := head.get("epoch"); e != nil {
-		n.Cluster.Epoch = uint32(e.num)
+	n.Cluster.ID, _ = ident.ParseUUID(head.Str("id"))
+	if e := head.Get("epoch"); e != nil {
+		n.Cluster.Epoch = uint32(e.Num)
 	}
-	if id := v.get("id"); id != nil {
-		n.ID = ident.NodeID(id.num)
+	if id := v.Get("id"); id != nil {
+		n.ID = ident.NodeID(id.Num)
 	}
-	for _, d := range v.items("quorum_disks") {
-		id, _ := ident.ParseUUID(d.str("uuid"))
-		n.Disks = append(n.Disks, QuorumDisk{Path: d.str("path"), UUID: id})
+	for _, d := range v.Items("quorum_disks") {
+		id, _ := ident.ParseUUID(d.Str("uuid"))
+		n.Disks = append(n.Disks, QuorumDisk{Path: d.Str("path"), UUID: id})
 	}
-	for _, l := range v.texts("links") {
+	for _, l := range v.Texts("links") {
 		a, _ := netip.ParseAddrPort(l)
 		n.Links = append(n.Links, a)
 	}
-	for _, d := range v.items("watchdogs") {
-		w := Watchdog{Device: d.text}
-		if d.shape.form == object {
-			w = Watchdog{Device: d.str("device"), Timeout: d.dur("timeout")}
+	for _, d := range v.Items("watchdogs") {
+		w := Watchdog{Device: d.Text}
+		if d.IsObject() {
+			w = Watchdog{Device: d.Str("device"), Timeout: d.Dur("timeout")}
 		}
 		n.Watchdogs = append(n.Watchdogs, w)
 	}
-	if all := v.get("controllers"); all != nil {
+	if all := v.Get("controllers"); all != nil {
 		n.Controllers = map[string]Controller{}
-		for _, e := range all.keys {
-			n.Controllers[e.name] = Controller{URL: e.value.str("url"), PasswordFile: e.value.str("password_file"), GUIDs: e.value.texts("guid")}
+		for _, e := range all.Keys {
+			n.Controllers[e.Name] = Controller{URL: e.Value.Str("url"), PasswordFile: e.Value.Str("password_file"), GUIDs: e.Value.Texts("guid")}
 		}
 	}
 	n.Dirs.defaults(n.Name)
@@ -171,41 +173,44 @@ func (d *Dirs) defaults(node string) {
 	}
 }
 
-func (r *reader) disks(v *value) {
+// nodeReader is the reader of node.yaml.
+type nodeReader struct{ *form.Reader }
+
+func (r nodeReader) disks(v *form.Value) {
 	if v == nil {
 		return
 	}
-	if n := len(v.list); n != 1 && n != 3 {
-		r.add(v.node, fmt.Sprintf("quorum_disks: %d disks", n), "use one or three: quorum is a majority of the quorum disks")
+	if n := len(v.List); n != 1 && n != 3 {
+		r.Add(v.Node, fmt.Sprintf("quorum_disks: %d disks", n), "use one or three: quorum is a majority of the quorum disks")
 	}
 	for _, key := range []string{"path", "uuid"} {
 		seen := map[string]bool{}
-		for _, d := range v.list {
-			text := d.str(key)
+		for _, d := range v.List {
+			text := d.Str(key)
 			if seen[text] && text != "" {
-				r.add(d.get(key).node, "quorum_disks: two disks with the same "+key, "each entry is a disk of its own")
+				r.Add(d.Get(key).Node, "quorum_disks: two disks with the same "+key, "each entry is a disk of its own")
 			}
 			seen[text] = true
 		}
 	}
 }
 
-func (r *reader) links(v *value, n *Node) {
-	l := v.get("links")
+func (r nodeReader) links(v *form.Value, n *Node) {
+	l := v.Get("links")
 	if l == nil {
 		return
 	}
-	if len(l.list) == 1 && len(l.node.(*ast.SequenceNode).Values) == 1 && !n.SingleLink {
-		r.add(l.node, "links: one link only", "add a second address, on another network; or accept the risk with single_link: true")
+	if len(l.List) == 1 && len(l.Node.(*ast.SequenceNode).Values) == 1 && !n.SingleLink {
+		r.Add(l.Node, "links: one link only", "add a second address, on another network; or accept the risk with single_link: true")
 	}
-	if len(l.list) > 1 && n.SingleLink {
-		r.add(v.get("single_link").node, fmt.Sprintf("single_link: true, but there are %d links", len(l.list)), "remove it")
+	if len(l.List) > 1 && n.SingleLink {
+		r.Add(v.Get("single_link").Node, fmt.Sprintf("single_link: true, but there are %d links", len(l.List)), "remove it")
 	}
 	seen := map[netip.Addr]bool{}
-	for i, e := range l.list {
+	for i, e := range l.List {
 		a := n.Links[i].Addr()
 		if seen[a] {
-			r.add(e.node, "links: two links with the same address", "a second link is of use only on another network")
+			r.Add(e.Node, "links: two links with the same address", "a second link is of use only on another network")
 		}
 		seen[a] = true
 	}
@@ -213,81 +218,81 @@ func (r *reader) links(v *value, n *Node) {
 
 // watchdogs refuses a device twice, and on an emulated platform every device of
 // this machine: an emulated node must never arm a real watchdog.
-func (r *reader) watchdogs(v *value, n *Node) {
+func (r nodeReader) watchdogs(v *form.Value, n *Node) {
 	var seen []string
-	for i, e := range v.items("watchdogs") {
-		at, device := e.node, n.Watchdogs[i].Device
-		if d := e.get("device"); d != nil {
-			at = d.node
+	for i, e := range v.Items("watchdogs") {
+		at, device := e.Node, n.Watchdogs[i].Device
+		if d := e.Get("device"); d != nil {
+			at = d.Node
 		}
 		path := strings.Contains(device, "/")
 		switch {
 		case device == "":
 		case slices.Contains(seen, device):
-			r.add(at, "watchdogs: "+device+" is listed twice", "remove one")
+			r.Add(at, "watchdogs: "+device+" is listed twice", "remove one")
 		case n.Platform.Emulated && path:
-			r.add(at, "watchdogs: "+device+" is a device of this machine, but the platform is emulated", "write the emulator's name for it, without a slash")
+			r.Add(at, "watchdogs: "+device+" is a device of this machine, but the platform is emulated", "write the emulator's name for it, without a slash")
 		case !n.Platform.Emulated && !path && device != Softdog:
-			r.add(at, "watchdogs: "+device+" is neither softdog nor the path of a device", "write /dev/watchdog0 or the like; `holdfast watchdog list` shows them")
+			r.Add(at, "watchdogs: "+device+" is neither softdog nor the path of a device", "write /dev/watchdog0 or the like; `holdfast watchdog list` shows them")
 		}
 		seen = append(seen, device)
 	}
 }
 
-func (r *reader) platform(v *value, n *Node) {
-	p := v.get("platform")
+func (r nodeReader) platform(v *form.Value, n *Node) {
+	p := v.Get("platform")
 	if p == nil {
 		return
 	}
 	if n.Platform.Emulated && n.Platform.Emulator == "" {
-		r.add(p.node, "platform: emulated, but no emulator", "add emulator: and the path of its socket")
+		r.Add(p.Node, "platform: emulated, but no emulator", "add emulator: and the path of its socket")
 	}
 	if !n.Platform.Emulated && n.Platform.Emulator != "" {
-		r.add(p.get("emulator").node, "platform: an emulator, but emulated is not true", "add emulated: true, or remove the emulator")
+		r.Add(p.Get("emulator").Node, "platform: an emulator, but emulated is not true", "add emulated: true, or remove the emulator")
 	}
 }
 
-func nodeShape() *shape {
-	absolutePath := func(doc, example string) shape { return textOf(doc, example, absolute) }
-	dog := textOf("softdog, or on an emulated platform the emulator's name", Softdog, deviceName)
-	device := objectOf("A watchdog device",
-		required("device", textOf("Its path", "/dev/watchdog0", deviceName)),
-		optional("timeout", spanOf("Fixes its timeout, which otherwise is derived", "5s", 100*time.Millisecond, 10*time.Minute)))
-	dog.or = &device
-	s := objectOf("What a Holdfast node knows of itself",
-		required("name", textOf("Name of this node", "alpha", nodeName)),
-		required("id", numberOf("Its slot on the quorum disks", 1, ident.MaxNodes)),
-		required("cluster", objectOf("The cluster it belongs to",
-			required("name", textOf("", "hospital", nodeName)),
-			required("id", textOf("", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", uuidText)),
-			optional("epoch", numberOf("How often it was recovered onto new quorum disks (holdfast disk recover); default 0", 0, 65535)))),
-		required("quorum_disks", listOf("One or three disks that all nodes can read and write", objectOf("",
-			required("path", absolutePath("By a name that does not change", "/dev/disk/by-id/wwn-0x600")),
-			required("uuid", textOf("Identity in the disk's superblock", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", uuidText))))),
-		required("links", listOf("This node's own address on each heartbeat network", textOf("", "10.0.0.11:7320", addrPort))),
-		optional("single_link", truthOf("Accepts that there is one link only: then one broken cable silences a healthy node")),
-		required("key", absolutePath("The file with the cluster key", "/etc/holdfast/cluster.key")),
-		optional("watchdogs", listOf("What resets this node when it hangs", dog)),
-		optional("watchdog", objectOf("",
-			optional("accept_softdog", truthOf("Accepts takeover by lease with softdog alone, which one locked-up CPU defeats: weak")),
-			optional("mail_off", oneOf("What the message \"off\" of sbd(8) means at the boot after the reset: stay (default) keeps the node out of the "+
+func nodeShape() *form.Shape {
+	absolutePath := func(doc, example string) form.Shape { return form.Text(doc, example, form.Absolute) }
+	dog := form.Text("softdog, or on an emulated platform the emulator's name", Softdog, deviceName)
+	device := form.Object("A watchdog device",
+		form.Required("device", form.Text("Its path", "/dev/watchdog0", deviceName)),
+		form.Optional("timeout", form.Span("Fixes its timeout, which otherwise is derived", "5s", 100*time.Millisecond, 10*time.Minute)))
+	dog.Or = &device
+	s := form.Object("What a Holdfast node knows of itself",
+		form.Required("name", form.Text("Name of this node", "alpha", nodeName)),
+		form.Required("id", form.Number("Its slot on the quorum disks", 1, ident.MaxNodes)),
+		form.Required("cluster", form.Object("The cluster it belongs to",
+			form.Required("name", form.Text("", "hospital", nodeName)),
+			form.Required("id", form.Text("", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", uuidText)),
+			form.Optional("epoch", form.Number("How often it was recovered onto new quorum disks (holdfast disk recover); default 0", 0, 65535)))),
+		form.Required("quorum_disks", form.List("One or three disks that all nodes can read and write", form.Object("",
+			form.Required("path", absolutePath("By a name that does not change", "/dev/disk/by-id/wwn-0x600")),
+			form.Required("uuid", form.Text("Identity in the disk's superblock", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", uuidText))))),
+		form.Required("links", form.List("This node's own address on each heartbeat network", form.Text("", "10.0.0.11:7320", addrPort))),
+		form.Optional("single_link", form.Truth("Accepts that there is one link only: then one broken cable silences a healthy node")),
+		form.Required("key", absolutePath("The file with the cluster key", "/etc/holdfast/cluster.key")),
+		form.Optional("watchdogs", form.List("What resets this node when it hangs", dog)),
+		form.Optional("watchdog", form.Object("",
+			form.Optional("accept_softdog", form.Truth("Accepts takeover by lease with softdog alone, which one locked-up CPU defeats: weak")),
+			form.Optional("mail_off", form.OneOf("What the message \"off\" of sbd(8) means at the boot after the reset: stay (default) keeps the node out of the "+
 				"cluster until the message is cleared, power-off switches it off as well", "stay", "power-off")))),
-		optional("platform", objectOf("What kind of machine this is",
-			optional("pause_bound", spanOf("How long a hypervisor may stop it; default 0 s, in guests 10 s", "0s", 0, 10*time.Minute)),
-			optional("emulated", truthOf("A node of a power emulator (demo and tests)")),
-			optional("emulator", absolutePath("The emulator's socket", "/run/holdfast/power.sock")),
-			optional("holder", absolutePath("Socket of the second holder of the watchdog descriptors, where the service manager is none", "/run/holdfast/holder.sock")))),
-		optional("bmc", objectOf("This node's own management controller",
-			required("url", textOf("", "redfish://user@10.0.0.11", bmcURL)),
-			optional("password_file", absolutePath("", "/etc/holdfast/bmc.secret")))),
-		optional("controllers", tableOf("The power switches of the other nodes, for the way `bmc` under fencing.ways", nodeName, objectOf("",
-			required("url", textOf("", "redfish://user@10.0.0.12", bmcURL)),
-			optional("password_file", textOf("A file of mode 0600, or credential:NAME of the service manager", "/etc/holdfast/bmc.secret", secretPlace)),
-			optional("guid", listOf("The machine that must answer, where that is not the node's own product_uuid", textOf("", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", guidText)))))),
-		optional("directories", objectOf("Where this node keeps things",
-			optional("run", absolutePath("Default /run/holdfast/NAME", "/run/holdfast/alpha")),
-			optional("state", absolutePath("Default /var/lib/holdfast", "/var/lib/holdfast")),
-			optional("cgroup", absolutePath("cgroup v2 folder for the services; default: the daemon's own", "/sys/fs/cgroup/holdfast.slice")))),
+		form.Optional("platform", form.Object("What kind of machine this is",
+			form.Optional("pause_bound", form.Span("How long a hypervisor may stop it; default 0 s, in guests 10 s", "0s", 0, 10*time.Minute)),
+			form.Optional("emulated", form.Truth("A node of a power emulator (demo and tests)")),
+			form.Optional("emulator", absolutePath("The emulator's socket", "/run/holdfast/power.sock")),
+			form.Optional("holder", absolutePath("Socket of the second holder of the watchdog descriptors, where the service manager is none", "/run/holdfast/holder.sock")))),
+		form.Optional("bmc", form.Object("This node's own management controller",
+			form.Required("url", form.Text("", "redfish://user@10.0.0.11", bmcURL)),
+			form.Optional("password_file", absolutePath("", "/etc/holdfast/bmc.secret")))),
+		form.Optional("controllers", form.Table("The power switches of the other nodes, for the way `bmc` under fencing.ways", nodeName, form.Object("",
+			form.Required("url", form.Text("", "redfish://user@10.0.0.12", bmcURL)),
+			form.Optional("password_file", form.Text("A file of mode 0600, or credential:NAME of the service manager", "/etc/holdfast/bmc.secret", secretPlace)),
+			form.Optional("guid", form.List("The machine that must answer, where that is not the node's own product_uuid", form.Text("", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", guidText)))))),
+		form.Optional("directories", form.Object("Where this node keeps things",
+			form.Optional("run", absolutePath("Default /run/holdfast/NAME", "/run/holdfast/alpha")),
+			form.Optional("state", absolutePath("Default /var/lib/holdfast", "/var/lib/holdfast")),
+			form.Optional("cgroup", absolutePath("cgroup v2 folder for the services; default: the daemon's own", "/sys/fs/cgroup/holdfast.slice")))),
 	)
 	return &s
 }
@@ -342,5 +347,5 @@ func secretPlace(s string) string {
 	if strings.HasPrefix(s, "credential:") {
 		return ""
 	}
-	return absolute(s)
+	return form.Absolute(s)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/internal/config/form"
 )
 
 // references checks what services say of each other.
@@ -25,12 +26,12 @@ func (c *clusterReader) references(conf *cluster.Config) {
 
 func (c *clusterReader) referenced(service, list string, names []string) {
 	where := fmt.Sprintf("services.%s.%s", service, list)
-	for _, n := range c.services[service].items(list) {
+	for _, n := range c.services[service].Items(list) {
 		switch {
-		case n.text == service:
-			c.add(n.node, where+": names the service itself", "remove it")
-		case !slices.Contains(names, n.text):
-			c.add(n.node, fmt.Sprintf("%s: there is no service %q", where, n.text), suggest(n.text, names))
+		case n.Text == service:
+			c.Add(n.Node, where+": names the service itself", "remove it")
+		case !slices.Contains(names, n.Text):
+			c.Add(n.Node, fmt.Sprintf("%s: there is no service %q", where, n.Text), form.Suggest(n.Text, names))
 		}
 	}
 }
@@ -67,9 +68,9 @@ func (c *clusterReader) cycles(conf *cluster.Config) {
 func (c *clusterReader) circle(names []string) {
 	last := names[len(names)-2]
 	what := fmt.Sprintf("services.%s.after: none of these could ever start: %s", last, strings.Join(names, " after "))
-	for _, n := range c.services[last].items("after") {
-		if n.text == names[len(names)-1] {
-			c.add(n.node, what, "remove one of these")
+	for _, n := range c.services[last].Items("after") {
+		if n.Text == names[len(names)-1] {
+			c.Add(n.Node, what, "remove one of these")
 		}
 	}
 }
@@ -95,9 +96,9 @@ func (c *clusterReader) apart(conf *cluster.Config) {
 			if other == s.Name || root(s.Name) != root(other) {
 				continue
 			}
-			for _, n := range c.services[s.Name].items("apart_from") {
-				if n.text == other {
-					c.add(n.node, fmt.Sprintf("services.%s.apart_from: %s must be on the same node, by with", s.Name, other), "remove one of the two")
+			for _, n := range c.services[s.Name].Items("apart_from") {
+				if n.Text == other {
+					c.Add(n.Node, fmt.Sprintf("services.%s.apart_from: %s must be on the same node, by with", s.Name, other), "remove one of the two")
 				}
 			}
 		}

@@ -1,4 +1,4 @@
-package config
+package form
 
 import (
 	"bytes"
@@ -20,88 +20,122 @@ const (
 	mostDepth  = 40      // nested brackets, or dashes on one line
 )
 
-// value is one value of a file that has the right shape, with its place.
-type value struct {
-	node  ast.Node
-	shape *shape
-	text  string
-	num   int64
-	truth bool
-	span  time.Duration
-	list  []*value
-	keys  []entry // object and table, in the order of the file
-	wrong bool    // something in it was refused already
+// Value is one value of a file that has the right shape, with its place. Which
+// of the fields holds it follows from the shape.
+type Value struct {
+	Node  ast.Node
+	Shape *Shape
+	Text  string
+	Num   int64
+	Truth bool
+	Span  time.Duration
+	List  []*Value
+	Keys  []Entry // object and table, in the order of the file
+	Wrong bool    // something in it was refused already
 }
 
-type entry struct {
-	name string
-	node ast.Node
-	*value
+// Entry is one key of an object or a table, with its value.
+type Entry struct {
+	Name string
+	Node ast.Node // the key itself
+	*Value
 }
 
-// get returns the value of a key, nil if it is not there. A nil value has no keys.
-func (v *value) get(name string) *value {
+// Get returns the value of a key, nil if it is not there. A nil value has no keys.
+func (v *Value) Get(name string) *Value {
 	if v == nil {
 		return nil
 	}
-	for _, e := range v.keys {
-		if e.name == name {
-			return e.value
+	for _, e := range v.Keys {
+		if e.Name == name {
+			return e.Value
 		}
 	}
 	return nil
 }
 
-// str is the text of a key, "" if it is not there.
-func (v *value) str(name string) string {
-	if g := v.get(name); g != nil {
-		return g.text
+// Str is the text of a key, "" if it is not there.
+func (v *Value) Str(name string) string {
+	if g := v.Get(name); g != nil {
+		return g.Text
 	}
 	return ""
 }
 
-// yes is the truth of a key, false if it is not there.
-func (v *value) yes(name string) bool {
-	g := v.get(name)
-	return g != nil && g.truth
+// Yes is the truth of a key, false if it is not there.
+func (v *Value) Yes(name string) bool {
+	g := v.Get(name)
+	return g != nil && g.Truth
 }
 
-// dur is the duration of a key, 0 if it is not there.
-func (v *value) dur(name string) time.Duration {
-	if g := v.get(name); g != nil {
-		return g.span
+// Dur is the duration of a key, 0 if it is not there.
+func (v *Value) Dur(name string) time.Duration {
+	if g := v.Get(name); g != nil {
+		return g.Span
 	}
 	return 0
 }
 
-// items are the items of a list, nil if it is not there.
-func (v *value) items(name string) []*value {
-	if g := v.get(name); g != nil {
-		return g.list
+// Items are the items of a list, nil if it is not there.
+func (v *Value) Items(name string) []*Value {
+	if g := v.Get(name); g != nil {
+		return g.List
 	}
 	return nil
 }
 
-// texts are the texts of a list, nil if it is not there.
-func (v *value) texts(name string) []string {
+// Texts are the texts of a list, nil if it is not there.
+func (v *Value) Texts(name string) []string {
 	var out []string
-	for _, e := range v.items(name) {
-		out = append(out, e.text)
+	for _, e := range v.Items(name) {
+		out = append(out, e.Text)
 	}
 	return out
 }
 
-// reader reads one file and collects what is wrong with it.
-type reader struct {
+// IsText says whether it is a text, where its shape accepts other forms as well.
+func (v *Value) IsText() bool { return v.Shape.form == text }
+
+// IsObject says whether it is an object, where its shape accepts other forms too.
+func (v *Value) IsObject() bool { return v.Shape.form == object }
+
+// Plain is the value as encoding/json writes it: maps, lists, texts, whole
+// numbers and truths; a duration is a text in its shortest form.
+func (v *Value) Plain() any {
+	switch v.Shape.form {
+	case object, table:
+		m := map[string]any{}
+		for _, e := range v.Keys {
+			m[e.Name] = e.Value.Plain()
+		}
+		return m
+	case list:
+		l := []any{}
+		for _, e := range v.List {
+			l = append(l, e.Plain())
+		}
+		return l
+	case number:
+		return v.Num
+	case truth:
+		return v.Truth
+	case span:
+		return short(v.Span)
+	}
+	return v.Text
+}
+
+// Reader reads one file and collects what is wrong with it.
+type Reader struct {
 	file     string
 	lines    []string
 	problems Problems
 }
 
-// read parses src and matches it against s. The value is nil only if the file
+// Read parses src and matches it against s. The value is nil only if the file
 // is no YAML at all; otherwise it holds what was right.
-func read(file string, src []byte, s *shape) (*reader, *value) {
-	r := &reader{file: file, lines: strings.Split(strings.ReplaceAll(string(src), "\r\n", "\n"), "\n")}
+func Read(file string, src []byte, s *Shape) (*Reader, *Value) {
+	r := &Reader{file: file, lines: strings.Split(strings.ReplaceAll(string(src), "\r\n", "\n"), "\n")}
 	if !r.readable(src) {
 		return r, nil
 	}
@@ -115,7 +149,7 @@ func read(file string, src []byte, s *shape) (*reader, *value) {
 		if second == nil {
 			r.at(len(r.lines), 1, 1, "a second document in one file", "remove the line with ---")
 		} else {
-			r.add(second, "a second document in one file", "remove the line with --- and what follows")
+			r.Add(second, "a second document in one file", "remove the line with --- and what follows")
 		}
 		return r, nil
 	}
@@ -123,11 +157,11 @@ func read(file string, src []byte, s *shape) (*reader, *value) {
 		r.at(1, 1, 1, "the file is empty", "it must begin with "+strings.Join(s.known(), ":, ")+":")
 		return r, nil
 	}
-	return r, r.value(f.Docs[0].Body, s, "the file")
+	return r, r.Value(f.Docs[0].Body, s, "the file")
 }
 
 // readable refuses what the parser should not even see.
-func (r *reader) readable(src []byte) bool {
+func (r *Reader) readable(src []byte) bool {
 	if len(src) > mostSource {
 		r.at(1, 1, 1, fmt.Sprintf("the file has %d bytes, more than %d", len(src), mostSource), "")
 		return false
@@ -154,7 +188,7 @@ func (r *reader) readable(src []byte) bool {
 	return true
 }
 
-func (r *reader) syntax(err error) {
+func (r *Reader) syntax(err error) {
 	var e yaml.Error
 	if !errors.As(err, &e) || e.GetToken() == nil || e.GetToken().Position == nil {
 		r.at(1, 1, 1, "not YAML: "+err.Error(), "")
@@ -165,15 +199,15 @@ func (r *reader) syntax(err error) {
 }
 
 // at records a problem at a place.
-func (r *reader) at(line, column, width int, what, remedy string) {
+func (r *Reader) at(line, column, width int, what, remedy string) {
 	line = min(max(line, 1), len(r.lines))
 	p := &Problem{File: r.file, Line: line, Column: column, What: what, Remedy: remedy, source: r.lines[line-1], width: width}
 	p.clip()
 	r.problems = append(r.problems, p)
 }
 
-// add records a problem at a node.
-func (r *reader) add(n ast.Node, what, remedy string) {
+// Add records a problem at a node.
+func (r *Reader) Add(n ast.Node, what, remedy string) {
 	t := first(n)
 	if t == nil || t.Position == nil {
 		r.at(1, 1, 1, what, remedy)
@@ -182,8 +216,8 @@ func (r *reader) add(n ast.Node, what, remedy string) {
 	r.at(t.Position.Line, t.Position.Column, width(t), what, remedy)
 }
 
-// err returns the problems in the order of the file, nil if there are none.
-func (r *reader) err() error {
+// Err returns the problems in the order of the file, nil if there are none.
+func (r *Reader) Err() error {
 	if len(r.problems) == 0 {
 		return nil
 	}
@@ -196,7 +230,7 @@ func (r *reader) err() error {
 	return r.problems
 }
 
-// first is the token that a person sees first of a node: for a block mapping,
+// first is the token that a person sees first of a Node: for a block mapping,
 // whose own token is a colon, the first key.
 func first(n ast.Node) *token.Token {
 	switch n := n.(type) {

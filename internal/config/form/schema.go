@@ -1,37 +1,32 @@
-package config
+package form
 
 import "encoding/json"
 
-// ClusterSchema is the JSON Schema (draft 2020-12) of the cluster's
-// configuration, for editors; made of the same tables that the reader uses.
-func ClusterSchema() []byte { return schemaFile(clusterShape(), "Holdfast cluster configuration") }
-
-// NodeSchema is the JSON Schema (draft 2020-12) of node.yaml.
-func NodeSchema() []byte { return schemaFile(nodeShape(), "Holdfast node configuration") }
-
-func schemaFile(s *shape, title string) []byte {
+// Schema is the JSON Schema (draft 2020-12) of a file of this shape, for editors;
+// made of the same tables that the reader uses.
+func (s *Shape) Schema(title string) []byte {
 	m := s.schema()
 	m["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	m["title"] = title
 	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
-		panic("config: a schema of texts and numbers does not encode: " + err.Error())
+		panic("form: a schema of texts and numbers does not encode: " + err.Error())
 	}
 	return append(b, '\n')
 }
 
-func (s shape) schema() map[string]any {
+func (s Shape) schema() map[string]any {
 	m := s.plainSchema()
 	if s.doc != "" {
 		m["description"] = s.doc
 	}
-	if s.or == nil {
+	if s.Or == nil {
 		return m
 	}
-	return map[string]any{"anyOf": []any{m, s.or.schema()}}
+	return map[string]any{"anyOf": []any{m, s.Or.schema()}}
 }
 
-func (s shape) plainSchema() map[string]any {
+func (s Shape) plainSchema() map[string]any {
 	m := map[string]any{}
 	switch s.form {
 	case object:
@@ -67,10 +62,10 @@ func (s shape) plainSchema() map[string]any {
 	return m
 }
 
-func (s shape) objectSchema(m map[string]any) {
+func (s Shape) objectSchema(m map[string]any) {
 	props := map[string]any{}
 	var must []string
-	for _, k := range s.keys {
+	for _, k := range s.Keys {
 		if k.refused != "" {
 			continue
 		}

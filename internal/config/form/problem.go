@@ -1,4 +1,4 @@
-package config
+package form
 
 import (
 	"fmt"
@@ -32,7 +32,7 @@ func (p *Problem) Error() string {
 }
 
 // Problems are all the problems of a file, in the order of its lines. It is the
-// error that ParseCluster and ParseNode return.
+// error that reading a file returns.
 type Problems []*Problem
 
 // Error lists the problems, with a blank line between two.
@@ -105,8 +105,8 @@ func distance(a, b string) int {
 	return row[len(y)]
 }
 
-// suggest is the remedy for a name that is not one of names.
-func suggest(typed string, names []string) string {
+// Suggest is the remedy for a name that is not one of names.
+func Suggest(typed string, names []string) string {
 	if n := nearest(typed, names); n != "" {
 		return "did you mean " + n + "?"
 	}

@@ -1,0 +1,90 @@
+// Package members says what the configuration may contain of each kind of
+// resource, and how long its operations usually take.
+//
+// A kind's specification is what its agent reads as JSON, key by key; a test
+// holds the two against each other. Some kinds have a short form, one text that
+// stands for their most important key:
+//
+//	lvm: vg_orders        means        lvm: {group: vg_orders}
+package members
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/internal/config/form"
+)
+
+// Kind is a kind of resource as the configuration knows it.
+type Kind struct {
+	Name    string
+	Storage bool       // may start on a reservation proof, before its node is proven dead
+	Shape   form.Shape // of its specification
+	Short   string     // the key that a text in place of the object stands for; empty: there is no short form
+	With    bool       // parameters may stand beside it, under with
+	Usual   Limits
+	// Check says what one key alone cannot tell; may be nil.
+	Check func(r *form.Reader, v *form.Value, where string)
+}
+
+// Limits are how long operations may take, and how often a check is made, unless
+// the configuration says otherwise. Zero leaves it to whoever carries them out.
+type Limits struct {
+	Start, Stop, Check, Every time.Duration
+}
+
+// All returns the kinds of this version, in the order in which they are listed
+// for people.
+func All() []Kind {
+	return []Kind{
+		{Name: "exec", Shape: execShape(), Check: checkExec},
+		{Name: "filesystem", Storage: true, Shape: filesystemShape()},
+		{Name: "ip", Shape: ipShape(), Check: checkIP},
+	}
+}
+
+// Find returns the kind of that name.
+func Find(name string) (Kind, bool) {
+	for _, k := range All() {
+		if k.Name == name {
+			return k, true
+		}
+	}
+	return Kind{}, false
+}
+
+// Names lists the kinds for a sentence: "exec, filesystem and ip".
+func Names() string {
+	var names []string
+	for _, k := range All() {
+		names = append(names, k.Name)
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
+}
+
+// Spec is a member's specification as its agent reads it: canonical JSON, keys
+// sorted, durations as they were written. with are the parameters beside it; nil
+// if there are none.
+func (k Kind) Spec(v, with *form.Value) []byte {
+	m, ok := v.Plain().(map[string]any)
+	if !ok {
+		m = map[string]any{k.Short: v.Text}
+	}
+	delete(m, "guard") // for the cluster, not for the agent
+	if with != nil {
+		m["with"] = with.Plain()
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		panic("members: a value of texts, numbers and lists does not encode: " + err.Error())
+	}
+	return b
+}
+
+// short makes a shape that is the object, or a text that stands for one key of it.
+func short(text, object form.Shape) form.Shape {
+	text.Or = &object
+	return text
+}
