@@ -71,7 +71,7 @@ func TestEvictOnAOneWayLink(t *testing.T) {
 		o.Configure = evict
 		w := boot(t, o)
 		from := w.Now
-		w.CutOneWay(w.Node("alpha"), w.Node("beta"), true)
+		w.Net.Cut(w.Node("alpha").ID, w.Node("beta").ID, true)
 		w.Until("beta is fenced", time.Minute, func() bool { return w.Told(cluster.NoteFencing, "beta", from) != nil })
 		w.Run(30 * time.Second)
 		never(t, w, cluster.NoteFencing, "alpha", from)

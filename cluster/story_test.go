@@ -155,8 +155,8 @@ func TestOneWayLinkFencesNobody(t *testing.T) {
 	everywhere(t, func(t *testing.T, o clustertest.Options) {
 		w := boot(t, o)
 		from := w.Now
-		w.CutOneWay(w.Node("alpha"), w.Node("beta"), true)
-		w.CutOneWay(w.Node("gamma"), w.Node("alpha"), true)
+		w.Net.Cut(w.Node("alpha").ID, w.Node("beta").ID, true)
+		w.Net.Cut(w.Node("gamma").ID, w.Node("alpha").ID, true)
 		w.Run(40 * time.Second)
 		never(t, w, cluster.NoteFencing, "", from)
 		never(t, w, cluster.NoteGrant, "orders", from)

@@ -169,10 +169,7 @@ func (n *Node) send(a cluster.Send) {
 	if int(a.To) > len(n.w.Nodes) {
 		return // a slot that was given to a name no machine has
 	}
-	for copies := n.w.Copies(n.w.rng.Float64); copies > 0; copies-- {
-		if n.w.cut[[2]ident.NodeID{n.ID, a.To}] {
-			return
-		}
+	for range n.w.Copies(n.ID, a.To, n.w.rng.Float64) {
 		to := n.w.Nodes[a.To-1]
 		n.w.After(n.w.Jitter(100*time.Microsecond, 2*time.Millisecond+n.w.Lag), func() {
 			to.after(0, func() { to.deliver(cluster.Received{Msg: a.Msg}) })

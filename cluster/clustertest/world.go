@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/media"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/tally"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/wire"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/register"
@@ -73,11 +74,10 @@ type World struct {
 	Disks []*Disk
 	Notes []Told
 	Tally tally.Tally
-	agenda.Weather
+	wire.Net
 	opt   Options
 	rng   *rand.Rand
 	time  agenda.Agenda
-	cut   map[[2]ident.NodeID]bool // links cut, one way
 	judge *oracle.Judge
 	bytes written
 	blind map[ident.NodeID]bool // cannot parse the configuration
@@ -97,6 +97,9 @@ type Told struct {
 	Node ident.NodeID
 	cluster.Note
 }
+
+// Graced is the effect of network grace: a guard was told that everybody consents.
+const Graced = "grace"
 
 // drain is the time within which the last writes of a dead host land, at most.
 const drain = time.Second
@@ -119,7 +122,7 @@ func New(t T, opt Options) *World {
 		opt.Within = 10 * time.Second
 	}
 	w := &World{
-		T: t, opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 42)), cut: map[[2]ident.NodeID]bool{},
+		T: t, opt: opt, rng: rand.New(rand.NewPCG(opt.Seed, 42)),
 		blind: map[ident.NodeID]bool{}, bytes: written{told: map[uint64][32]byte{}},
 	}
 	w.judge = oracle.New(oracle.Limits{Nodes: opt.Nodes, Disks: opt.Disks, Rho: 0.005, Drain: drain}, func(v oracle.Violation) {
@@ -228,20 +231,15 @@ func (w *World) Boot() {
 
 // Cut cuts (or mends) the link between two nodes, both ways.
 func (w *World) Cut(a, b *Node, cut bool) {
-	w.cut[[2]ident.NodeID{a.ID, b.ID}] = cut
-	w.cut[[2]ident.NodeID{b.ID, a.ID}] = cut
-}
-
-// CutOneWay cuts what from sends to to.
-func (w *World) CutOneWay(from, to *Node, cut bool) {
-	w.cut[[2]ident.NodeID{from.ID, to.ID}] = cut
+	w.Net.Cut(a.ID, b.ID, cut)
+	w.Net.Cut(b.ID, a.ID, cut)
 }
 
 // CutNetwork cuts (or mends) every link.
 func (w *World) CutNetwork(cut bool) {
 	for _, a := range w.Nodes {
 		for _, b := range w.Nodes {
-			w.cut[[2]ident.NodeID{a.ID, b.ID}] = cut
+			w.Net.Cut(a.ID, b.ID, cut)
 		}
 	}
 }

@@ -52,6 +52,10 @@ func coreRows() []row {
 			why: "a simulated LUN is its keys; it knows neither time nor faults",
 		},
 		{
+			tree: "cluster/clustertest/wire", may: []string{"cluster/ident"},
+			why: "a simulated network knows who sends to whom, and not what",
+		},
+		{
 			tree: "cluster/clustertest/tally", may: []string{"cluster", "cluster/ident", "cluster/clustertest/oracle"},
 			why: "what is counted of a world is what was told, and changes nothing in it",
 		},

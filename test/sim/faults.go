@@ -17,6 +17,7 @@ type fault struct {
 	fits   func(p Plan) bool // nil: every plan
 	rare   bool              // few plans fit: those always have it
 	apart  bool              // only a focus asks for it
+	tells  bool              // it notes when it had an effect, and has to have one somewhere
 }
 
 // all is every kind of trouble.
@@ -93,7 +94,7 @@ func machines() []fault {
 	}
 }
 
-func guarded(p Plan) bool { return p.Guarded }
+func isGuarded(p Plan) bool { return p.Guarded }
 
 func others() []fault {
 	return []fault{
@@ -104,7 +105,7 @@ func others() []fault {
 			}[r.rng.IntN(5)]
 			r.later(5*time.Second, 60*time.Second, func() { n.BMC = clustertest.Honest })
 		}},
-		{name: "registrations come late", weight: 3, fits: guarded, rare: true, strike: func(r *run) {
+		{name: "registrations come late", weight: 3, fits: isGuarded, rare: true, strike: func(r *run) {
 			n := r.node()
 			n.LUNs.Late = r.between(10*time.Millisecond, 40*time.Second)
 			if r.rng.IntN(2) == 0 {
@@ -112,14 +113,14 @@ func others() []fault {
 			}
 			r.later(time.Second, 40*time.Second, func() { n.LUNs = luns.Faults{} })
 		}},
-		{name: "a target forgets its keys", weight: 2, fits: guarded, rare: true, strike: func(r *run) { r.w.LUNs().Forget(r.someService()) }},
-		{name: "a LUN does not answer a node", weight: 3, fits: guarded, rare: true, strike: func(r *run) {
+		{name: "a target forgets its keys", weight: 2, fits: isGuarded, rare: true, strike: func(r *run) { r.w.LUNs().Forget(r.someService()) }},
+		{name: "a LUN does not answer a node", weight: 3, fits: isGuarded, rare: true, strike: func(r *run) {
 			n := r.node()
 			n.LUNs.Cut = make([]bool, luns.PerService)
 			n.LUNs.Cut[r.rng.IntN(luns.PerService)] = true
 			r.later(time.Second, 60*time.Second, func() { n.LUNs = luns.Faults{} })
 		}},
-		{name: "a target lies, or aborts nothing", weight: 2, fits: guarded, rare: true, strike: func(r *run) {
+		{name: "a target lies, or aborts nothing", weight: 2, fits: isGuarded, rare: true, strike: func(r *run) {
 			n := r.node()
 			n.LUNs.Dropped, n.LUNs.Aborts = r.rng.IntN(2) == 0, r.rng.IntN(2) == 0
 			r.later(time.Second, 60*time.Second, func() { n.LUNs = luns.Faults{} })
@@ -193,29 +194,6 @@ func processes() []fault {
 				n.KillDaemon()
 				r.later(100*time.Millisecond, 20*time.Second, n.StartDaemon)
 			})
-		}},
-	}
-}
-
-func links() []fault {
-	return []fault{
-		{name: "cut a link", weight: 2, strike: func(r *run) {
-			a, b := r.node(), r.node()
-			r.w.Cut(a, b, true)
-			r.later(time.Second, 40*time.Second, func() { r.w.Cut(a, b, false) })
-		}},
-		{name: "cut a link one way", weight: 2, strike: func(r *run) {
-			a, b := r.node(), r.node()
-			r.w.CutOneWay(a, b, true)
-			r.later(time.Second, 40*time.Second, func() { r.w.CutOneWay(a, b, false) })
-		}},
-		{name: "cut the network", weight: 1, strike: func(r *run) {
-			r.w.CutNetwork(true)
-			r.later(time.Second, 40*time.Second, func() { r.w.CutNetwork(false) })
-		}},
-		{name: "a bad network", weight: 1, strike: func(r *run) {
-			r.w.Loss, r.w.Dup = r.rng.Float64(), r.rng.Float64()/4
-			r.later(time.Second, 40*time.Second, func() { r.w.Loss, r.w.Dup = 0, 0 })
 		}},
 	}
 }

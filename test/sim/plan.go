@@ -17,21 +17,43 @@ const Trouble = 4 * time.Minute
 // Plan is a story before it is told: everything that a seed decides. A plan may be
 // made smaller, and told again.
 type Plan struct {
-	Seed     uint64
-	Nodes    int
-	Disks    int
-	Within   time.Duration // failover_within
-	Dogs     string        // the watchdogs that every node has
-	BMC      bool          // every node has a management controller
-	Guarded  bool          // reservations guard the storage of its services
-	PowerOn  bool          // a node that was fenced by it is switched on again
-	Pause    time.Duration // how long a hypervisor may stop a node
-	Grace    time.Duration // on_disk_loss: stop after this; 0: no grace
+	Seed    uint64
+	Nodes   int
+	Disks   int
+	Within  time.Duration // failover_within
+	Dogs    string        // the watchdogs that every node has
+	BMC     bool          // every node has a management controller
+	Guarded bool          // reservations guard the storage of its services
+	PowerOn bool          // a node that was fenced by it is switched on again
+	Pause   time.Duration // how long a hypervisor may stop a node
+	Rules
 	Services []cluster.Service
 	Length   time.Duration // of the trouble
 	Kinds    []string      // the kinds of fault that this seed knows
 	Strikes  []Strike
 	Hunted
+}
+
+// Rules are what the configuration says of lost disks and networks.
+type Rules struct {
+	Grace  time.Duration // on_disk_loss: stop after this; 0: no grace
+	Keeps  bool          // on_disk_loss: keep
+	Evicts bool          // partition: evict
+}
+
+// makeRules chooses the rules of a seed.
+func makeRules(seed uint64) (r Rules) {
+	if rng := rand.New(rand.NewPCG(seed, 98)); rng.IntN(3) > 0 {
+		r.Grace = between(rng, 20*time.Second, 90*time.Second)
+	}
+	rng := rand.New(rand.NewPCG(seed, 96))
+	r.Keeps, r.Evicts = rng.IntN(6) == 0, rng.IntN(4) == 0
+	return r
+}
+
+// apply puts the rules into a configuration.
+func (r Rules) apply(c *cluster.Config) {
+	c.Grace, c.KeepOnDiskLoss, c.Evict = r.Grace, r.Keeps, r.Evicts
 }
 
 // Strike is one fault: when it strikes after the boot, its kind, and the seed of
@@ -67,9 +89,7 @@ func makePlan(seed uint64, length time.Duration) Plan {
 	}
 	p.guard(rand.New(rand.NewPCG(seed, 97)))
 	p.strikes(rng)
-	if graces := rand.New(rand.NewPCG(seed, 98)); graces.IntN(3) > 0 {
-		p.Grace = between(graces, 20*time.Second, 90*time.Second)
-	}
+	p.Rules = makeRules(seed)
 	return p
 }
 

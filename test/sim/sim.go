@@ -9,6 +9,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -28,6 +29,8 @@ type run struct {
 	conf  cluster.Config
 	least time.Duration // failover_within
 	twins []*clustertest.Node
+	// healing: every fault has ended, and those that go on by themselves end.
+	healing bool
 }
 
 // Run tells a plan's story and returns the world at its end. It fails t if a rule
@@ -40,10 +43,11 @@ func Run(t clustertest.T, p Plan) *clustertest.World {
 // tell is Run that shows the world as soon as there is one.
 func tell(t clustertest.T, p Plan, show func(*clustertest.World)) *clustertest.World {
 	r := &run{plan: p, rng: rand.New(rand.NewPCG(p.Seed, 7)), least: leastWithin(p)}
-	r.conf = cluster.Config{Name: "sim", FailoverWithin: p.Within, Services: p.Services, Fencing: p.ways(), PowerOn: p.PowerOn, Grace: p.Grace}
+	r.conf = cluster.Config{Name: "sim", FailoverWithin: p.Within, Services: p.Services, Fencing: p.ways(), PowerOn: p.PowerOn}
+	p.apply(&r.conf)
 	r.w = clustertest.New(t, clustertest.Options{
 		Seed: p.Seed, Nodes: p.Nodes, Disks: p.Disks, Within: p.Within, Services: p.Services, Timing: p.hardware, Pause: p.Pause,
-		Grace: p.Grace, Fencing: p.ways(), PowerOn: p.PowerOn,
+		Configure: p.apply, Fencing: p.ways(), PowerOn: p.PowerOn,
 	})
 	if show != nil {
 		show(r.w)
@@ -60,6 +64,7 @@ func tell(t clustertest.T, p Plan, show func(*clustertest.World)) *clustertest.W
 		faults[s.Kind].strike(r)
 	}
 	r.w.Run(p.Length - r.w.Now)
+	r.look()
 	if !p.Unhealed {
 		r.heal()
 	}
@@ -70,16 +75,39 @@ func (r *run) between(a, b time.Duration) time.Duration { return between(r.rng, 
 
 func (r *run) node() *clustertest.Node { return r.w.Nodes[r.rng.IntN(len(r.w.Nodes))] }
 
+// bites notes that a kind of fault had an effect.
+func (r *run) bites(kind string) { r.w.Tally.Effect(kind) }
+
 func (r *run) someService() string {
 	return r.conf.Services[r.rng.IntN(len(r.conf.Services))].Name
+}
+
+// look notes which rules had an effect.
+func (r *run) look() {
+	for i := range r.w.Notes {
+		if n := &r.w.Notes[i]; n.Kind == cluster.NoteFencing && strings.Contains(n.Text, evicts) {
+			r.bites(evicts)
+			break
+		}
+	}
+	if r.w.Tally.Effects[clustertest.Graced] > 0 {
+		if r.plan.Keeps {
+			r.bites(keeps)
+		} else {
+			r.bites(graced)
+		}
+	}
+	if r.w.Tally.Takeovers[cluster.ProofReservation] > 0 {
+		r.bites(guarded)
+	}
 }
 
 // heal ends every fault, asks for what an administrator would ask for, and
 // waits for the cluster to be whole.
 func (r *run) heal() {
 	r.w.Happened("healing")
-	r.w.CutNetwork(false)
-	r.w.Loss, r.w.Dup, r.w.Lag = 0, 0, 0
+	r.healing = true
+	r.w.Mend()
 	for d, k := range r.w.Disks {
 		k.Slow, k.Errors = 1, 0
 		for _, n := range r.w.Nodes {

@@ -19,6 +19,7 @@ type Tally struct {
 	Versions  int
 	Takeovers [16]int // terms that began, by the proof of how the one before ended
 	Broke     oracle.Kind
+	Effects   map[string]int // how often something had an effect, by what it was
 	terms     map[string]uint64
 	digest    uint64
 }
@@ -26,6 +27,14 @@ type Tally struct {
 // Digest sums up everything that every core was told and did. Two runs of one
 // story have the same.
 func (t *Tally) Digest() uint64 { return t.digest }
+
+// Effect notes that something, a kind of fault for example, had an effect.
+func (t *Tally) Effect(what string) {
+	if t.Effects == nil {
+		t.Effects = map[string]int{}
+	}
+	t.Effects[what]++
+}
 
 // Grants counts the terms of a decided version that are new, and says what the
 // oracle has to know of all.

@@ -1,0 +1,53 @@
+package sim
+
+import "slices"
+
+// The rules of a configuration and the hardware that only some plans have, as the
+// report names them beside the kinds of fault.
+const (
+	keeps   = "on_disk_loss: keep"
+	graced  = "on_disk_loss: stop after a while"
+	evicts  = "partition: evict"
+	guarded = "guard: reservation"
+	powered = "management controllers"
+	paused  = "a hypervisor that stops its guests"
+)
+
+// kinds is everything that has to be in a tenth of the seeds: what strikes unasked,
+// and the rules.
+func kinds() []string {
+	list := []string{keeps, graced, evicts, guarded, powered, paused}
+	for _, f := range all() {
+		if !f.apart {
+			list = append(list, f.name)
+		}
+	}
+	return list
+}
+
+// biting are those of the kinds that tell when they had an effect.
+func biting() []string {
+	list := []string{keeps, graced, evicts, guarded}
+	for _, f := range all() {
+		if f.tells && !f.apart {
+			list = append(list, f.name)
+		}
+	}
+	return list
+}
+
+// has are the kinds that a plan has.
+func (p Plan) has() []string {
+	var list []string
+	for _, s := range p.Strikes {
+		if !slices.Contains(list, s.Kind) {
+			list = append(list, s.Kind)
+		}
+	}
+	for kind, on := range map[string]bool{keeps: p.Keeps, graced: p.Grace > 0 && !p.Keeps, evicts: p.Evicts, guarded: p.Guarded, powered: p.BMC, paused: p.Pause > 0} {
+		if on {
+			list = append(list, kind)
+		}
+	}
+	return list
+}
