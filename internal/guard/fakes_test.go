@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/clock"
+	"github.com/holdfast-ha/holdfast/internal/guard/arming"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/sbd"
@@ -30,6 +31,7 @@ type platform struct {
 	noisy     bool
 	resets    []string
 	offs      []string
+	onReset   func() // before a reset is noted
 	id        clock.Identity
 	real      *clock.Interval // nil: the manual clock
 }
@@ -54,6 +56,9 @@ func (p *platform) Now() (ident.Instant, error) {
 func (p *platform) Identity() clock.Identity { return p.id }
 
 func (p *platform) Reset(why string) error {
+	if p.onReset != nil {
+		p.onReset()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.resets = append(p.resets, why)
@@ -179,8 +184,8 @@ func newRig(t testing.TB) *rig {
 		Platform: r.p, Node: self, Mail: MailRules{Name: "beta"}, Run: t.TempDir(), Drain: time.Second,
 		Codec:   func() (*quorumdisk.Codec, error) { return quorumdisk.NewCodec(keys, clusterID, layout) },
 		Signals: r.signal, Log: zerolog.Nop(),
-		Arm: func() Armed {
-			return Armed{Dogs: []watchdog.Device{r.soft, r.hard}, Holder: guardwire.ProcessHolder}
+		Arm: func() arming.Armed {
+			return arming.Armed{Dogs: []watchdog.Device{r.soft, r.hard}, Holder: guardwire.ProcessHolder}
 		},
 	}
 	for i := range 3 {

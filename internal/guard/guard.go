@@ -32,10 +32,11 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
 	"github.com/holdfast-ha/holdfast/internal/clock"
+	"github.com/holdfast-ha/holdfast/internal/guard/arming"
+	"github.com/holdfast-ha/holdfast/internal/guard/handover"
 	"github.com/holdfast-ha/holdfast/internal/guard/mark"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
-	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 	"github.com/holdfast-ha/holdfast/storage"
 )
 
@@ -60,11 +61,11 @@ type Deps struct {
 	Disks    []DiskPort
 	Set      DiskSet
 	Codec    func() (*quorumdisk.Codec, error)
-	Arm      func() Armed                        // opens the watchdogs; called once, after the first look at the disks
-	Signals  <-chan os.Signal                    // the wish to end
-	Upgrade  func(path string, h Handover) error // replaces this program; nil: it cannot
-	Restored *Handover                           // what the program had that this one replaced; nil after an ordinary start
-	RealTime string                              // what the kernel refused
+	Arm      func() arming.Armed                        // opens the watchdogs; called once, after the first look at the disks
+	Signals  <-chan os.Signal                           // the wish to end
+	Upgrade  func(path string, h handover.Bundle) error // replaces this program; nil: it cannot
+	Restored *handover.Bundle                           // what the program had that this one replaced; nil after an ordinary start
+	RealTime string                                     // what the kernel refused
 	Log      zerolog.Logger
 }
 
@@ -95,14 +96,6 @@ type DiskPort struct {
 	Open  func(sector int) (storage.Disk, error) // with sectors of so many bytes
 }
 
-// Armed is what Arm found.
-type Armed struct {
-	Dogs    []watchdog.Device    // to be fed, software first
-	Infos   []guardwire.Watchdog // of all configured ones, also those that could not be opened
-	Holder  guardwire.Holder     // who else has the descriptors
-	Release func() error         // makes the holder give them up, before they are disarmed
-}
-
 // Guard is the process. New makes it, Run runs it.
 type Guard struct {
 	deps  Deps
@@ -114,12 +107,14 @@ type Guard struct {
 	feeder  *feeder
 	server  *guardwire.Server
 	orders  sync.Mutex // held while an order is obeyed, and when the guard ends
-	armed   Armed
+	armed   arming.Armed
 	notices chan guardwire.Notice
-	cycles  sync.RWMutex // read-held by a worker in a cycle; an upgrade takes it whole
-	dead    atomic.Bool  // the node is to be reset: nothing is fed or written any more
-	settled atomic.Bool  // the first look is over
-	ending  atomic.Bool  // the feeding ends: everything is about to be disarmed
+	said    chan struct{} // a worker has left its last word
+	cycles  sync.RWMutex  // read-held by a worker in a cycle; an upgrade takes it whole
+	dead    atomic.Bool   // the node is to be reset: nothing is fed or written any more
+	saying  atomic.Bool   // and every worker leaves a last word
+	settled atomic.Bool   // the first look is over
+	ending  atomic.Bool   // the feeding ends: everything is about to be disarmed
 }
 
 // disks are the workers.
@@ -131,7 +126,7 @@ type disks struct {
 
 // New makes a guard; it opens nothing yet.
 func New(d Deps) (*Guard, error) {
-	g := &Guard{deps: d, id: d.Platform.Identity(), notices: make(chan guardwire.Notice, maxNotices)}
+	g := &Guard{deps: d, id: d.Platform.Identity(), notices: make(chan guardwire.Notice, maxNotices), said: make(chan struct{}, maxSlots)}
 	g.server = guardwire.NewServer(g)
 	g.state = newState(d.Node, g.id.Host, len(d.Disks), d.Set.Sets...)
 	for i, p := range d.Disks {
@@ -214,12 +209,16 @@ func (g *Guard) look(ctx context.Context) {
 // die ends the node. From its first instruction on nothing is fed and nothing
 // written. If the platform does not obey, the watchdogs have to.
 func (g *Guard) die(why string) {
-	if g.dead.Swap(true) {
-		return
+	if !g.dead.Swap(true) {
+		g.reset(why)
 	}
-	g.deps.Log.Error().Str("why", why).Msg("resetting this node")
+}
+
+// reset pulls the reset line of a node that is dead already. Nothing stands before
+// it, neither a log line nor a sync: whatever blocks there would keep the node up.
+func (g *Guard) reset(why string) {
 	err := g.deps.Platform.Reset(why)
-	g.deps.Log.Error().Err(err).Msg("the reset was not obeyed; the watchdogs are left to bite")
+	g.deps.Log.Error().Str("why", why).Err(err).Msg("the reset was not obeyed; the watchdogs are left to bite")
 }
 
 // now is the clock; the error means that no instant may be taken.

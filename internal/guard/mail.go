@@ -64,7 +64,7 @@ func (w *worker) newMail() {
 	case m.old:
 		w.g.note(guardwire.NoticeMail, 0, text+", found at the start and not obeyed")
 	case bound && (cmd == sbd.Reset || cmd == sbd.Off || cmd == sbd.CrashDump):
-		w.g.die(text)
+		w.g.dieSaying(text, w)
 	case bound && cmd == sbd.Exit:
 		w.g.note(guardwire.NoticeLeave, 0, text)
 	default:
@@ -79,6 +79,13 @@ func (w *worker) stayOff(text string) {
 	w.g.note(guardwire.NoticeMail, 0, text+"; "+w.wayBack())
 	if !w.g.deps.Mail.PowerOff {
 		return
+	}
+	// Going off writes back what is cached: never while bound. No claim comes
+	// between the look and the order.
+	w.g.orders.Lock()
+	defer w.g.orders.Unlock()
+	if !w.g.state.bound().IsZero() {
+		return // a claim came first; the next reading resets the node
 	}
 	if err := w.g.deps.Platform.PowerOff(text); err != nil {
 		w.g.note(guardwire.NoticeMail, 0, err.Error())

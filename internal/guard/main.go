@@ -17,10 +17,13 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
 	"github.com/holdfast-ha/holdfast/internal/clock"
+	"github.com/holdfast-ha/holdfast/internal/guard/arming"
+	"github.com/holdfast-ha/holdfast/internal/guard/handover"
 	"github.com/holdfast-ha/holdfast/internal/guard/realtime"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/place"
+	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 	"github.com/holdfast-ha/holdfast/storage"
 )
 
@@ -77,7 +80,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 }
 
 func run(s *guardwire.Settings, log zerolog.Logger) error {
-	before, err := takeOver()
+	before, err := handover.TakeOver()
 	if err != nil {
 		return err
 	}
@@ -104,9 +107,9 @@ func run(s *guardwire.Settings, log zerolog.Logger) error {
 		Platform: platform, Node: s.Node, Mail: MailRules{Name: s.Name, PowerOff: s.PowerOff}, Run: s.Run, Drain: s.Drain, Pause: s.PauseBound,
 		Disks: ports(s), Set: DiskSet{sets(s), func(path string, id ident.UUID) DiskPort { return port(s, path, id) }},
 		Codec:    func() (*quorumdisk.Codec, error) { return codec(s) },
-		Arm:      func() Armed { return arm(s, platform.Identity(), before, log) },
+		Arm:      func() arming.Armed { return arming.Arm(s, platform.Identity(), passed(before), log) },
 		Signals:  signals,
-		Upgrade:  func(path string, h Handover) error { h.Lock = held; return replace(path, h) },
+		Upgrade:  func(path string, h handover.Bundle) error { h.Lock = held; return handover.Replace(path, h) },
 		Restored: before,
 		RealTime: realtime.Take(),
 		Log:      log,
@@ -119,6 +122,14 @@ func run(s *guardwire.Settings, log zerolog.Logger) error {
 		return err
 	}
 	return g.Run(context.Background())
+}
+
+// passed are the watchdogs of the guard that this program replaced.
+func passed(before *handover.Bundle) *[]watchdog.Named {
+	if before == nil {
+		return nil
+	}
+	return &before.Dogs
 }
 
 func codec(s *guardwire.Settings) (*quorumdisk.Codec, error) {

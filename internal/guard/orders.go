@@ -74,7 +74,7 @@ func (g *Guard) obey(seq uint64, o guardwire.Order) error {
 	case *guardwire.Kick:
 		g.kick()
 	case *guardwire.Reset:
-		g.die("the daemon asked for it: " + o.Why)
+		g.dieSaying("the daemon asked for it: "+o.Why, nil)
 		return errors.New("the reset was not obeyed; the watchdogs are left to bite")
 	case *guardwire.Rekey:
 		return g.rekeyAll()

@@ -1,10 +1,13 @@
 package guard
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -273,4 +276,83 @@ func TestUpgradeWhileBound(t *testing.T) {
 	if err := n.guard.Wait(); err != nil || n.dark() {
 		t.Errorf("a clean end: %v", err)
 	}
+}
+
+// What makes the guard punctual holds for all of it: no thread was left out, the
+// threads that came later included, and no page of the program has to be read from
+// the root file system any more.
+func TestTheWholeProcessIsPunctual(t *testing.T) {
+	n := newNode(t)
+	n.start()
+	c := n.dial()
+	n.claim(c)
+	refused := c.Snapshot().RealTime
+	pid := n.guard.Process.Pid
+	policy, said := uint32(unix.SCHED_RR), strings.Contains(refused, "real-time")
+	if said {
+		t.Logf("this kernel refuses it, and the guard says so: %s", refused)
+		policy = unix.SCHED_NORMAL
+	}
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	must(t, err)
+	if len(tasks) < 3 {
+		t.Errorf("only %d threads: the test shows little", len(tasks))
+	}
+	for _, k := range tasks {
+		tid, err := strconv.Atoi(k.Name())
+		must(t, err)
+		a, err := unix.SchedGetAttr(tid, 0)
+		must(t, err)
+		if a.Policy != policy || said && a.Nice != -20 && !strings.Contains(refused, "high priority") {
+			t.Errorf("thread %d runs by policy %d at nice %d", tid, a.Policy, a.Nice)
+		}
+	}
+	score, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid))
+	if must(t, err); strings.TrimSpace(string(score)) != "-1000" && !strings.Contains(refused, "OOM") {
+		t.Errorf("OOM score %s", score)
+	}
+	if strings.Contains(refused, "memory") {
+		t.Fatalf("this process may not lock memory (LimitMEMLOCK=infinity): %s", refused)
+	}
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", pid))
+	must(t, err)
+	files := 0
+	for _, m := range mappings(string(maps)) {
+		if m.file && m.size > 0 {
+			files++
+			if m.present < m.size || !m.locked {
+				t.Errorf("%s: %d of %d KiB are in memory, locked: %v", m.head, m.present, m.size, m.locked)
+			}
+		}
+	}
+	if files < 2 {
+		t.Errorf("%d parts of the program found: the test shows nothing", files)
+	}
+}
+
+// mapping is one entry of /proc/PID/smaps, in KiB.
+type mapping struct {
+	head          string
+	file          bool // readable, and of a file
+	size, present int
+	locked        bool
+}
+
+func mappings(text string) []mapping {
+	var all []mapping
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		switch {
+		case len(f) >= 5 && strings.Contains(f[0], "-"):
+			all = append(all, mapping{head: strings.TrimSpace(line), file: len(f) > 5 && strings.HasPrefix(f[5], "/") && f[5] != "/[aio]" && f[1][0] == 'r'})
+		case len(all) == 0 || len(f) < 2:
+		case f[0] == "Size:":
+			all[len(all)-1].size, _ = strconv.Atoi(f[1])
+		case f[0] == "Rss:":
+			all[len(all)-1].present, _ = strconv.Atoi(f[1])
+		case f[0] == "VmFlags:":
+			all[len(all)-1].locked = slices.Contains(f, "lo")
+		}
+	}
+	return all
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
+	"github.com/holdfast-ha/holdfast/internal/guard/handover"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/test/power"
 )
@@ -83,7 +84,7 @@ func TestHandoverWhileThePromiseChanges(t *testing.T) {
 	must(t, err)
 	_, m, err := guardwire.DecodeMessage(guardwire.AppendMessage(nil, 0, 0, s))
 	must(t, err)
-	r.deps.Restored = &Handover{Snapshot: m.(*guardwire.Snapshot)}
+	r.deps.Restored = &handover.Bundle{Snapshot: m.(*guardwire.Snapshot)}
 	r.start()
 	if v := r.g.state.snapshot(); v.Lease.Params.F != 5*time.Second || v.Params.Lease.F != 9*time.Second {
 		t.Fatalf("restored %+v", v)

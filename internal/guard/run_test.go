@@ -14,6 +14,8 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
 	"github.com/holdfast-ha/holdfast/internal/clock"
+	"github.com/holdfast-ha/holdfast/internal/guard/arming"
+	"github.com/holdfast-ha/holdfast/internal/guard/handover"
 	"github.com/holdfast-ha/holdfast/internal/guard/mark"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
@@ -289,7 +291,7 @@ func TestSuccessorOfADeadGuard(t *testing.T) {
 			c.before(r)
 			armed := make(chan struct{}, 1)
 			arm := r.deps.Arm
-			r.deps.Arm = func() Armed { armed <- struct{}{}; return arm() }
+			r.deps.Arm = func() arming.Armed { armed <- struct{}{}; return arm() }
 			x := r.run()
 			client := x.dial()
 			if c.reset {
@@ -320,14 +322,14 @@ func TestHandover(t *testing.T) {
 	r.turn()
 	r.p.step(time.Second)
 	r.turn()
-	var got *Handover
+	var got *handover.Bundle
 	refused := errors.New("the new program does not start")
 	r.g.armed.Dogs = nil // the fakes have no descriptors
-	r.g.deps.Upgrade = func(path string, h Handover) error {
+	r.g.deps.Upgrade = func(path string, h handover.Bundle) error {
 		packet := guardwire.AppendMessage(nil, 0, 0, h.Snapshot)
 		_, m, err := guardwire.DecodeMessage(packet)
 		must(t, err)
-		got = &Handover{Snapshot: m.(*guardwire.Snapshot)}
+		got = &handover.Bundle{Snapshot: m.(*guardwire.Snapshot)}
 		return refused
 	}
 	if err := r.g.obey(2, &guardwire.Upgrade{}); !errors.Is(err, refused) {
@@ -354,7 +356,7 @@ func TestHandover(t *testing.T) {
 func TestNoHandoverWithARequestInFlight(t *testing.T) {
 	r := newRig(t).start().claim()
 	r.turn()
-	r.g.deps.Upgrade = func(string, Handover) error { t.Error("upgraded"); return nil }
+	r.g.deps.Upgrade = func(string, handover.Bundle) error { t.Error("upgraded"); return nil }
 	r.open[1].Inject(storagetest.Fault{Kind: storagetest.Hang, Op: storagetest.Writes})
 	r.turn()
 	if err := r.g.obey(2, &guardwire.Upgrade{}); err == nil {
@@ -364,14 +366,6 @@ func TestNoHandoverWithARequestInFlight(t *testing.T) {
 	r.turn()
 	if got := r.start0(); got != 1001*sec {
 		t.Errorf("the refused upgrade cost the lease: it counts from %v", time.Duration(got))
-	}
-}
-
-func TestParseHandover(t *testing.T) {
-	for _, bad := range []string{"", "1", "x,1", "1,x", "1,2,a=x", "999999,2"} {
-		if h, err := parseHandover(bad); err == nil {
-			t.Errorf("%q gave %+v", bad, h)
-		}
 	}
 }
 

@@ -35,6 +35,7 @@ type worker struct {
 	on     medium
 	mail   mail
 	off    atomic.Bool // the mailbox tells this node to stay off
+	dying  bool        // the last word was attempted
 
 	mu     sync.Mutex
 	status guardwire.Disk // under mu
@@ -107,7 +108,13 @@ func (w *worker) run(ctx context.Context) {
 func (w *worker) turn(whole bool) error {
 	w.g.cycles.RLock()
 	defer w.g.cycles.RUnlock()
-	if w.g.dead.Load() || w.g.ending.Load() {
+	if w.g.dead.Load() {
+		if w.g.saying.Load() {
+			w.sayDying()
+		}
+		return nil
+	}
+	if w.g.ending.Load() {
 		return nil
 	}
 	if c := w.rekey.Swap(nil); c != nil {

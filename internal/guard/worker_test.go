@@ -10,9 +10,11 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
+	"github.com/holdfast-ha/holdfast/internal/guard/arming"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/sbd"
+	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 	"github.com/holdfast-ha/holdfast/storage"
 	"github.com/holdfast-ha/holdfast/storage/storagetest"
 )
@@ -401,6 +403,69 @@ func TestDeadWritesNothing(t *testing.T) {
 	}
 }
 
+// A reset that only this node knows of leaves a last word on every disk that
+// takes it, and comes although one hangs.
+func TestLastWord(t *testing.T) {
+	for name, end := range map[string]func(r *rig){
+		"order": func(r *rig) { _ = r.g.obey(2, &guardwire.Reset{Why: "a test"}) },
+		"mail": func(r *rig) {
+			r.mail(0, sbd.Reset)
+			_ = r.g.workers[0].turn(true)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t).start().claim()
+			r.turn()
+			r.open[2].Inject(storagetest.Fault{Kind: storagetest.Hang, Op: storagetest.Writes})
+			end(r)
+			if got := r.p.reset(); len(got) != 1 {
+				t.Fatalf("resets %v", got)
+			}
+			r.turn() // in a running guard the workers were woken before the reset
+			r.turn()
+			for d, want := range []cluster.GuardState{cluster.GuardDying, cluster.GuardDying, cluster.GuardBound} {
+				if b := r.beat(d); b.State != want || b.Inc != k7 {
+					t.Errorf("disk %d says %v of %v, want %v", d, b.State, b.Inc, want)
+				}
+			}
+			if got := r.start0(); got != 1000*sec {
+				t.Errorf("the last word renewed the lease to %v", time.Duration(got))
+			}
+		})
+	}
+}
+
+// While a guard runs, its workers leave the word before the reset.
+func TestLastWordComesBeforeTheReset(t *testing.T) {
+	r := newRig(t)
+	x := r.run()
+	c := x.dial()
+	waitFor(t, "the first look", func() bool { return x.g.settled.Load() })
+	x.obeyed(c, x.claimOrder())
+	waitFor(t, "a beat on every disk", func() bool {
+		for d := range r.disks {
+			if b, err := r.codec.OpenBeat(r.disks[d].Peek(layout.BeatOffset(self), layout.SectorSize), self); err != nil || b.State != cluster.GuardBound {
+				return false
+			}
+		}
+		return true
+	})
+	said := 0
+	r.p.onReset = func() {
+		for d := range r.disks {
+			if r.beat(d).State == cluster.GuardDying {
+				said++
+			}
+		}
+	}
+	if e := x.order(c, &guardwire.Reset{Why: "a test"}); e.OK {
+		t.Error("the reset was said to be done")
+	}
+	if said == 0 {
+		t.Error("no disk had the last word when the reset came")
+	}
+}
+
 func TestRekey(t *testing.T) {
 	r := newRig(t).start().claim()
 	next := keys
@@ -444,28 +509,47 @@ func TestPermissionEndsTheBeats(t *testing.T) {
 	})
 }
 
-// On a real file, through the kernel: a round of beats allocates nothing.
-func TestBeatingAllocatesNothing(t *testing.T) {
-	r := newRig(t)
-	path, l := fileDisk(t)
-	r.deps.Codec = func() (*quorumdisk.Codec, error) { return quorumdisk.NewCodec(keys, clusterID, l) }
-	r.deps.Disks = r.deps.Disks[:1]
-	r.deps.Disks[0].Open = func(int) (storage.Disk, error) {
-		return storage.Open(path, storage.Options{Sync: true, SectorSize: l.SectorSize})
+// Through the kernel, on a real file, on a loop device, and into a watchdog's
+// descriptor: neither a round of beats nor one of feeds allocates anything.
+func TestBeatingAndFeedingAllocateNothing(t *testing.T) {
+	for _, where := range []string{"file", "loop"} {
+		t.Run(where, func(t *testing.T) {
+			n := newNode(t)
+			d, err := watchdog.OpenEmulated(n.path("power.sock"), "alpha", "hw", time.Minute)
+			must(t, err)
+			r := newRig(t)
+			r.deps.Arm = func() arming.Armed {
+				return arming.Armed{Dogs: []watchdog.Device{r.soft, d}, Holder: guardwire.ProcessHolder}
+			}
+			path, l := fileDisk(t)
+			if where == "loop" {
+				path = storagetest.Loop(t, path, l.SectorSize)
+				formatDisk(t, path, l)
+			}
+			r.deps.Codec = func() (*quorumdisk.Codec, error) { return quorumdisk.NewCodec(keys, clusterID, l) }
+			r.deps.Disks = r.deps.Disks[:1]
+			r.deps.Disks[0].Open = func(int) (storage.Disk, error) {
+				return storage.Open(path, storage.Options{Sync: true, SectorSize: l.SectorSize})
+			}
+			r.soft.log = nil
+			r.start().claim()
+			w := r.g.workers[0]
+			must(t, w.turn(true))
+			if got := testing.AllocsPerRun(20, func() {
+				r.p.step(100 * time.Millisecond)
+				r.g.feeder.round()
+				must(t, w.turn(true))
+				must(t, w.turn(false))
+			}); got != 0 {
+				t.Errorf("%v allocations per cycle", got)
+			}
+			if r.soft.count() < 20 {
+				t.Errorf("fed %d times: the test shows nothing", r.soft.count())
+			}
+			must(t, w.disk.Close())
+			must(t, d.Disarm())
+		})
 	}
-	r.start().claim()
-	w := r.g.workers[0]
-	must(t, w.turn(true))
-	n := testing.AllocsPerRun(20, func() {
-		r.p.step(time.Second)
-		if err := w.turn(true); err != nil {
-			t.Error(err)
-		}
-	})
-	if n != 0 {
-		t.Errorf("%v allocations per cycle", n)
-	}
-	must(t, w.disk.Close())
 }
 
 // fileDisk makes a quorum disk, the first of its set, in a file.

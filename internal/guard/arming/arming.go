@@ -1,4 +1,7 @@
-package guard
+// Package arming makes fed devices of the watchdogs that the settings name: it
+// adopts the descriptors that somebody kept, opens the others, gives duplicates
+// to a second holder, and says how much a proof by time may rest on each device.
+package arming
 
 import (
 	"fmt"
@@ -14,21 +17,31 @@ import (
 	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 )
 
+// Armed is what Arm found.
+type Armed struct {
+	Dogs    []watchdog.Device    // to be fed, software first
+	Infos   []guardwire.Watchdog // of all configured ones, also those that could not be opened
+	Holder  guardwire.Holder     // who else has the descriptors
+	Release func() error         // makes the holder give them up, before they are disarmed
+}
+
 // softTMax is the least that softdog is given: its timer runs on a clock that is
 // slewed by up to a tenth.
 func softTMax(timeout time.Duration) time.Duration {
 	return timeout + timeout/10 + 100*time.Millisecond
 }
 
-// arm makes devices of the configured watchdogs: of descriptors that somebody
+// Arm makes devices of the configured watchdogs: of descriptors that somebody
 // kept where there are any, for an open device cannot be opened twice; else it
-// opens them. Then the second holder gets them, and their records are read.
-func arm(s *guardwire.Settings, id clock.Identity, before *Handover, log zerolog.Logger) Armed {
+// opens them. Then the second holder gets them, and their records are read. own
+// are the descriptors of a guard that this program replaced; nil after an
+// ordinary start, when the second holder is asked.
+func Arm(s *guardwire.Settings, id clock.Identity, own *[]watchdog.Named, log zerolog.Logger) Armed {
 	keeper, err := watchdog.FindKeeper(s.Holder)
 	var kept []watchdog.Named
 	switch {
-	case before != nil:
-		kept = before.Dogs
+	case own != nil:
+		kept = *own
 	case err == nil:
 		if kept, err = keeper.Fetch(); err != nil {
 			log.Warn().Err(err).Msg("what the second holder keeps cannot be fetched")
