@@ -23,6 +23,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/guard"
+	"github.com/holdfast-ha/holdfast/internal/guard/arming"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
@@ -209,8 +210,8 @@ func (r *rig) volume() *volume.Volume {
 func (r *rig) guard() {
 	r.t.Helper()
 	board := watchdogtest.NewBoard(func() time.Duration { s, _ := r.p.Sample(); return time.Duration(s.Now) })
-	arm := func() guard.Armed {
-		a := guard.Armed{Holder: guardwire.ProcessHolder}
+	arm := func() arming.Armed {
+		a := arming.Armed{Holder: guardwire.ProcessHolder}
 		for _, name := range []string{"soft", "hard"} {
 			d, err := board.Open(name, 2*time.Second)
 			if err != nil {
