@@ -109,10 +109,15 @@ type Guard struct {
 	orders  sync.Mutex // held while an order is obeyed, and when the guard ends
 	armed   arming.Armed
 	notices chan guardwire.Notice
-	said    chan struct{} // a worker has left its last word
-	cycles  sync.RWMutex  // read-held by a worker in a cycle; an upgrade takes it whole
+	cycles  sync.RWMutex // read-held by a worker in a cycle; an upgrade takes it whole
+	fate
+}
+
+// fate is how far the guard has come with its own beginning and end.
+type fate struct {
 	dead    atomic.Bool   // the node is to be reset: nothing is fed or written any more
 	saying  atomic.Bool   // and every worker leaves a last word
+	said    chan struct{} // a worker has left it
 	settled atomic.Bool   // the first look is over
 	ending  atomic.Bool   // the feeding ends: everything is about to be disarmed
 }
@@ -126,7 +131,7 @@ type disks struct {
 
 // New makes a guard; it opens nothing yet.
 func New(d Deps) (*Guard, error) {
-	g := &Guard{deps: d, id: d.Platform.Identity(), notices: make(chan guardwire.Notice, maxNotices), said: make(chan struct{}, maxSlots)}
+	g := &Guard{deps: d, id: d.Platform.Identity(), notices: make(chan guardwire.Notice, maxNotices), fate: fate{said: make(chan struct{}, maxSlots)}}
 	g.server = guardwire.NewServer(g)
 	g.state = newState(d.Node, g.id.Host, len(d.Disks), d.Set.Sets...)
 	for i, p := range d.Disks {

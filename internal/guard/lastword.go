@@ -53,10 +53,10 @@ func (g *Guard) lastWord(caller *worker) {
 // sayDying writes the last word to this worker's disk, once. Whoever waits for it
 // hears of the attempt, not of its success.
 func (w *worker) sayDying() {
-	if w.dying {
+	if w.end.said {
 		return
 	}
-	w.dying = true
+	w.end.said = true
 	defer poke(w.g.said)
 	now, err := w.g.now()
 	if err != nil || w.disk == nil {

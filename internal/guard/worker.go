@@ -35,7 +35,6 @@ type worker struct {
 	on     medium
 	mail   mail
 	off    atomic.Bool // the mailbox tells this node to stay off
-	dying  bool        // the last word was attempted
 
 	mu     sync.Mutex
 	status guardwire.Disk // under mu
@@ -45,6 +44,7 @@ type worker struct {
 type ending struct {
 	stop context.CancelFunc
 	gone atomic.Bool // it has ended, and nothing of it is in flight
+	said bool        // the last word was attempted
 }
 
 // medium is what the worker needs to read and write the disk, made once.
