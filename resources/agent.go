@@ -27,6 +27,28 @@ type Agent interface {
 	Probe(ctx context.Context, req Request) Report
 }
 
+// Fitter is what every kind of this module implements beside Agent.
+type Fitter interface {
+	// Fit says whether the member could run here, before anything is stopped
+	// elsewhere: OK, Failed with what is missing and how to get it, or Unknown. It
+	// changes nothing, and it does not ask whether the member runs somewhere: it is
+	// asked while the member runs on another node, and its disks may be held there.
+	Fit(ctx context.Context, req Request) Report
+}
+
+// Adviser is a kind that only on the spot knows how long its operations take.
+type Adviser interface {
+	// Usual returns the limits that hold where the configuration has none.
+	Usual(ctx context.Context, req Request) (Limits, error)
+}
+
+// Limits are how long operations may take; zero is not known.
+type Limits struct {
+	Start time.Duration `json:"start_ns,omitempty"`
+	Stop  time.Duration `json:"stop_ns,omitempty"`
+	Check time.Duration `json:"check_ns,omitempty"`
+}
+
 // Request is what an agent is told: one JSON document on standard input.
 type Request struct {
 	Service string          `json:"service"`
@@ -51,10 +73,32 @@ type Report struct {
 	Outcome Outcome  `json:"outcome"`
 	Text    string   `json:"text,omitempty"`
 	Holders []string `json:"holders,omitempty"`
+	// Severity says how far a failure reaches; only with Failed.
+	Severity Severity `json:"severity,omitempty"`
+	// Usual is the answer of the verb "usual" alone.
+	Usual *Limits `json:"usual,omitempty"`
 }
+
+// Severity is how far a failure reaches, beyond that it happened.
+type Severity string
+
+const (
+	// Soft means that another try, here or elsewhere, may well succeed.
+	Soft Severity = ""
+	// Hard means that another try on this node will fail in the same way.
+	Hard Severity = "hard"
+	// Fatal means that it will fail on every node: its own settings are wrong.
+	Fatal Severity = "fatal"
+)
 
 // Kinds is the table of all kinds by name.
 type Kinds map[string]Agent
+
+// Advised says whether a kind's limits are to be asked for, with the verb "usual".
+func (k Kinds) Advised(kind string) bool {
+	_, can := k[kind].(Adviser)
+	return can
+}
 
 // Names returns the kinds in order.
 func (k Kinds) Names() []string {
@@ -131,8 +175,27 @@ func (k Kinds) run(kind string, verb Verb, stdio Stdio) Report {
 		return agent.Check(ctx, req)
 	case VerbProbe:
 		return agent.Probe(ctx, req)
+	case VerbFit:
+		if f, can := agent.(Fitter); can {
+			return f.Fit(ctx, req)
+		}
+		return Unsure("the kind %s cannot say whether it could run here", kind)
+	case VerbUsual:
+		return usual(ctx, agent, req)
 	}
-	return Failure("verb %q: want start, stop, kill, check or probe", verb)
+	return Failure("verb %q: want start, stop, kill, check, probe, fit or usual", verb)
+}
+
+func usual(ctx context.Context, agent Agent, req Request) Report {
+	a, can := agent.(Adviser)
+	if !can {
+		return Report{Outcome: OK, Usual: &Limits{}}
+	}
+	limits, err := a.Usual(ctx, req)
+	if err != nil {
+		return Unsure("%v", err)
+	}
+	return Report{Outcome: OK, Usual: &limits}
 }
 
 // Failure is a Report with the outcome Failed.
@@ -143,6 +206,12 @@ func Failure(format string, args ...any) Report {
 // Done is a Report with the outcome OK.
 func Done(format string, args ...any) Report {
 	return Report{Outcome: OK, Text: fmt.Sprintf(format, args...)}
+}
+
+// Missing is a Report with the outcome Failed and the severity Hard: what is
+// missing on this node will still be missing at the next try.
+func Missing(format string, args ...any) Report {
+	return Report{Outcome: Failed, Severity: Hard, Text: fmt.Sprintf(format, args...)}
 }
 
 // Absent is a Report with the outcome NotRunning.

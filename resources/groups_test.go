@@ -8,18 +8,19 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/resources/groups"
 )
 
 var (
-	_ resources.Groups = (*resources.Cgroups)(nil)
-	_ resources.Groups = (*resources.ProcessGroups)(nil)
+	_ resources.Groups = (*groups.Cgroups)(nil)
+	_ resources.Groups = (*groups.ProcessGroups)(nil)
 )
 
 // startIn runs a shell line in a group and reaps it in the background.
-func startIn(t *testing.T, groups resources.Groups, g resources.Group, line string) {
+func startIn(t *testing.T, keeper resources.Groups, g resources.Group, line string) {
 	t.Helper()
 	cmd := exec.Command("/bin/sh", "-c", line)
-	if err := groups.Launch(g, cmd); err != nil {
+	if err := keeper.Launch(g, cmd); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})
@@ -27,9 +28,9 @@ func startIn(t *testing.T, groups resources.Groups, g resources.Group, line stri
 	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
 }
 
-func pidsIn(t *testing.T, groups resources.Groups, g resources.Group) []int {
+func pidsIn(t *testing.T, keeper resources.Groups, g resources.Group) []int {
 	t.Helper()
-	held, err := groups.List()
+	held, err := keeper.List()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,69 +44,69 @@ func pidsIn(t *testing.T, groups resources.Groups, g resources.Group) []int {
 
 // TestGroups is the suite that every implementation of Groups passes.
 func TestGroups(t *testing.T) {
-	groupsUnderTest(t, func(outer *testing.T, groups resources.Groups) {
+	groupsUnderTest(t, func(outer *testing.T, keeper resources.Groups) {
 		op := resources.Group{Service: "orders", Term: 7, Part: "op-1-start-web"}
 		run := resources.Group{Service: "orders", Term: 7, Part: "run/web"}
 
 		outer.Run("a group that does not exist is empty", func(t *testing.T) {
-			if err := groups.Kill(op, time.Second); err != nil {
+			if err := keeper.Kill(op, time.Second); err != nil {
 				t.Error(err)
 			}
-			if held, err := groups.List(); err != nil || len(held) != 0 {
+			if held, err := keeper.List(); err != nil || len(held) != 0 {
 				t.Errorf("list: %v, %v; want nothing", held, err)
 			}
 		})
 		outer.Run("children stay in, also in a session of their own", func(t *testing.T) {
-			startIn(outer, groups, op, "sleep 1000 & setsid sleep 1000 & wait")
-			await(t, "three processes are listed", func() bool { return len(pidsIn(t, groups, op)) == 3 })
+			startIn(outer, keeper, op, "sleep 1000 & setsid sleep 1000 & wait")
+			await(t, "three processes are listed", func() bool { return len(pidsIn(t, keeper, op)) == 3 })
 		})
 		outer.Run("an existing group is not entered", func(t *testing.T) {
-			err := groups.Launch(op, exec.Command("/bin/true"))
-			if !errors.Is(err, resources.ErrGroupExists) {
+			err := keeper.Launch(op, exec.Command("/bin/true"))
+			if !errors.Is(err, groups.ErrGroupExists) {
 				t.Errorf("launch: %v, want ErrGroupExists", err)
 			}
 		})
 		outer.Run("move takes everybody along", func(t *testing.T) {
-			before := pidsIn(t, groups, op)
-			if err := groups.Move(op, run); err != nil {
+			before := pidsIn(t, keeper, op)
+			if err := keeper.Move(op, run); err != nil {
 				t.Fatal(err)
 			}
-			if after := pidsIn(t, groups, run); !reflect.DeepEqual(after, before) || len(after) != 3 {
+			if after := pidsIn(t, keeper, run); !reflect.DeepEqual(after, before) || len(after) != 3 {
 				t.Errorf("%v after the move, %v before; want three, the same", after, before)
 			}
-			if held, _ := groups.List(); len(held) != 1 {
+			if held, _ := keeper.List(); len(held) != 1 {
 				t.Errorf("%v; want only %v", held, run)
 			}
 		})
 		outer.Run("kill ends all and removes the group", func(t *testing.T) {
-			pids := pidsIn(t, groups, run)
-			if err := groups.Kill(resources.Group{Service: "orders", Term: 7}, 10*time.Second); err != nil {
+			pids := pidsIn(t, keeper, run)
+			if err := keeper.Kill(resources.Group{Service: "orders", Term: 7}, 10*time.Second); err != nil {
 				t.Fatal(err)
 			}
 			for _, pid := range pids {
 				await(t, "the process is gone", func() bool { return gone(pid) })
 			}
-			if held, _ := groups.List(); len(held) != 0 {
+			if held, _ := keeper.List(); len(held) != 0 {
 				t.Errorf("%v is left", held)
 			}
 		})
 		outer.Run("an empty run group stays as the sign of a term", func(t *testing.T) {
-			startIn(outer, groups, op, "true")
-			await(t, "the command is over", func() bool { return len(pidsIn(t, groups, op)) == 0 })
-			if err := groups.Move(op, run); err != nil {
+			startIn(outer, keeper, op, "true")
+			await(t, "the command is over", func() bool { return len(pidsIn(t, keeper, op)) == 0 })
+			if err := keeper.Move(op, run); err != nil {
 				t.Fatal(err)
 			}
-			held, err := groups.List()
+			held, err := keeper.List()
 			if err != nil || len(held) != 1 || held[0].Group != run || len(held[0].PIDs) != 0 {
 				t.Errorf("list: %v, %v; want %v, empty", held, err, run)
 			}
 		})
 		outer.Run("a command that cannot be started leaves nothing", func(t *testing.T) {
 			other := resources.Group{Service: "other", Term: 1, Part: "op-1-start-x"}
-			if err := groups.Launch(other, exec.Command("/does/not/exist")); err == nil {
+			if err := keeper.Launch(other, exec.Command("/does/not/exist")); err == nil {
 				t.Error("it was started")
 			}
-			if held, _ := groups.List(); len(held) != 1 {
+			if held, _ := keeper.List(); len(held) != 1 {
 				t.Errorf("%v; want only %v", held, run)
 			}
 		})
@@ -114,11 +115,11 @@ func TestGroups(t *testing.T) {
 
 // A service that forks as fast as it can must still end.
 func TestKillOutrunsForks(t *testing.T) {
-	groups := newCgroups(t)
+	keeper := newCgroups(t)
 	g := resources.Group{Service: "storm", Term: 1, Part: "op-1-start-x"}
-	startIn(t, groups, g, "while :; do sleep 0.01 & done")
-	await(t, "the storm has begun", func() bool { return len(pidsIn(t, groups, g)) > 3 })
-	if err := groups.Kill(g, 20*time.Second); err != nil {
+	startIn(t, keeper, g, "while :; do sleep 0.01 & done")
+	await(t, "the storm has begun", func() bool { return len(pidsIn(t, keeper, g)) > 3 })
+	if err := keeper.Kill(g, 20*time.Second); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/resources"
 	"github.com/holdfast-ha/holdfast/resources/exec"
+	"github.com/holdfast-ha/holdfast/resources/groups"
 )
 
 // TestMain is also the agent: the runner re-executes the test binary.
@@ -87,7 +88,7 @@ func (a actor) Probe(_ context.Context, req resources.Request) resources.Report 
 func groupsUnderTest(t *testing.T, test func(t *testing.T, groups resources.Groups)) {
 	t.Run("cgroups", func(t *testing.T) { test(t, newCgroups(t)) })
 	t.Run("marks", func(t *testing.T) {
-		groups, err := resources.NewProcessGroups(t.TempDir())
+		groups, err := groups.NewProcessGroups(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,17 +98,17 @@ func groupsUnderTest(t *testing.T, test func(t *testing.T, groups resources.Grou
 }
 
 // newCgroups makes a subtree that is removed with the test, or skips.
-func newCgroups(t *testing.T) *resources.Cgroups {
+func newCgroups(t *testing.T) *groups.Cgroups {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("not root: cgroups cannot be made; run this test as root")
 	}
-	mount, err := resources.FindCgroup2()
+	mount, err := groups.FindCgroup2()
 	if err != nil {
 		t.Skipf("no cgroups (%v): mount -t cgroup2 none /sys/fs/cgroup, or run where version 2 is mounted and writable", err)
 	}
 	root := filepath.Join(mount, "holdfast-test-"+strconv.Itoa(os.Getpid())+"-"+strconv.FormatInt(time.Now().UnixNano(), 36))
-	groups, err := resources.NewCgroups(root)
+	groups, err := groups.NewCgroups(root)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,11 +14,11 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-ha/holdfast/resources/groups"
 )
 
 const (
-	runPart  = "run" // groups below it hold what starts left running
-	opPrefix = "op-" // groups of one operation each
 	// stderrKept is how much of what an operation writes is held in memory, and
 	// stderrTold how much of its end goes into a text. Both in bytes.
 	stderrKept = 64 << 10
@@ -32,6 +32,7 @@ type operation struct {
 	member Member
 	verb   Verb
 	left   []int
+	limit  time.Duration
 }
 
 // answer is what came of it.
@@ -39,6 +40,8 @@ type answer struct {
 	outcome Outcome
 	text    string
 	holders []string
+	reach   Severity
+	usual   *Limits
 }
 
 // operate runs the agent and returns what is known afterwards. When it returns,
@@ -51,13 +54,13 @@ func (r *Runner) operate(ctx context.Context, op operation) answer {
 		return answer{outcome: Unknown, text: err.Error()}
 	}
 	defer p.files.close()
-	limit := time.NewTimer(op.member.limit(op.verb))
+	limit := time.NewTimer(op.limit)
 	defer limit.Stop()
 	select {
 	case err = <-p.ended:
 		return r.settle(op, p, p.answer(err))
 	case <-limit.C:
-		return r.abort(op, p, fmt.Sprintf("no answer within %v", op.member.limit(op.verb)))
+		return r.abort(op, p, fmt.Sprintf("no answer within %v", op.limit))
 	case <-ctx.Done():
 		return r.abort(op, p, "interrupted: "+context.Cause(ctx).Error())
 	}
@@ -68,12 +71,12 @@ func (r *Runner) operate(ctx context.Context, op operation) answer {
 func (r *Runner) settle(op operation, p *child, a answer) answer {
 	var err error
 	if op.verb == VerbStart && a.outcome == OK {
-		err = r.cfg.Groups.Move(p.group, Group{op.svc, op.term, runPart + "/" + op.member.ID})
+		err = r.cfg.Groups.Move(p.group, Group{Service: op.svc, Term: op.term, Part: groups.RunPart + "/" + op.member.ID})
 	} else {
 		err = r.cfg.Groups.Kill(p.group, r.cfg.KillWithin)
 	}
 	if err != nil {
-		return answer{outcome: Unknown, text: joinText(a.text, err.Error()), holders: a.holders}
+		return answer{outcome: Unknown, text: joinText(a.text, err.Error()), holders: a.holders, reach: a.reach}
 	}
 	return a
 }
@@ -106,7 +109,7 @@ type child struct {
 func (r *Runner) launch(op operation) (*child, error) {
 	request, err := json.Marshal(Request{
 		Service: op.svc, Term: op.term, Member: op.member.ID, Spec: op.member.Spec,
-		Left: op.left, Timeout: op.member.limit(op.verb),
+		Left: op.left, Timeout: op.limit,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("specification: %w", err)
@@ -116,11 +119,14 @@ func (r *Runner) launch(op operation) (*child, error) {
 		return nil, err
 	}
 	for {
-		part := fmt.Sprintf("%s%d-%s-%s", opPrefix, r.count.Add(1), op.verb, op.member.ID)
-		p := &child{group: Group{op.svc, op.term, part}, files: files}
+		part := fmt.Sprintf("%s%d-%s-%s", groups.OpPrefix, r.count.Add(1), op.verb, op.member.ID)
+		p := &child{group: Group{Service: op.svc, Term: op.term, Part: part}, files: files}
+		if op.verb == VerbFit {
+			p.group.Service = fitPrefix + op.svc
+		}
 		cmd := r.command(op, files)
 		err := r.cfg.Groups.Launch(p.group, cmd)
-		if errors.Is(err, ErrGroupExists) {
+		if errors.Is(err, groups.ErrGroupExists) {
 			continue // left by a former daemon life; the next number is free
 		}
 		if err != nil {
@@ -166,7 +172,7 @@ func (p *child) answer(err error) answer {
 	case readErr != nil:
 		return answer{outcome: Unknown, text: joinText("the agent's report: "+readErr.Error(), tail)}
 	}
-	a := answer{outcome: report.Outcome, text: report.Text, holders: report.Holders}
+	a := answer{outcome: report.Outcome, text: report.Text, holders: report.Holders, reach: report.Severity, usual: report.Usual}
 	if report.Outcome != OK && report.Outcome != NotRunning {
 		a.text = joinText(report.Text, tail)
 	}

@@ -10,7 +10,18 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/holdfast-ha/holdfast/resources/groups"
 )
+
+// Groups keeps the processes of services together; package groups has two.
+type Groups = groups.Keeper
+
+// Group names a set of processes of a service.
+type Group = groups.Group
+
+// Held is a group that exists, with the processes in it.
+type Held = groups.Held
 
 // RunnerConfig is what a Runner works with.
 type RunnerConfig struct {
@@ -29,6 +40,9 @@ type RunnerConfig struct {
 	// goroutine of the caller of Start, Stop and Check. May be nil.
 	OnStep func(Step)
 	Now    func() time.Time // for the times in a Step; nil means time.Now
+	// Advised says of which kinds the limits are asked with the verb "usual", where
+	// the configuration has none; nil: of none.
+	Advised func(kind string) bool
 }
 
 // Runner carries out what was decided about services. Different services do not
@@ -39,6 +53,7 @@ type Runner struct {
 
 	mu       sync.Mutex
 	services map[string]*turn
+	limits   map[string]Limits // what kinds advised, by kind and specification
 }
 
 // turn is the right to work on one service.
@@ -49,6 +64,10 @@ type turn struct {
 	interrupt context.CancelCauseFunc // ends what is under way; nil else
 	stops     int                     // Stops that wait for their turn
 }
+
+// fitPrefix stands before the service in the groups of Fit, which may be asked
+// while the service is started.
+const fitPrefix = "fit:"
 
 var (
 	errStopWanted = errors.New("a stop is wanted")
@@ -66,7 +85,7 @@ func NewRunner(cfg RunnerConfig) *Runner {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Runner{cfg: cfg, services: make(map[string]*turn)}
+	return &Runner{cfg: cfg, services: make(map[string]*turn), limits: make(map[string]Limits)}
 }
 
 // StartOptions change a start.
@@ -107,6 +126,7 @@ func (r *Runner) Start(ctx context.Context, svc Service, term uint32, opts Start
 		s := w.do(ctx, t)
 		if t.verb == VerbStart && s.Outcome != OK {
 			w.blame(t.member, s.Text)
+			w.result.Severity = s.Severity
 		}
 		if ctx.Err() == nil {
 			p.report(s.Outcome)
@@ -178,10 +198,57 @@ func (r *Runner) Check(ctx context.Context, svc Service, term uint32) Result {
 		p.report(s.Outcome)
 		if s.Outcome != OK {
 			w.blame(t.member, s.Text)
+			w.result.Severity = s.Severity
 		}
 	}
 	w.result.Outcome = p.outcome
 	return w.result
+}
+
+// Fit asks every member whether it could run here, and changes nothing: OK, or
+// Failed with everything that is missing, or Unknown. It may be asked of a service
+// that runs elsewhere, and waits for no other operation.
+func (r *Runner) Fit(ctx context.Context, svc Service) Result {
+	if err := svc.validate(); err != nil {
+		return refusal(err)
+	}
+	w := r.work(svc, 0)
+	w.result.Outcome = OK
+	var missing []string
+	for i, m := range svc.Stack {
+		s := w.do(ctx, task{i, VerbFit})
+		if s.Outcome == OK {
+			continue
+		}
+		if missing = append(missing, joinText(m.ID, s.Text)); w.result.Member == "" {
+			w.result.Member, w.result.Severity = m.ID, s.Severity
+		}
+		if s.Outcome == Failed || w.result.Outcome == OK {
+			w.result.Outcome = s.Outcome
+		}
+	}
+	w.result.Text = strings.Join(missing, "; ")
+	return w.result
+}
+
+// Longest is longer than any Start, Stop or Check of the service can last: every
+// member's limits twice, for a start may have to be undone and a stop may have to
+// kill. A kind that was not asked for its limits yet counts with an hour.
+func (r *Runner) Longest(svc Service) time.Duration {
+	var sum time.Duration
+	for _, m := range svc.Stack {
+		var usual Limits
+		if r.cfg.Advised != nil && r.cfg.Advised(m.Kind) {
+			r.mu.Lock()
+			known, ok := r.limits[m.Kind+" "+string(m.Spec)]
+			r.mu.Unlock()
+			if usual = known; !ok {
+				usual = Limits{Start: time.Hour, Stop: time.Hour, Check: time.Hour}
+			}
+		}
+		sum += 2 * (m.limit(VerbStart, usual) + m.limit(VerbStop, usual) + m.limit(VerbCheck, usual))
+	}
+	return sum
 }
 
 // Probe asks whether the service runs here, for adoption after a restart of the
@@ -224,7 +291,7 @@ func (r *Runner) EmptyOrphans(ctx context.Context) ([]Orphan, error) {
 	}
 	var orphans []Orphan
 	for _, h := range held {
-		if !strings.HasPrefix(h.Part, opPrefix) {
+		if !strings.HasPrefix(h.Part, groups.OpPrefix) {
 			continue
 		}
 		o := Orphan{Group: h.Group, PIDs: h.PIDs, Err: ctx.Err()}
@@ -246,6 +313,9 @@ func (r *Runner) Terms() ([]Held, error) {
 	}
 	var terms []Held
 	for _, h := range held {
+		if strings.HasPrefix(h.Service, fitPrefix) {
+			continue // a question changes nothing
+		}
 		last := len(terms) - 1
 		if last < 0 || terms[last].Service != h.Service || terms[last].Term != h.Term {
 			terms = append(terms, Held{Group: Group{Service: h.Service, Term: h.Term}})
@@ -319,7 +389,7 @@ func (r *Runner) clearFor(service string, term uint32) error {
 			return fmt.Errorf("service %s: term %d is still held here (%s); it must be stopped before term %d starts",
 				service, h.Term, h.Group, term)
 		}
-		if strings.HasPrefix(h.Part, opPrefix) {
+		if strings.HasPrefix(h.Part, groups.OpPrefix) {
 			return fmt.Errorf("service %s: operation %s was left behind with processes %v; it must be stopped first",
 				service, h.Group, h.PIDs)
 		}

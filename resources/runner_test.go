@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/resources/groups"
 )
 
 func newRunner(t *testing.T, groups resources.Groups) *resources.Runner {
@@ -177,7 +178,7 @@ func TestAnOperationWithoutAnswerIsUnknownAndKilled(t *testing.T) {
 
 func TestAStopThatCannotBeVerifiedFails(t *testing.T) {
 	dir, ctx := t.TempDir(), context.Background()
-	groups, err := resources.NewProcessGroups(t.TempDir())
+	groups, err := groups.NewProcessGroups(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +252,7 @@ func TestOrphansOfAFormerLife(t *testing.T) {
 
 func TestStorageOnlyStartsTheLeadingStorage(t *testing.T) {
 	dir, ctx := t.TempDir(), context.Background()
-	groups, err := resources.NewProcessGroups(t.TempDir())
+	groups, err := groups.NewProcessGroups(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +274,7 @@ func TestStorageOnlyStartsTheLeadingStorage(t *testing.T) {
 }
 
 func TestWhatAProgramPrintsIsTold(t *testing.T) {
-	groups, err := resources.NewProcessGroups(t.TempDir())
+	groups, err := groups.NewProcessGroups(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@
 package resources
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -46,21 +47,18 @@ type Member struct {
 	Start, Stop, Check time.Duration
 }
 
-// limit returns how long one operation on the member may take.
-func (m Member) limit(v Verb) time.Duration {
-	pick := func(own, usual time.Duration) time.Duration {
-		if own > 0 {
-			return own
-		}
-		return usual
-	}
+// limit returns how long one operation on the member may take: what the member
+// says, or else what its kind advises, or else the default.
+func (m Member) limit(v Verb, usual Limits) time.Duration {
 	switch v {
 	case VerbStart:
-		return pick(m.Start, DefaultStart)
+		return cmp.Or(m.Start, usual.Start, DefaultStart)
 	case VerbStop, VerbKill:
-		return pick(m.Stop, DefaultStop)
+		return cmp.Or(m.Stop, usual.Stop, DefaultStop)
+	case VerbUsual:
+		return DefaultCheck
 	default:
-		return pick(m.Check, DefaultCheck)
+		return cmp.Or(m.Check, usual.Check, DefaultCheck)
 	}
 }
 
@@ -168,6 +166,11 @@ const (
 	// VerbProbe asks only whether the member runs here, for adoption and for
 	// the verification of a stop.
 	VerbProbe Verb = "probe"
+	// VerbFit asks whether the member could run here, and changes nothing.
+	VerbFit Verb = "fit"
+	// VerbUsual asks how long operations usually take, of a kind whose limits are
+	// known only where it is installed.
+	VerbUsual Verb = "usual"
 	// VerbSweep is carried out by the runner itself: SIGKILL to every process
 	// that a member, or the whole service, left behind, and the wait until the
 	// group is empty.
@@ -186,6 +189,8 @@ type Step struct {
 	Outcome Outcome       `json:"outcome"`
 	Text    string        `json:"text,omitempty"`
 	Holders []string      `json:"holders,omitempty"` // who stands in the way of a stop
+	// Severity says how far a failure reaches.
+	Severity Severity `json:"severity,omitempty"`
 }
 
 // Result is what came of an operation on a whole service.
@@ -198,6 +203,9 @@ type Result struct {
 	Member  string `json:"member,omitempty"` // the first member that did not do as told
 	Text    string `json:"text,omitempty"`
 	Steps   []Step `json:"steps,omitempty"`
+	// Severity is that of the member's failure: whether another try here, or
+	// anywhere, can succeed.
+	Severity Severity `json:"severity,omitempty"`
 }
 
 // State is what a probe of a whole service found.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/holdfast-ha/holdfast/resources/groups"
 )
 
 // work is one Start, Stop, Check or Probe under way.
@@ -34,7 +36,7 @@ func (w *work) do(ctx context.Context, t task) Step {
 		a = w.operate(ctx, m, t.verb)
 	}
 	s.Took = w.r.cfg.Now().Sub(s.Began)
-	s.Outcome, s.Text, s.Holders = a.outcome, a.text, a.holders
+	s.Outcome, s.Text, s.Holders, s.Severity = a.outcome, a.text, a.holders, a.reach
 	w.result.Steps = append(w.result.Steps, s)
 	if w.r.cfg.OnStep != nil {
 		w.r.cfg.OnStep(s)
@@ -49,11 +51,39 @@ func (w *work) operate(ctx context.Context, m Member, verb Verb) answer {
 	}
 	var left []int
 	for _, h := range held {
-		if h.Part == runPart+"/"+m.ID {
+		if h.Part == groups.RunPart+"/"+m.ID {
 			left = append(left, h.PIDs...)
 		}
 	}
-	return w.r.operate(ctx, operation{svc: w.svc.Name, term: w.term, member: m, verb: verb, left: left})
+	op := operation{svc: w.svc.Name, term: w.term, member: m, verb: verb, left: left}
+	op.limit = m.limit(verb, w.r.usual(ctx, op))
+	return w.r.operate(ctx, op)
+}
+
+// usual is what the kind of a member advises where the member has no limits of
+// its own. It is asked once in a daemon's life, and again only if it gave no
+// answer: then the defaults hold meanwhile.
+func (r *Runner) usual(ctx context.Context, op operation) Limits {
+	m := op.member
+	if r.cfg.Advised == nil || !r.cfg.Advised(m.Kind) || m.Start > 0 && m.Stop > 0 && m.Check > 0 {
+		return Limits{}
+	}
+	key := m.Kind + " " + string(m.Spec)
+	r.mu.Lock()
+	known, ok := r.limits[key]
+	r.mu.Unlock()
+	if ok {
+		return known
+	}
+	op.verb, op.limit = VerbUsual, m.limit(VerbUsual, Limits{})
+	a := r.operate(ctx, op)
+	if a.outcome != OK || a.usual == nil {
+		return Limits{}
+	}
+	r.mu.Lock()
+	r.limits[key] = *a.usual
+	r.mu.Unlock()
+	return *a.usual
 }
 
 // sweep kills what a member left running, in every term in which it may have
@@ -66,7 +96,7 @@ func (w *work) sweep(member string) answer {
 	var errs []error
 	killed := 0
 	for _, h := range held {
-		if member != "" && h.Part != runPart+"/"+member {
+		if member != "" && h.Part != groups.RunPart+"/"+member {
 			continue
 		}
 		killed += len(h.PIDs)

@@ -170,8 +170,12 @@ func deviceRows() []row {
 		{tree: "iscsi", why: alone},
 		{tree: "sbd/watchdog", why: alone},
 		{
-			tree: "resources", may: []string{"cluster", "cluster/ident", "storage/...", "iscsi"},
+			tree: "resources", may: []string{"resources/groups"},
 			why: "the service model starts and stops things on this node; it knows no quorum and no fencing, nor its own kinds",
+		},
+		{
+			tree: "resources/groups",
+			why:  "which processes belong together is the kernel's knowledge; what they do is none of its business",
 		},
 		{
 			tree: "resources/...", may: []string{"cluster", "cluster/ident", "storage/...", "iscsi", "resources"},

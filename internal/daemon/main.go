@@ -29,6 +29,7 @@ import (
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/resources/groups"
 	"github.com/holdfast-ha/holdfast/resources/kinds"
 	"github.com/holdfast-ha/holdfast/storage"
 )
@@ -201,7 +202,7 @@ func newRunner(node *config.Node, log zerolog.Logger) (*resources.Runner, error)
 		return nil, err
 	}
 	return resources.NewRunner(resources.RunnerConfig{
-		Groups: groups, AgentCommand: []string{self, "agent"}, Env: agentEnv(node),
+		Groups: groups, AgentCommand: []string{self, "agent"}, Env: agentEnv(node), Advised: kinds.All().Advised,
 		OnStep: func(s resources.Step) {
 			level := zerolog.InfoLevel
 			if s.Verb == resources.VerbCheck && s.Outcome == resources.OK {
@@ -218,13 +219,13 @@ func newRunner(node *config.Node, log zerolog.Logger) (*resources.Runner, error)
 func newGroups(node *config.Node) (resources.Groups, error) {
 	switch {
 	case node.Dirs.Cgroup != "":
-		return resources.NewCgroups(node.Dirs.Cgroup)
+		return groups.NewCgroups(node.Dirs.Cgroup)
 	case node.Platform.Emulated:
-		return resources.NewProcessGroups(filepath.Join(node.Dirs.Run, "groups"))
+		return groups.NewProcessGroups(filepath.Join(node.Dirs.Run, "groups"))
 	}
 	root, err := ownCgroup()
 	if err != nil {
 		return nil, err
 	}
-	return resources.NewCgroups(filepath.Join(root, "services"))
+	return groups.NewCgroups(filepath.Join(root, "services"))
 }

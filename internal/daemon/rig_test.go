@@ -106,6 +106,8 @@ func (r *memoryRunner) Stop(_ context.Context, s resources.Service, _ uint32, o 
 	return resources.Result{Outcome: resources.OK, Stopped: true}
 }
 
+func (r *memoryRunner) Longest(resources.Service) time.Duration { return time.Minute }
+
 func (r *memoryRunner) Check(context.Context, resources.Service, uint32) resources.Result {
 	return resources.Result{Outcome: resources.OK}
 }

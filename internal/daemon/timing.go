@@ -12,7 +12,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
-	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/resources/groups"
 )
 
 // guestPause is how long a hypervisor may stop a guest where node.yaml does not
@@ -81,7 +81,7 @@ func isGuest() bool {
 // ownCgroup is the cgroup (version 2) that this process was started in, for a
 // service manager has delegated it; see cgroups(7).
 func ownCgroup() (string, error) {
-	root, err := resources.FindCgroup2()
+	root, err := groups.FindCgroup2()
 	if err != nil {
 		return "", err
 	}

@@ -243,6 +243,25 @@ func (Agent) Probe(ctx context.Context, req resources.Request) resources.Report 
 	}
 }
 
+// Fit implements resources.Fitter. A command that stands on a file system of the
+// service cannot be seen before that is mounted: of those that are missing, only
+// what is looked for along the search path is missing for certain.
+func (Agent) Fit(_ context.Context, req resources.Request) resources.Report {
+	spec, err := parse(req)
+	if err != nil {
+		return resources.Report{Outcome: resources.Failed, Severity: resources.Fatal, Text: err.Error()}
+	}
+	for _, c := range []Command{spec.Run, spec.Start, spec.Stop, spec.Check} {
+		if len(c) == 0 || strings.Contains(c[0], "/") {
+			continue
+		}
+		if _, err := osexec.LookPath(c[0]); err != nil {
+			return resources.Missing("%s is not installed on this node", c[0])
+		}
+	}
+	return resources.Done("its programs can be started here, as far as can be seen")
+}
+
 func parse(req resources.Request) (Spec, error) {
 	var s Spec
 	if err := resources.DecodeSpec(req.Spec, &s); err != nil {
@@ -378,4 +397,7 @@ func sortedKeys(m map[string]string) []string {
 	return keys
 }
 
-var _ resources.Agent = Agent{}
+var (
+	_ resources.Agent  = Agent{}
+	_ resources.Fitter = Agent{}
+)

@@ -7,9 +7,12 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-ha/holdfast/resources"
 	"github.com/holdfast-ha/holdfast/resources/agenttest"
@@ -44,6 +47,45 @@ func TestAgent(t *testing.T) {
 	agenttest.Run(t, exec.Agent{}, map[string]any{
 		"dir": t.TempDir(), "start": "touch up", "stop": "rm up", "check": "test -e up || exit 7",
 	})
+}
+
+func TestMain(m *testing.M) { agenttest.Main(m, resources.Kinds{"exec": exec.Agent{}}) }
+
+// Both forms live as in a daemon: a program that stays, and commands that leave
+// something behind.
+func TestLives(t *testing.T) {
+	t.Run("run", func(t *testing.T) {
+		pid := filepath.Join(t.TempDir(), "pid")
+		agenttest.Lives(t, agenttest.Case{
+			Kind: "exec", Spec: map[string]any{"run": "echo $$ >" + pid + "; exec sleep 1000", "settle": "50ms"},
+			Lose: func(t *testing.T) { killFrom(t, pid) },
+		})
+	})
+	t.Run("start and stop", func(t *testing.T) {
+		dir := t.TempDir()
+		agenttest.Lives(t, agenttest.Case{Kind: "exec", Spec: map[string]any{
+			"dir": dir, "start": "sleep 0.05; touch up", "stop": "sleep 0.05; rm -f up", "check": "test -e up || exit 7",
+		}, Lose: func(t *testing.T) {
+			if err := os.Remove(filepath.Join(dir, "up")); err != nil {
+				t.Fatal(err)
+			}
+		}})
+	})
+}
+
+func killFrom(t *testing.T, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestExitCodesOfACheck(t *testing.T) {

@@ -50,6 +50,9 @@ type Spec struct {
 	KillHolders *bool `json:"kill_holders,omitempty"`
 	// Grace is from SIGTERM to SIGKILL for such processes, default 2 s.
 	Grace resources.Duration `json:"grace,omitempty"`
+	// Volume says that the device appears only with another member of the stack,
+	// such as a logical volume with its group, and need not be there before.
+	Volume bool `json:"volume,omitempty"`
 	// WriteTest makes the check write, sync and remove a small file.
 	WriteTest bool `json:"write_test,omitempty"`
 }
@@ -57,7 +60,10 @@ type Spec struct {
 // Agent is the kind "filesystem".
 type Agent struct{}
 
-var _ resources.Agent = Agent{}
+var (
+	_ resources.Agent  = Agent{}
+	_ resources.Fitter = Agent{}
+)
 
 // Start implements resources.Agent.
 func (Agent) Start(ctx context.Context, req resources.Request) resources.Report {
@@ -158,6 +164,63 @@ func (Agent) Probe(_ context.Context, req resources.Request) resources.Report {
 	return resources.Absent("%s is released", dev)
 }
 
+// Fit implements resources.Fitter. It opens nothing: the device may be claimed by
+// its owner on another node.
+func (Agent) Fit(_ context.Context, req resources.Request) resources.Report {
+	spec, err := parse(req)
+	if err != nil {
+		return resources.Report{Outcome: resources.Failed, Severity: resources.Fatal, Text: err.Error()}
+	}
+	if err := spec.tools(); err != nil {
+		return resources.Missing("%v", err)
+	}
+	if !spec.here() {
+		return resources.Missing("device %s is not on this node; check its cabling, zoning or session, and that the name is the same on all nodes", spec.Device)
+	}
+	if spec.CreateMountpoint != nil && !*spec.CreateMountpoint {
+		if _, err := os.Stat(spec.At); err != nil {
+			return resources.Missing("mount point: %v; make it, or leave create_mountpoint out", err)
+		}
+	}
+	return resources.Done("device %s is here", spec.Device)
+}
+
+// here says whether the device can be seen. A logical volume appears only when
+// its group is activated, which is another member's work.
+func (s Spec) here() bool {
+	_, err := os.Stat(s.Device)
+	return err == nil || s.Volume
+}
+
+// tools says what this node lacks to check and mount a file system of the type.
+func (s Spec) tools() error {
+	if isExt(s.Type) && s.Fsck == "auto" {
+		if _, err := exec.LookPath("fsck." + s.Type); err != nil {
+			return fmt.Errorf("fsck.%s is not installed; apt-get install e2fsprogs, or say fsck: never", s.Type)
+		}
+	}
+	if s.Type == "" {
+		return nil
+	}
+	known, err := os.ReadFile("/proc/filesystems")
+	if err != nil || strings.Contains(string(known), "\t"+s.Type+"\n") {
+		return nil
+	}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return nil
+	}
+	for _, list := range []string{"modules.dep", "modules.builtin"} {
+		path := filepath.Join("/lib/modules", unix.ByteSliceToString(u.Release[:]), list)
+		if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), "/"+s.Type+".ko") {
+			return nil // it is loaded with the first mount
+		}
+	}
+	return fmt.Errorf("this node's kernel has no %s (neither in /proc/filesystems nor as a module); install its kernel module", s.Type)
+}
+
+func isExt(fsType string) bool { return fsType == "ext2" || fsType == "ext3" || fsType == "ext4" }
+
 func parse(req resources.Request) (Spec, error) {
 	s := Spec{Fsck: "auto"}
 	if err := resources.DecodeSpec(req.Spec, &s); err != nil {
@@ -237,7 +300,7 @@ func (s Spec) mount(ctx context.Context, dev mount.Device, req resources.Request
 		}
 		s.Type = found
 	}
-	ext := s.Type == "ext2" || s.Type == "ext3" || s.Type == "ext4"
+	ext := isExt(s.Type)
 	if ext && s.Fsck == "auto" {
 		if err := fsck(ctx, s.Type, dev.Path, req); err != nil {
 			return err

@@ -76,6 +76,21 @@ func TestAgent(t *testing.T) {
 	agenttest.Run(t, s.agent, s.spec)
 }
 
+func TestMain(m *testing.M) {
+	agenttest.Main(m, resources.Kinds{"filesystem": filesystem.Agent{}})
+}
+
+func TestLives(t *testing.T) {
+	for _, fsType := range []string{"ext4", "xfs"} {
+		t.Run(fsType, func(t *testing.T) {
+			s := newSetting(t, fsType)
+			agenttest.Lives(t, agenttest.Case{Kind: "filesystem", Spec: s.spec, Lose: func(t *testing.T) {
+				mounttest.Run(t, "umount", s.at)
+			}})
+		})
+	}
+}
+
 func TestLife(t *testing.T) {
 	for _, fsType := range []string{"ext4", "xfs"} {
 		t.Run(fsType, func(t *testing.T) {

@@ -58,7 +58,10 @@ const (
 // Agent is the kind "ip".
 type Agent struct{}
 
-var _ resources.Agent = Agent{}
+var (
+	_ resources.Agent  = Agent{}
+	_ resources.Fitter = Agent{}
+)
 
 // Start implements resources.Agent.
 func (Agent) Start(ctx context.Context, req resources.Request) resources.Report {
@@ -159,6 +162,23 @@ func (Agent) Probe(_ context.Context, req resources.Request) resources.Report {
 		return resources.Absent("%s is not on this host", spec.Address.Addr())
 	}
 	return resources.Done("%s is on this host", spec.Address.Addr())
+}
+
+// Fit implements resources.Fitter: it asks for the interface and its carrier, and
+// not whether the address is in use, for it is, where the service runs now.
+func (Agent) Fit(_ context.Context, req resources.Request) resources.Report {
+	spec, err := parse(req)
+	if err != nil {
+		return resources.Report{Outcome: resources.Failed, Severity: resources.Fatal, Text: err.Error()}
+	}
+	link, err := spec.link()
+	if err != nil {
+		return resources.Missing("%v", err)
+	}
+	if err := usable(link); err != nil {
+		return resources.Failure("%v", err)
+	}
+	return resources.Done("%s fits on %s", spec.Address, link.Attrs().Name)
 }
 
 func parse(req resources.Request) (Spec, error) {

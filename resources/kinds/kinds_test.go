@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/resources/groups"
 	"github.com/holdfast-ha/holdfast/resources/kinds"
 	"github.com/holdfast-ha/holdfast/storage/mount"
 	"github.com/holdfast-ha/holdfast/storage/mount/mounttest"
@@ -38,12 +39,12 @@ type stack struct {
 func newStack(t *testing.T, fsType string) *stack {
 	t.Helper()
 	path := mounttest.Device(t, fsType)
-	cgroup2, err := resources.FindCgroup2()
+	cgroup2, err := groups.FindCgroup2()
 	if err != nil {
 		t.Skipf("no cgroups (%v): mount -t cgroup2 none /sys/fs/cgroup, or run where version 2 is mounted and writable", err)
 	}
 	root := filepath.Join(cgroup2, fmt.Sprintf("holdfast-test-%d-%s", os.Getpid(), filepath.Base(path)))
-	groups, err := resources.NewCgroups(root)
+	groups, err := groups.NewCgroups(root)
 	if err != nil {
 		t.Fatal(err)
 	}

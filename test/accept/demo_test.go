@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/resources/groups"
 	"github.com/holdfast-ha/holdfast/test/demo/stage"
 )
 
@@ -113,7 +113,7 @@ func (d *demo) traces(t *testing.T) []string {
 	for _, root := range []string{"/run", os.TempDir(), "/run/netns"} {
 		list("file", filepath.Join(root, d.id()+"*"), always)
 	}
-	if group, err := resources.FindCgroup2(); err == nil {
+	if group, err := groups.FindCgroup2(); err == nil {
 		list("cgroup", filepath.Join(group, d.id()+"*"), always)
 	}
 	list("loop device", "/sys/block/loop*/loop/backing_file", holds)

@@ -20,7 +20,7 @@ const (
 	// adoptWithin bounds what a new daemon does before the core's first event:
 	// the guard waits for 30 s, by the permission of the life before.
 	adoptWithin = 20 * time.Second
-	// runSlack is added to the limits of all members when a Run is bounded.
+	// runSlack is added to the longest that a Run can last when it is bounded.
 	runSlack = time.Minute
 )
 
@@ -30,6 +30,8 @@ type Runner interface {
 	Start(ctx context.Context, s resources.Service, term uint32, o resources.StartOptions) resources.Result
 	// Stop takes it down and verifies that.
 	Stop(ctx context.Context, s resources.Service, term uint32, o resources.StopOptions) resources.Result
+	// Longest bounds any of them.
+	Longest(s resources.Service) time.Duration
 	// Check asks every member.
 	Check(ctx context.Context, s resources.Service, term uint32) resources.Result
 }
@@ -56,23 +58,6 @@ func serviceOf(s *cluster.Service) resources.Service {
 	return out
 }
 
-// runLimit is longer than any Run of the service can last: every member's
-// limits twice, for a start may have to be undone and a stop may have to kill.
-func runLimit(s *cluster.Service) time.Duration {
-	limit := runSlack
-	or := func(own, usual time.Duration) time.Duration {
-		if own > 0 {
-			return own
-		}
-		return usual
-	}
-	for i := range s.Stack {
-		m := &s.Stack[i]
-		limit += 2 * (or(m.Start, resources.DefaultStart) + or(m.Stop, resources.DefaultStop) + or(m.Check, resources.DefaultCheck))
-	}
-	return limit
-}
-
 // CarryOut does one Run and says what came of it. A start or a stop that did not
 // end in time, or was interrupted because the daemon ends, is Unknown.
 func CarryOut(ctx context.Context, r Runner, a cluster.Run) cluster.RunDone {
@@ -81,9 +66,9 @@ func CarryOut(ctx context.Context, r Runner, a cluster.Run) cluster.RunDone {
 		done.Text = fmt.Sprintf("there is no such operation: term %d of %v", a.Term, a.Service)
 		return done
 	}
-	ctx, cancel := context.WithTimeout(ctx, runLimit(a.Service))
-	defer cancel()
 	svc, term := serviceOf(a.Service), uint32(a.Term)
+	ctx, cancel := context.WithTimeout(ctx, runSlack+r.Longest(svc))
+	defer cancel()
 	var res resources.Result
 	switch a.Kind {
 	case cluster.RunStart:

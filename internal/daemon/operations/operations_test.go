@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/resources"
@@ -45,6 +46,8 @@ func (v *verdicts) Stop(_ context.Context, _ resources.Service, _ uint32, o reso
 	v.opts = o
 	return v.res
 }
+
+func (*verdicts) Longest(resources.Service) time.Duration { return time.Minute }
 
 func (v *verdicts) Check(context.Context, resources.Service, uint32) resources.Result { return v.res }
 

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-ha/holdfast/cluster/timing"
-	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/resources/groups"
 	"github.com/holdfast-ha/holdfast/test/demo/ledger"
 	"github.com/holdfast-ha/holdfast/test/power"
 )
@@ -83,7 +83,7 @@ func Able() error {
 	if os.Geteuid() != 0 {
 		return errors.New("not root: network namespaces, loop devices, mounts and cgroups are root's to make; run as root")
 	}
-	if _, err := resources.FindCgroup2(); err != nil {
+	if _, err := groups.FindCgroup2(); err != nil {
 		return err
 	}
 	if err := unix.Access("/dev/loop-control", unix.W_OK); err != nil {
@@ -183,7 +183,7 @@ func (s *Stage) found() error {
 		if err := unix.Mount("hfdemo", s.base, "tmpfs", 0, "size=1g,mode=755"); err != nil {
 			return fmt.Errorf("mount a tmpfs at %s: %w", s.base, err)
 		}
-		group, err := resources.FindCgroup2()
+		group, err := groups.FindCgroup2()
 		if err != nil {
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/resources/groups"
 	"github.com/holdfast-ha/holdfast/test/demo/loop"
 )
 
@@ -72,7 +72,7 @@ func sweep(roots ...string) ([]string, error) {
 func clear(base string) error {
 	id := filepath.Base(base)
 	var errs []error
-	if group, err := resources.FindCgroup2(); err == nil && os.Geteuid() == 0 {
+	if group, err := groups.FindCgroup2(); err == nil && os.Geteuid() == 0 {
 		errs = append(errs, emptyCgroup(filepath.Join(group, id)))
 	}
 	errs = append(errs, killMarked(stageMark+"="+id))

@@ -1,4 +1,4 @@
-package resources
+package groups
 
 import (
 	"bytes"
@@ -64,7 +64,7 @@ func (c *Cgroups) path(g Group) string {
 	return filepath.Join(c.root, g.Service, strconv.FormatUint(uint64(g.Term), 10), g.Part)
 }
 
-// Launch implements Groups with clone3(CLONE_INTO_CGROUP).
+// Launch implements Keeper with clone3(CLONE_INTO_CGROUP).
 func (c *Cgroups) Launch(g Group, cmd *exec.Cmd) error {
 	dir := c.path(g)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
@@ -96,7 +96,7 @@ func (c *Cgroups) launch(dir string, cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
-// Move implements Groups. A process may fork while it is moved, so it goes
+// Move implements Keeper. A process may fork while it is moved, so it goes
 // round until nothing is left.
 func (c *Cgroups) Move(from, to Group) error {
 	if err := os.MkdirAll(c.path(to), 0o755); err != nil {
@@ -126,7 +126,7 @@ func (c *Cgroups) Move(from, to Group) error {
 	}
 }
 
-// Kill implements Groups.
+// Kill implements Keeper.
 func (c *Cgroups) Kill(g Group, within time.Duration) error {
 	dir := c.path(g)
 	deadline := time.Now().Add(within)
@@ -168,7 +168,7 @@ func (c *Cgroups) signal(dir string, pids []int) {
 	}
 }
 
-// List implements Groups.
+// List implements Keeper.
 func (c *Cgroups) List() ([]Held, error) {
 	services, err := os.ReadDir(c.root)
 	if err != nil {
@@ -195,7 +195,7 @@ func (c *Cgroups) parts(g Group) []Held {
 	parts, _ := os.ReadDir(dir)
 	for _, part := range directories(parts) {
 		names := []string{part}
-		if part == runPart {
+		if part == RunPart {
 			members, _ := os.ReadDir(filepath.Join(dir, part))
 			names = names[:0]
 			for _, member := range directories(members) {

@@ -1,10 +1,18 @@
-package resources
+// Package groups keeps processes together so that all of them can be found and
+// killed, also by a daemon that knows nothing but the groups.
+package groups
 
 import (
 	"errors"
 	"fmt"
 	"os/exec"
 	"time"
+)
+
+// Parts of a service's group.
+const (
+	RunPart  = "run" // groups below it hold what starts left running
+	OpPrefix = "op-" // groups of one operation each
 )
 
 // Group names a set of processes: those of one operation (Part "op-7-start-fs")
@@ -30,10 +38,9 @@ type Held struct {
 	PIDs []int
 }
 
-// Groups keeps processes together so that all of them can be found and killed,
-// also by a daemon that knows nothing but the groups. Cgroups is the real one;
+// Keeper keeps processes together. Cgroups is the real one;
 // ProcessGroups is weaker and for emulated platforms. Both pass one suite.
-type Groups interface {
+type Keeper interface {
 	// Launch starts cmd inside the group g, which must not exist yet. It is in
 	// there before its first instruction.
 	Launch(g Group, cmd *exec.Cmd) error

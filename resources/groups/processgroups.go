@@ -1,4 +1,4 @@
-package resources
+package groups
 
 import (
 	"bytes"
@@ -44,7 +44,7 @@ func (p *ProcessGroups) path(g Group) string {
 	return filepath.Join(p.dir, g.Service, strconv.FormatUint(uint64(g.Term), 10), g.Part)
 }
 
-// Launch implements Groups by a mark in the environment.
+// Launch implements Keeper by a mark in the environment.
 func (p *ProcessGroups) Launch(g Group, cmd *exec.Cmd) error {
 	dir := p.path(g)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
@@ -68,7 +68,7 @@ func (p *ProcessGroups) Launch(g Group, cmd *exec.Cmd) error {
 	return nil
 }
 
-// Move implements Groups: the tokens change hands, the processes do not notice.
+// Move implements Keeper: the tokens change hands, the processes do not notice.
 func (p *ProcessGroups) Move(from, to Group) error {
 	if err := os.MkdirAll(p.path(to), 0o700); err != nil {
 		return fmt.Errorf("%s: %w", to, err)
@@ -87,7 +87,7 @@ func (p *ProcessGroups) Move(from, to Group) error {
 	return nil
 }
 
-// Kill implements Groups. A process may fork while it is killed, so the group
+// Kill implements Keeper. A process may fork while it is killed, so the group
 // is empty only when two looks in a row find nobody.
 func (p *ProcessGroups) Kill(g Group, within time.Duration) error {
 	tokens := p.tokens(g)
@@ -109,7 +109,7 @@ func (p *ProcessGroups) Kill(g Group, within time.Duration) error {
 	return nil
 }
 
-// List implements Groups.
+// List implements Keeper.
 func (p *ProcessGroups) List() ([]Held, error) {
 	var all []Held
 	processes := processTable()
