@@ -37,9 +37,8 @@ func (n *Node) StartDaemon() {
 	n.settleLate()
 	set := core.Settings{
 		Self: n.ID, Name: n.Name, Host: n.host, Protocol: n.Protocol, Boot: n.machine.boot, Life: uint64(n.clock()),
-		Timing: n.devices(), WaitLess: n.w.opt.Broken.WaitLess,
+		Timing: n.devices(), WaitLess: n.w.opt.Broken.WaitLess, Disks: n.boots(),
 	}
-	set.Disks = n.boots()
 	n.daemon.core = core.New(set)
 	n.w.began(n, set)
 	v := n.guard.lease.View()
@@ -184,7 +183,7 @@ func (n *Node) writeBlob(a cluster.WriteBlob) {
 	}
 	raw, err := n.w.bytes.format.Blob(&a.Blob)
 	if err != nil {
-		n.w.fail("the blob of %s: %v", n.Name, err)
+		n.w.Fail("the blob of %s: %v", n.Name, err)
 	}
 	d := n.machine.disks.places[a.Disk]
 	k := n.w.Disks[d]
@@ -242,7 +241,7 @@ func (n *Node) registerWrite(k *Disk, d int, op register.Op[*cluster.State], lat
 	n.w.judge.WritesBlock(n.body)
 	b, err := n.w.bytes.format.Block(op.Header, op.Value)
 	if err != nil {
-		n.w.fail("the register of %s: %v", n.Name, err)
+		n.w.Fail("the register of %s: %v", n.Name, err)
 	}
 	done := n.outcome(func(ok bool) {
 		n.deliver(cluster.RegisterWrote{Disk: op.Disk, Seq: op.Seq, OK: ok && n.w.rng.Float64() >= n.RegDrops})

@@ -154,7 +154,7 @@ func (n *Node) beat(issued ident.Instant) []byte {
 	}
 	raw, err := n.w.bytes.format.Beat(&h, &g.payload)
 	if err != nil {
-		n.w.fail("the beat of %s: %v", n.Name, err)
+		n.w.Fail("the beat of %s: %v", n.Name, err)
 	}
 	return raw
 }

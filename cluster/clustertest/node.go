@@ -293,4 +293,9 @@ func (n *Node) reset() {
 func (n *Node) Core() *core.Core { return n.daemon.core }
 
 // View is what the node's core knows now.
-func (n *Node) View() cluster.View { return n.daemon.core.View(n.clock()) }
+func (n *Node) View() cluster.View {
+	if n.w.opt.Looked != nil {
+		n.w.opt.Looked(n, n.clock())
+	}
+	return n.daemon.core.View(n.clock())
+}

@@ -60,10 +60,11 @@ type Options struct {
 	Configure func(*cluster.Config)
 	Pause     time.Duration // how long a hypervisor may stop a node, watchdogs and all
 	Broken    Broken
-	// Record is told of every step of every node.
+	// Begin is told of every new life of a daemon, Record of every step of its core,
+	// and Looked whenever somebody looks at that, which may change it.
+	Begin  func(n *Node, set core.Settings)
 	Record func(n *Node, now ident.Instant, ev cluster.Event, actions []cluster.Action)
-	// Begin is told of every new life of a daemon.
-	Begin func(n *Node, set core.Settings)
+	Looked func(n *Node, now ident.Instant)
 }
 
 // World is one simulated cluster. It is used by one goroutine.
@@ -127,7 +128,7 @@ func New(t T, opt Options) *World {
 	}
 	w.judge = oracle.New(oracle.Limits{Nodes: opt.Nodes, Disks: opt.Disks, Rho: 0.005, Drain: drain}, func(v oracle.Violation) {
 		w.Tally.Broke = v.Kind
-		w.fail("%v", v)
+		w.Fail("%v", v)
 	})
 	w.bytes.luns = luns.New(func(id ident.NodeID, lun string, on bool) { w.judge.Keyed(id, lun, on, w.Now) })
 	var err error
@@ -295,7 +296,8 @@ func (w *World) Configure(c cluster.Config) cluster.ApplyConfig {
 // Fail ends the test with the story so far.
 func (w *World) Fail(format string, args ...any) {
 	w.T.Helper()
-	w.fail(format, args...)
+	w.Tell()
+	w.T.Fatalf("seed %d at %s: "+format, append([]any{w.opt.Seed, w.Now}, args...)...)
 }
 
 // Happened adds a line to the story.
@@ -312,12 +314,6 @@ func (w *World) Running(service string) bool {
 	s := n.View().State
 	g := s.Grant(service)
 	return g != nil && g.Owner == n.ID && g.Term == n.running[service].term
-}
-
-func (w *World) fail(format string, args ...any) {
-	w.T.Helper()
-	w.Tell()
-	w.T.Fatalf("seed %d at %s: "+format, append([]any{w.opt.Seed, w.Now}, args...)...)
 }
 
 // happened adds a line to the story that no node tells.
@@ -362,7 +358,7 @@ func (w *World) Tell() {
 	for _, n := range w.Nodes {
 		v := "off"
 		if n.daemon.core != nil {
-			s := n.daemon.core.View(n.clock())
+			s := n.View()
 			v = fmt.Sprintf("%s %s (%s) coordinator %d lease %v", s.Stage, s.Inc, s.Waiting, s.Coordinator, s.Lease.Held)
 		}
 		w.T.Logf("%-6s %s runs %v", n.Name, v, slices.Sorted(maps.Keys(n.running)))
