@@ -11,7 +11,7 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 TEST_TIMEOUT ?= 20m
 
 .DEFAULT_GOAL := help
-.PHONY: help build bin/demo check fmt test setup demo bench histories sim model mutants clean
+.PHONY: help build bin/demo check fmt test setup demo bench histories sim night model mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ histories: ## N random histories of the register over failing disks (N=100000)
 
 sim: ## simulated clusters under faults (SEEDS=2000 SEED=1): see docs/SIMULATION.md
 	$(GO) test ./test/sim -run TestSeeds -v -timeout 0 -seeds $(or $(SEEDS),200) -seed $(or $(SEED),1)
+
+night: ## a recorded night of a simulated cluster, told twice and replayed (HOURS=24 SEED=1): see docs/SIMULATION.md
+	$(GO) test ./test/sim -run TestNight -v -count=1 -timeout 0 -night $(or $(HOURS),24)h -seed $(or $(SEED),1)
 
 mutants: ## break the program on purpose, line by line: each break has to be noticed
 	$(GO) run ./test/mutants -doc docs/MUTANTS.md

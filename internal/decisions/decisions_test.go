@@ -1,6 +1,8 @@
 package decisions
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"go/ast"
 	"go/parser"
@@ -71,6 +73,34 @@ func TestValuesComeBack(t *testing.T) {
 	for _, wrong := range []tagged{{Is: "Explode"}, {Is: "Asked", Of: []byte(`{"ID":1,"Request":{"is":"Tick"}}`)}} {
 		if v, err := wrong.untag(); !errors.Is(err, errRecord) {
 			t.Errorf("%s: %v, %v", wrong.Is, v, err)
+		}
+	}
+}
+
+// TestLine: a step's line is what json.Marshal makes of it.
+func TestLine(t *testing.T) {
+	note := cluster.Note{Kind: cluster.NoteAlarm, Text: "a <b> & \"c\"\n\u2028"}
+	for _, c := range []struct {
+		now     ident.Instant
+		ev      cluster.Event
+		actions []cluster.Action
+		digest  []byte
+	}{
+		{0, cluster.Tick{}, nil, nil},
+		{123, cluster.Tick{}, []cluster.Action{note}, []byte{1, 2, 3, 4, 5, 6, 7, 255}},
+		{-5, cluster.Asked{ID: 1, Request: cluster.MoveService{Service: "s<t>", To: "beta"}}, []cluster.Action{note, cluster.Exit{}, cluster.Reply{ID: 1}}, nil},
+	} {
+		r, err := Step(c.now, c.ev, c.actions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Digest = c.digest
+		want, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Line(); err != nil || !bytes.Equal(got, append(want, '\n')) {
+			t.Errorf("%s, %v, want %s", got, err, want)
 		}
 	}
 }

@@ -23,12 +23,13 @@ const recovery = 4 * time.Minute
 
 // run is one story as it is told.
 type run struct {
-	w     *clustertest.World
-	plan  Plan
-	rng   *rand.Rand // of the fault that strikes
-	conf  cluster.Config
-	least time.Duration // failover_within
-	twins []*clustertest.Node
+	w      *clustertest.World
+	plan   Plan
+	faults map[string]fault // by name
+	rng    *rand.Rand       // of the fault that strikes
+	conf   cluster.Config
+	least  time.Duration // failover_within
+	twins  []*clustertest.Node
 	// healing: every fault has ended, and those that go on by themselves end.
 	healing bool
 }
@@ -40,28 +41,43 @@ func Run(t clustertest.T, p Plan) *clustertest.World {
 	return tell(t, p, nil)
 }
 
-// tell is Run that shows the world as soon as there is one.
-func tell(t clustertest.T, p Plan, show func(*clustertest.World)) *clustertest.World {
+// begin makes the world of a plan, switched off; change may change its options.
+func begin(t clustertest.T, p Plan, change func(*clustertest.Options)) *run {
 	r := &run{plan: p, rng: rand.New(rand.NewPCG(p.Seed, 7)), least: leastWithin(p)}
 	r.conf = cluster.Config{Name: "sim", FailoverWithin: p.Within, Services: p.Services, Fencing: p.ways(), PowerOn: p.PowerOn}
 	p.apply(&r.conf)
-	r.w = clustertest.New(t, clustertest.Options{
+	o := clustertest.Options{
 		Seed: p.Seed, Nodes: p.Nodes, Disks: p.Disks, Within: p.Within, Services: p.Services, Timing: p.hardware, Pause: p.Pause,
 		Configure: p.apply, Fencing: p.ways(), PowerOn: p.PowerOn,
-	})
+	}
+	if change != nil {
+		change(&o)
+	}
+	r.w = clustertest.New(t, o)
+	r.faults = map[string]fault{}
+	for _, f := range all() {
+		r.faults[f.name] = f
+	}
+	return r
+}
+
+// strike lets a fault strike now.
+func (r *run) strike(s Strike) {
+	r.rng = rand.New(rand.NewPCG(s.Seed, 1))
+	r.w.Happened(s.Kind)
+	r.faults[s.Kind].strike(r)
+}
+
+// tell is Run that shows the world as soon as there is one.
+func tell(t clustertest.T, p Plan, show func(*clustertest.World)) *clustertest.World {
+	r := begin(t, p, nil)
 	if show != nil {
 		show(r.w)
-	}
-	faults := map[string]fault{}
-	for _, f := range all() {
-		faults[f.name] = f
 	}
 	r.w.Boot()
 	for _, s := range p.Strikes {
 		r.w.Run(s.At - r.w.Now)
-		r.rng = rand.New(rand.NewPCG(s.Seed, 1))
-		r.w.Happened(s.Kind)
-		faults[s.Kind].strike(r)
+		r.strike(s)
 	}
 	r.w.Run(p.Length - r.w.Now)
 	r.look()

@@ -49,7 +49,13 @@ func (s *teller) Fatalf(format string, args ...any) {
 }
 
 // Tell tells a plan's story to its end, good or bad.
-func Tell(p Plan) (res Result) {
+func Tell(p Plan) Result {
+	return told(p, func(t clustertest.T, show func(*clustertest.World)) { tell(t, p, show) })
+}
+
+// told lets a story be told to its end, good or bad: a failure ends it, and show is
+// given the world as soon as there is one.
+func told(p Plan, tell func(t clustertest.T, show func(*clustertest.World))) (res Result) {
 	s := &teller{}
 	var w *clustertest.World
 	defer func() {
@@ -69,7 +75,7 @@ func Tell(p Plan) (res Result) {
 			res.Failed = NoProgress
 		}
 	}()
-	w = tell(s, p, func(begun *clustertest.World) { w = begun })
+	tell(s, func(begun *clustertest.World) { w = begun })
 	return res
 }
 
