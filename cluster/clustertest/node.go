@@ -294,8 +294,8 @@ func (n *Node) Core() *core.Core { return n.daemon.core }
 
 // View is what the node's core knows now.
 func (n *Node) View() cluster.View {
-	if n.w.opt.Looked != nil {
-		n.w.opt.Looked(n, n.clock())
+	if n.w.opt.Record != nil {
+		n.w.opt.Record(n, n.clock(), nil, nil)
 	}
 	return n.daemon.core.View(n.clock())
 }

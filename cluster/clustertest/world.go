@@ -60,11 +60,11 @@ type Options struct {
 	Configure func(*cluster.Config)
 	Pause     time.Duration // how long a hypervisor may stop a node, watchdogs and all
 	Broken    Broken
-	// Begin is told of every new life of a daemon, Record of every step of its core,
-	// and Looked whenever somebody looks at that, which may change it.
-	Begin  func(n *Node, set core.Settings)
+	// Record is told of every step of every node, and with a nil event of every view
+	// of it, which may change what its core remembers.
 	Record func(n *Node, now ident.Instant, ev cluster.Event, actions []cluster.Action)
-	Looked func(n *Node, now ident.Instant)
+	// Begin is told of every new life of a daemon.
+	Begin func(n *Node, set core.Settings)
 }
 
 // World is one simulated cluster. It is used by one goroutine.

@@ -62,7 +62,7 @@ func Night(p Plan, dir string) Result {
 	log := &recorder{dir: dir, nodes: map[ident.NodeID]*nodeLog{}}
 	res := told(p, func(t clustertest.T, show func(*clustertest.World)) {
 		r := begin(t, p, func(o *clustertest.Options) {
-			o.Begin, o.Record, o.Looked = log.begin, log.step, log.looked
+			o.Begin, o.Record = log.begin, log.step
 		})
 		show(r.w)
 		r.w.Boot()
@@ -138,6 +138,10 @@ func (c *recorder) begin(n *clustertest.Node, set core.Settings) {
 
 func (c *recorder) step(n *clustertest.Node, now ident.Instant, ev cluster.Event, actions []cluster.Action) {
 	l := c.nodes[n.ID]
+	if ev == nil {
+		c.put(l, &decisions.Record{Now: now, View: true})
+		return
+	}
 	l.steps++
 	r, err := decisions.Step(now, ev, actions)
 	if err != nil {
@@ -150,10 +154,6 @@ func (c *recorder) step(n *clustertest.Node, now ident.Instant, ev cluster.Event
 		}
 	}
 	c.put(l, r)
-}
-
-func (c *recorder) looked(n *clustertest.Node, now ident.Instant) {
-	c.put(c.nodes[n.ID], &decisions.Record{Now: now, View: true})
 }
 
 func (c *recorder) put(l *nodeLog, r *decisions.Record) {
