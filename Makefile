@@ -11,7 +11,7 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 TEST_TIMEOUT ?= 20m
 
 .DEFAULT_GOAL := help
-.PHONY: help build bin/demo check fmt test setup demo bench histories sim night model mutants clean
+.PHONY: help build bin/demo check fmt test setup vm demo bench histories sim night model mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ setup: ## install what the tests and the demo need (as root on Debian), or say w
 
 test: setup build check ## everything: setup, build, check, then all tests with real disks and kernels (root runs all)
 	$(GO) run ./test/run -timeout $(TEST_TIMEOUT) ./...
+
+vm: setup ## whole machines under emulation: kernels, watchdogs, an iSCSI target, and clusters of them (docs/VM.md)
+	HOLDFAST_VM=all $(GO) test -count=1 -v -timeout 20m $(if $(RUN),-run '$(RUN)') ./test/vm/...
 
 bin/demo:
 	$(BUILD) -o bin/demo ./test/demo

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the integration tests and the demo need, on Debian and as root; elsewhere it says what is missing and goes
-# on, and the tests that need it skip themselves with the same words. It may run any number of times: it asks for the
-# package lists only when something is missing, and changes nothing when nothing is.
+# on, and the tests that need it skip themselves with the same words; those of test/vm fail. It may run any number of
+# times: it asks for the package lists only when something is missing, and changes nothing when nothing is.
 set -u
 
 say() { echo "setup: $*"; }
@@ -22,6 +22,8 @@ needs() {
 	spin      spin       searching the models of the protocol
 	gcc       gcc        compiling what spin makes of them
 	gencat    libc6-dev  the headers that it needs
+	qemu-system-x86_64 qemu-system-x86 the virtual machines of test/vm
+	xz        xz-utils   taking their kernel out of its package
 	END
 }
 
@@ -34,6 +36,34 @@ missing=$(needs | while read -r program package purpose; do
 		say "missing: $program (package $package), for $purpose" >&2
 	fi
 done | sort -u)
+
+# The virtual machines of test/vm run a kernel of the distribution, and some of them its iSCSI initiator. Neither is
+# installed on this machine: their packages are downloaded to where the rig looks for them.
+fetch() {
+	packages=${HOLDFAST_VM_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/holdfast-vm}/packages
+	for package in linux-image-[0-9]*.deb open-iscsi_*.deb libopeniscsiusr*.deb libisns*.deb; do
+		# shellcheck disable=SC2086 # the pattern of a file name
+		set -- "$packages"/$package
+		[ -e "$1" ] || break
+		package=
+	done
+	[ -n "$package" ] || return 0
+	if ! command -v apt-get >/dev/null 2>&1 || [ "$(dpkg --print-architecture)" != amd64 ]; then
+		say "the tests of test/vm need a kernel package of Debian for amd64 in $packages, and fail without it"
+		return 0
+	fi
+	if ! apt-cache show linux-image-amd64 open-iscsi >/dev/null 2>&1; then
+		apt-get -q update || say "apt-get update failed; trying with the lists that are here"
+	fi
+	kernel=$(apt-cache depends linux-image-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+	libraries=$(apt-cache depends open-iscsi | sed -n 's/.*Depends: \(lib\(isns\|openiscsiusr\)[^ ]*\)/\1/p')
+	say "apt-get download $kernel open-iscsi" $libraries
+	# shellcheck disable=SC2086 # one word per package
+	if ! (mkdir -p "$packages" && cd "$packages" && apt-get -q download "$kernel" open-iscsi $libraries); then
+		say "apt-get download failed: the tests of test/vm will fail"
+	fi
+}
+fetch
 
 if [ -z "$missing" ]; then
 	say "everything is installed, nothing to do"

@@ -1,0 +1,241 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-ha/holdfast/test/vm/wire"
+)
+
+// Machine is a machine, on or off.
+type Machine struct {
+	Name string
+	Spec Spec
+	dir  string
+
+	process *os.Process
+	ended   chan struct{} // closed when QEMU has
+	state   string        // how it has, behind ended
+	qmp     *qmp
+	agent   *agent
+}
+
+// New gives a machine that is off. Its sockets and logs are in dir, whose path has to be short: a socket's has at most 107
+// bytes.
+func New(dir string, s Spec) *Machine { return &Machine{Name: s.Name, Spec: s, dir: dir} }
+
+func (m *Machine) file(kind string) string { return filepath.Join(m.dir, m.Name+"."+kind) }
+
+// Console, Log and Trouble are the files of what the kernel said, of what started programs printed, and of what QEMU had
+// to say.
+func (m *Machine) Console() string { return m.file("console") }
+
+// Log is the file of what started programs printed.
+func (m *Machine) Log() string { return m.file("log") }
+
+// Trouble is the file of what QEMU had to say.
+func (m *Machine) Trouble() string { return m.file("qemu") }
+
+// PowerOn starts the machine and waits until its agent answers.
+func (m *Machine) PowerOn(ctx context.Context) error {
+	if m.process != nil {
+		return fmt.Errorf("%s is on", m.Name)
+	}
+	for _, s := range []string{"qmp", "ctl"} {
+		if err := os.Remove(m.file(s)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	if err := m.spawn(); err != nil {
+		return err
+	}
+	err := m.connect(ctx)
+	if err == nil {
+		_, err = m.agent.booted(ctx, 1)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w; %s", m.Name, err, m.lastWords())
+	}
+	return nil
+}
+
+// spawn starts QEMU. It ends with this process however that ends: the kernel kills it with the thread that made it, and
+// that thread does nothing but wait for it.
+func (m *Machine) spawn() error {
+	trouble, err := os.OpenFile(m.Trouble(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer trouble.Close()
+	program, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		return errors.New("no qemu-system-x86_64: run test/setup.sh as root, or apt-get install qemu-system-x86")
+	}
+	cmd := exec.Command("nice", append([]string{"-n", "10", program}, m.arguments()...)...)
+	cmd.Stdout, cmd.Stderr = trouble, trouble
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	started, ended := make(chan error), make(chan struct{})
+	go func() { // ends with QEMU, which Kill ends
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		_ = cmd.Wait()
+		m.state = cmd.ProcessState.String()
+		close(ended)
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	m.process, m.ended = cmd.Process, ended
+	return os.WriteFile(m.file("pid"), fmt.Appendf(nil, "%d\n", m.process.Pid), 0o644)
+}
+
+func (m *Machine) connect(ctx context.Context) error {
+	ctl, err := m.dial(ctx, "ctl")
+	if err != nil {
+		return err
+	}
+	m.agent = newAgent(ctl)
+	control, err := m.dial(ctx, "qmp")
+	if err != nil {
+		return err
+	}
+	m.qmp, err = newQMP(ctx, control)
+	return err
+}
+
+// dial connects to a socket that QEMU may not have made yet.
+func (m *Machine) dial(ctx context.Context, kind string) (net.Conn, error) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := net.Dial("unix", m.file(kind))
+		if err == nil {
+			return conn, nil
+		}
+		select {
+		case <-tick.C:
+		case <-m.ended:
+			return nil, fmt.Errorf("QEMU did not start: %s", m.state)
+		case <-ctx.Done():
+			return nil, fmt.Errorf("QEMU did not start: %w", ctx.Err())
+		}
+	}
+}
+
+// lastWords are the ends of what QEMU and the kernel have said.
+func (m *Machine) lastWords() string {
+	var words []string
+	for _, f := range []string{m.Trouble(), m.Console()} {
+		text, err := os.ReadFile(f)
+		if lines := strings.Split(strings.TrimSpace(string(text)), "\n"); err == nil && len(text) > 0 {
+			words = append(words, filepath.Base(f)+": "+strings.Join(lines[max(0, len(lines)-5):], " | "))
+		}
+	}
+	return strings.Join(words, "; ")
+}
+
+// On says whether the machine has power.
+func (m *Machine) On() bool {
+	if m.process == nil {
+		return false
+	}
+	select {
+	case <-m.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// PowerOff takes the power away: QEMU is killed and gone when it returns. Nothing of the machine can act after that but
+// what its disks and networks have taken over already.
+func (m *Machine) PowerOff() error {
+	if m.process == nil {
+		return nil
+	}
+	if err := m.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("%s: %w", m.Name, err)
+	}
+	select {
+	case <-m.ended:
+	case <-time.After(30 * time.Second):
+		return fmt.Errorf("%s: QEMU (process %d) has not ended 30 s after SIGKILL", m.Name, m.process.Pid)
+	}
+	m.process = nil
+	var errs []error
+	if m.qmp != nil {
+		errs = append(errs, closed(m.qmp.conn))
+	}
+	if m.agent != nil {
+		errs = append(errs, closed(m.agent.conn))
+	}
+	m.qmp, m.agent = nil, nil
+	return errors.Join(errs...)
+}
+
+func closed(c io.Closer) error {
+	if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// Ask has the agent carry out one request.
+func (m *Machine) Ask(ctx context.Context, r wire.Request) (wire.Answer, error) {
+	if m.agent == nil {
+		return wire.Answer{}, fmt.Errorf("%s is off", m.Name)
+	}
+	w, err := m.agent.ask(ctx, r)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", m.Name, err)
+	}
+	return w, err
+}
+
+// Run runs a program inside to its end and returns what it printed; an exit status other than zero is an error.
+func (m *Machine) Run(ctx context.Context, args ...string) (string, error) {
+	r := wire.Request{Op: wire.Run, Args: args}
+	if deadline, is := ctx.Deadline(); is {
+		r.Timeout = time.Until(deadline)
+	}
+	w, err := m.Ask(ctx, r)
+	if err == nil && w.Code != 0 {
+		err = fmt.Errorf("%s: %s: exit status %d: %s", m.Name, strings.Join(args, " "), w.Code, w.Output)
+	}
+	return string(w.Output), err
+}
+
+// Start starts a program inside under a name and leaves it running.
+func (m *Machine) Start(ctx context.Context, name string, args ...string) error {
+	_, err := m.Ask(ctx, wire.Request{Op: wire.Start, Args: append([]string{name}, args...)})
+	return err
+}
+
+// Write writes a file inside.
+func (m *Machine) Write(ctx context.Context, name, content string) error {
+	_, err := m.Ask(ctx, wire.Request{Op: wire.Write, Args: []string{name}, Data: []byte(content)})
+	return err
+}
+
+// Read reads a file inside.
+func (m *Machine) Read(ctx context.Context, name string) (string, error) {
+	w, err := m.Ask(ctx, wire.Request{Op: wire.Read, Args: []string{name}})
+	return string(w.Output), err
+}
