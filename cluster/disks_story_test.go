@@ -263,8 +263,7 @@ func TestRollbackOfOneDiskEjectsIt(t *testing.T) {
 // acknowledged.
 func TestWipedDiskIsReplaced(t *testing.T) {
 	w := threeNodes(t, 2, 3)
-	empty := w.AddDisk().Snapshot()
-	w.Disks[1].Restore(empty)
+	w.Disks[1].Wipe(true)
 	w.Run(30 * time.Second)
 	undisturbed(t, w)
 	next := w.AddDisk()

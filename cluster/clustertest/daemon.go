@@ -42,7 +42,7 @@ func (n *Node) StartDaemon() {
 	n.daemon.core = core.New(set)
 	n.w.began(n, set)
 	v := n.guard.lease.View()
-	ev := cluster.Started{Bound: v.Inc, Killed: v.Killed, Frozen: v.Frozen, LeaseStart: v.Start, F: v.Params.F, G: v.Params.G, Says: n.guard.params, Since: v.Carry.Since, Grace: v.Grace, Registering: n.machine.flying > 0}
+	ev := cluster.Started{Floor: n.machine.disks.floor, Bound: v.Inc, Killed: v.Killed, Frozen: v.Frozen, LeaseStart: v.Start, F: v.Params.F, G: v.Params.G, Says: n.guard.params, Since: v.Carry.Since, Grace: v.Grace, Registering: n.machine.flying > 0}
 	n.emptyOrphans()
 	for name, p := range n.running {
 		ev.Adopted = append(ev.Adopted, cluster.Adopted{Service: name, Term: p.term, Running: p.whole})
@@ -145,7 +145,7 @@ func (n *Node) act(a cluster.Action) {
 	case cluster.FenceStop:
 		n.stopFence(a.Op)
 	case cluster.Note:
-		n.w.Notes = append(n.w.Notes, Told{n.w.Now, n.ID, a})
+		n.w.Story.Tell(n.w.Now, n.ID, a)
 		n.w.judge.Explains(n.ID, string(a.Kind), a.Text+a.Service)
 		switch {
 		case a.Kind == cluster.NoteProof && a.Proof == cluster.ProofTime:
@@ -158,7 +158,7 @@ func (n *Node) act(a cluster.Action) {
 		if a.Err != "" {
 			text = "refused: " + a.Err
 		}
-		n.w.Notes = append(n.w.Notes, Told{n.w.Now, n.ID, cluster.Note{Kind: "reply", Text: text}})
+		n.w.Story.Tell(n.w.Now, n.ID, cluster.Note{Kind: "reply", Text: text})
 	case cluster.Exit:
 		n.KillDaemon()
 	}
@@ -222,9 +222,10 @@ func (n *Node) registerOp(op register.Op[*cluster.State]) {
 		n.registerWrite(k, d, op, latency)
 	case register.ReadHeaders:
 		var all []register.Header
-		n.request(d, latency, func(bool) { all = k.on.Headers() },
+		var gone error
+		n.request(d, latency, func(bool) { all, gone = k.on.Headers(), k.on.StillThere() },
 			n.outcome(func(ok bool) {
-				n.deliver(cluster.RegisterHeaders{Disk: op.Disk, Seq: op.Seq, All: all, OK: ok})
+				n.deliver(cluster.RegisterHeaders{Disk: op.Disk, Seq: op.Seq, All: all, OK: ok && gone == nil})
 			}))
 	case register.ReadBody:
 		var s *cluster.State
@@ -267,30 +268,14 @@ func (n *Node) registerWrite(k *Disk, d int, op register.Op[*cluster.State], lat
 	n.write(d, latency/2, true, k.body(b), header)
 }
 
-func (k *Disk) body(b media.Block) landing {
-	return func(torn bool) {
-		if torn {
-			k.on.TearBody(b)
-			return
-		}
-		k.on.PutBody(b)
-	}
-}
+func (k *Disk) body(b media.Block) landing { return func(torn bool) { k.on.PutBody(b, torn) } }
 
-func (k *Disk) header(b media.Block) landing {
-	return func(torn bool) {
-		if torn {
-			k.on.TearHeader(b)
-			return
-		}
-		k.on.PutHeader(b)
-	}
-}
+func (k *Disk) header(b media.Block) landing { return func(torn bool) { k.on.PutHeader(b, torn) } }
 
 // land lands a block at once.
 func (l *late) land() {
-	l.k.on.PutBody(l.b)
-	l.k.on.PutHeader(l.b)
+	l.k.on.PutBody(l.b, false)
+	l.k.on.PutHeader(l.b, false)
 }
 
 // landLate lands a write that was reported as failed, unless it was settled.
@@ -319,6 +304,7 @@ func (n *Node) learned(a cluster.Action) {
 		return
 	}
 	c := o.Payload.Committed
+	n.machine.disks.floor = max(n.machine.disks.floor, c.Ver)
 	for d := range n.w.Disks {
 		k := n.w.Disks[d]
 		if h, ok := k.on.Find(c.Node, c.Ver, c.Ballot); ok && n.w.decided(n, k, h) {

@@ -16,7 +16,11 @@ const mostDisks = 16
 
 // AddDisk brings another disk, empty but formatted, that every node can see.
 func (w *World) AddDisk() *Disk {
-	k := &Disk{UUID: ident.UUID{byte(len(w.Disks) + 1)}, on: w.bytes.format.NewDisk(), index: len(w.Disks)}
+	k := &Disk{UUID: ident.UUID{byte(len(w.Disks) + 1)}, index: len(w.Disks)}
+	var err error
+	if k.on, err = w.bytes.format.NewDisk(k.UUID); err != nil {
+		w.Fail("formatting disk %v: %v", k.UUID, err)
+	}
 	w.Disks = append(w.Disks, k)
 	return k
 }
@@ -37,6 +41,23 @@ func (k *Disk) Snapshot() Snapshot { return Snapshot{k.on.Copy()} }
 // Restore makes a disk forget what came after a snapshot.
 func (k *Disk) Restore(s Snapshot) { k.on = s.on.Copy() }
 
+// Wipe has somebody overwrite a disk: with zeros, or formatted anew under its name.
+func (k *Disk) Wipe(formatted bool) { k.on = k.on.Wiped(formatted) }
+
+// clones says that the path of a node to a disk leads to a clone of it, which the
+// node does not open.
+func (n *Node) clones(d int) bool {
+	if !n.Clones[d] {
+		return false
+	}
+	err := n.w.Disks[d].on.Opens(ident.UUID{0xff, byte(d)})
+	if err == nil {
+		n.w.Fail("%s opens a clone of disk %d", n.Name, d)
+	}
+	n.w.Tally.Effect(CloneRefused)
+	return true
+}
+
 // Disk returns the disk with an identity, or nil.
 func (w *World) Disk(id ident.UUID) *Disk {
 	for _, k := range w.Disks {
@@ -52,6 +73,7 @@ type nodeDisks struct {
 	places []int  // index in World.Disks of what its daemon numbers
 	file   []int  // what its node.yaml lists
 	open   []bool // what its guard has open
+	floor  uint64 // the highest version that its own disk says was committed
 }
 
 // tell passes a table on to the daemon, under the number that it gives the disk.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/dogs"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
@@ -21,7 +22,7 @@ type guard struct {
 	dead    bool
 	gen     uint32 // of the set of disks by which the lease counts
 	holder  bool   // somebody else holds the descriptors of the watchdogs
-	dogs    []watchdog
+	dogs    dogs.Pack
 	// The feeding loop:
 	unproved bool // the last device was fed, and no check has passed since
 	fedLate  bool // hardware was fed last after the end of the lease
@@ -39,7 +40,7 @@ func (n *Node) KillGuard() {
 	n.guard.dead = true
 	n.w.happened(n, "lost its guard")
 	if !n.guard.holder {
-		n.closes()
+		n.guard.dogs.Close(n.w.Now)
 	}
 	if n.w.rng.IntN(2) == 0 {
 		n.after(n.w.Jitter(10*time.Millisecond, time.Second), n.reset)
@@ -87,13 +88,7 @@ func (n *Node) guardDone(f func(ok bool)) func(ok bool) {
 
 // beat lands a sector, or half of one.
 func (k *Disk) beat(id ident.NodeID, raw []byte) landing {
-	return func(torn bool) {
-		if torn {
-			k.on.TearBeat(id, raw)
-			return
-		}
-		k.on.PutBeat(id, raw)
-	}
+	return func(torn bool) { k.on.PutBeat(id, raw, torn) }
 }
 
 // readTable reads a disk's beat table, tells of it, and goes on after a pause.
@@ -101,8 +96,9 @@ func (n *Node) readTable(d int, t table, pause time.Duration, next func()) {
 	t.ReadIssued = n.clock()
 	k := n.w.Disks[d]
 	var killed bool
+	var gone error
 	n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), func(bool) {
-		t.Beats = k.on.Beats()
+		t.Beats, gone = k.on.Beats(), k.on.StillThere()
 		if inc := n.guard.lease.View().Inc; !inc.IsZero() {
 			_, killed = k.on.FindKill(n.ID, inc)
 		}
@@ -112,6 +108,10 @@ func (n *Node) readTable(d int, t table, pause time.Duration, next func()) {
 		}
 		if !ok {
 			n.tell(cluster.Table{Disk: d, Err: "input/output error"})
+			return
+		}
+		if gone != nil { // what was read beside it is not looked at
+			n.tell(cluster.Table{Disk: d, Err: "the superblock is not what it was: " + gone.Error()})
 			return
 		}
 		n.tableRead(t, killed)

@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/agenda"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/story"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
@@ -18,6 +19,7 @@ type Faults struct {
 	Frozen     bool          // nothing of it executes; see Freeze and Thaw
 	DiskCut    []bool        // per disk: requests fail, and do nothing
 	DiskHang   []bool        // per disk: requests do not complete; see Unhang
+	Clones     []bool        // per disk: the path leads to a clone of it, which is not opened
 	StopFails  bool          // every stop of a service fails
 	StartFails bool          // every start of a service fails
 	CheckFails bool          // every check of a service fails
@@ -81,9 +83,9 @@ type process struct {
 
 func newNode(w *World, id ident.NodeID) *Node {
 	return &Node{
-		ID: id, Name: nodeName(id), host: ident.UUID{byte(id)}, body: id, w: w, running: map[string]*process{},
+		ID: id, Name: story.Name(id), host: ident.UUID{byte(id)}, body: id, w: w, running: map[string]*process{},
 		Faults: Faults{
-			DiskCut: make([]bool, mostDisks), DiskHang: make([]bool, mostDisks),
+			DiskCut: make([]bool, mostDisks), DiskHang: make([]bool, mostDisks), Clones: make([]bool, mostDisks),
 			StartTime: 300 * time.Millisecond, StopTime: 200 * time.Millisecond,
 		},
 		machine: machine{clock: agenda.Clock{Rate: 1 + (w.rng.Float64()-0.5)*0.0098}},
@@ -149,7 +151,7 @@ type landing func(torn bool)
 // told of its completion. What was issued lands whatever becomes of the node,
 // but after a reset it may be lost or torn, and it lands within the drain time.
 func (n *Node) request(d int, latency time.Duration, land landing, done func(ok bool)) {
-	if n.DiskCut[d] {
+	if n.DiskCut[d] || n.w.Disks[d].Gone || n.clones(d) {
 		n.after(latency, func() { done(false) })
 		return
 	}
@@ -260,6 +262,7 @@ func (n *Node) Replace() *Node {
 func (n *Node) Twin() *Node {
 	twin := newNode(n.w, n.ID)
 	twin.host[15]++
+	twin.machine.disks.floor = n.machine.disks.floor
 	twin.body = n.w.judge.Twin(n.ID)
 	twin.PowerOn()
 	return twin

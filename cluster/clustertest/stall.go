@@ -97,9 +97,7 @@ func (n *Node) Wake() {
 	slept := n.w.Now - n.machine.slept
 	deep := n.machine.deep
 	n.machine.asleep, n.machine.deep = false, false
-	for i := range n.guard.dogs {
-		n.guard.dogs[i].fed += slept
-	}
+	n.guard.dogs.Sleep(slept)
 	if n.guard.lease.OverAfter(slept) {
 		n.reset()
 		return

@@ -3,59 +3,34 @@ package clustertest
 import (
 	"time"
 
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/dogs"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
 
-// watchdog is a device that resets the node some time after its latest feed.
-type watchdog struct {
-	fed      time.Duration // true time of the latest feed
-	takes    time.Duration // what it truly takes in this boot
-	most     time.Duration // the longest that such a device takes
-	software bool
-}
-
 // devices are the node's watchdogs as the daemon knows them, and whether somebody
 // else holds their descriptors.
 func (n *Node) devices() timing.Input {
-	in := timing.Input{SecondHolder: true, Devices: []timing.Device{
-		{Name: "softdog", Class: timing.Qualified, Software: true, Timeout: 2 * time.Second, TMax: 2200 * time.Millisecond, At: 2 * time.Second},
-		{Name: "hardware", Class: timing.Qualified, Timeout: 2 * time.Second, TMax: 2200 * time.Millisecond, At: 2 * time.Second},
-	}}
+	in := dogs.Two()
 	if n.w.opt.Timing != nil {
 		n.w.opt.Timing(&in)
 	}
 	return in
 }
 
-// armDogs opens the watchdogs at boot. Software comes first: the order is part of
-// the safety argument.
+// armDogs opens the watchdogs at boot.
 func (n *Node) armDogs() {
 	in := n.devices()
-	g := &n.guard
-	g.holder, g.dogs = in.SecondHolder, nil
-	for _, software := range []bool{true, false} {
-		for _, d := range in.Devices {
-			if d.Software != software {
-				continue
-			}
-			most := d.TMax
-			if d.Class != timing.Qualified {
-				most = 2*d.Timeout + time.Second
-			}
-			least := max(d.Timeout, most*9/10)
-			g.dogs = append(g.dogs, watchdog{fed: n.w.Now, takes: n.w.Jitter(min(least, most), most), most: most, software: software})
-		}
-	}
-	for i := range g.dogs {
+	n.guard.holder, n.guard.dogs = in.SecondHolder, dogs.Arm(in.Devices, n.w.Now, n.w.Jitter)
+	for i := range n.guard.dogs {
 		n.watch(i, n.machine.epoch)
 	}
 }
 
 // watch is the hardware.
 func (n *Node) watch(i, epoch int) {
-	n.w.After(max(time.Millisecond, n.guard.dogs[i].fed+n.guard.dogs[i].takes-n.w.Now), func() {
+	n.w.After(max(time.Millisecond, n.guard.dogs[i].Due()-n.w.Now), func() {
 		if epoch != n.machine.epoch || !n.machine.up {
 			return
 		}
@@ -64,9 +39,9 @@ func (n *Node) watch(i, epoch int) {
 			return
 		}
 		d := &n.guard.dogs[i]
-		due := n.w.Now >= d.fed+d.takes
-		if due && d.software && n.Frozen && !n.machine.asleep && !n.lateFeed() {
-			d.fed = n.w.Now - d.takes + 10*time.Millisecond // its timer fires when the kernel goes on
+		due := n.w.Now >= d.Due()
+		if due && d.Software && n.Frozen && !n.machine.asleep && !n.lateFeed() {
+			d.Fed = n.w.Now - d.Takes + 10*time.Millisecond // its timer fires when the kernel goes on
 			due = false
 		}
 		if due {
@@ -82,17 +57,8 @@ func (n *Node) lateFeed() bool { return n.guard.fedLate }
 
 // promise is what this machine keeps, for the oracle.
 func (n *Node) promise(f, g time.Duration) oracle.Promise {
-	p := oracle.Promise{F: f, G: g, Periods: 2, Pause: n.w.opt.Pause}
-	for _, d := range n.guard.dogs {
-		p.TMax = max(p.TMax, d.most)
-	}
-	if len(n.guard.dogs) > 1 {
-		p.Periods = 1
-	}
-	if !n.guard.holder {
-		p.Periods++
-	}
-	return p
+	longest, periods := n.guard.dogs.Promise(n.guard.holder)
+	return oracle.Promise{F: f, G: g, TMax: longest, Periods: periods, Pause: n.w.opt.Pause}
 }
 
 // feed is one round of the guard's feeding loop: check, feed the first, check, feed
@@ -145,18 +111,11 @@ func (n *Node) feedDog(i int, checked oracle.Moment) {
 		return
 	}
 	d := &g.dogs[i]
-	d.fed = n.w.Now
+	d.Fed = n.w.Now
 	late := g.lease.State() == lease.Bound && n.clock() > g.lease.End()
-	if !d.software {
+	if !d.Software {
 		g.fedLate = late
 	}
 	g.unproved = i == len(g.dogs)-1
 	n.w.judge.Fed(n.body, i, len(g.dogs), checked, n.moment())
-}
-
-// closes is what the last close of the descriptors does: it feeds.
-func (n *Node) closes() {
-	for i := range n.guard.dogs {
-		n.guard.dogs[i].fed = n.w.Now
-	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/media"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/story"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/tally"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/wire"
 	"github.com/holdfast-ha/holdfast/cluster/core"
@@ -73,7 +74,7 @@ type World struct {
 	Now   time.Duration // true time
 	Nodes []*Node       // index 0 is node 1
 	Disks []*Disk
-	Notes []Told
+	story.Story
 	Tally tally.Tally
 	wire.Net
 	opt   Options
@@ -92,15 +93,11 @@ type written struct {
 	confs  map[string]*cluster.Config // every text that was applied, parsed
 }
 
-// Told is a note with the node that told it.
-type Told struct {
-	At   time.Duration
-	Node ident.NodeID
-	cluster.Note
-}
-
-// Graced is the effect of network grace: a guard was told that everybody consents.
-const Graced = "grace"
+// Effects that the tally counts.
+const (
+	Graced       = "grace"         // a guard was told that everybody consents
+	CloneRefused = "clone refused" // a node did not open a clone of a quorum disk
+)
 
 // drain is the time within which the last writes of a dead host land, at most.
 const drain = time.Second
@@ -113,8 +110,10 @@ type Disk struct {
 	// ReadOnly refuses every write, Full those that need new space: the bodies of
 	// the register and the status blobs.
 	ReadOnly, Full bool
-	on             *media.Disk
-	index          int // in World.Disks
+	// Gone says that nobody reaches it any more: it was taken away.
+	Gone  bool
+	on    *media.Disk
+	index int // in World.Disks
 }
 
 // New returns a formatted cluster whose nodes are all switched off.
@@ -149,7 +148,7 @@ func New(t T, opt Options) *World {
 	first := &cluster.State{Ver: 1, ConfigRev: 1, Conf: conf, View: 1, DiskGen: 1}
 	for i := range opt.Nodes {
 		id := ident.NodeID(i + 1)
-		first.Nodes = append(first.Nodes, cluster.NodeState{ID: id, Name: nodeName(id)})
+		first.Nodes = append(first.Nodes, cluster.NodeState{ID: id, Name: story.Name(id)})
 		w.Nodes = append(w.Nodes, newNode(w, id))
 	}
 	for range opt.Disks {
@@ -161,22 +160,14 @@ func New(t T, opt Options) *World {
 		t.Fatalf("%v", err)
 	}
 	for _, k := range w.Disks {
-		k.on.PutBody(block)
-		k.on.PutHeader(block)
+		k.on.PutBody(block, false)
+		k.on.PutHeader(block, false)
 	}
 	return w
 }
 
 // NodeName is the name of node id.
-func NodeName(id int) string { return nodeName(ident.NodeID(id)) }
-
-func nodeName(id ident.NodeID) string {
-	names := []string{"", "alpha", "beta", "gamma", "delta", "epsilon"}
-	if int(id) < len(names) {
-		return names[id]
-	}
-	return fmt.Sprintf("node%d", id)
-}
+func NodeName(id int) string { return story.Name(ident.NodeID(id)) }
 
 // After runs f once the true time has advanced by d.
 func (w *World) After(d time.Duration, f func()) {
@@ -302,7 +293,7 @@ func (w *World) Fail(format string, args ...any) {
 
 // Happened adds a line to the story.
 func (w *World) Happened(text string) {
-	w.Notes = append(w.Notes, Told{w.Now, 0, cluster.Note{Kind: "fault", Text: text}})
+	w.Story.Tell(w.Now, 0, cluster.Note{Kind: "fault", Text: text})
 }
 
 // Running says that a service runs on one node, wholly, under its grant.
@@ -318,7 +309,7 @@ func (w *World) Running(service string) bool {
 
 // happened adds a line to the story that no node tells.
 func (w *World) happened(n *Node, text string) {
-	w.Notes = append(w.Notes, Told{w.Now, 0, cluster.Note{Kind: "world", Node: n.ID, Inc: n.guard.inc, Text: text}})
+	w.Story.Tell(w.Now, 0, cluster.Note{Kind: "world", Node: n.ID, Inc: n.guard.inc, Text: text})
 }
 
 func (w *World) began(n *Node, set core.Settings) {
@@ -337,23 +328,10 @@ func (w *World) Owner(service string) *Node {
 	return nil
 }
 
-// Told says whether a note of this kind about this node or service was told
-// since from, by anybody.
-func (w *World) Told(kind cluster.NoteKind, about string, from time.Duration) *Told {
-	for i := range w.Notes {
-		n := &w.Notes[i]
-		if n.At >= from && n.Kind == kind && (about == "" || n.Service == about || nodeName(n.Note.Node) == about) {
-			return n
-		}
-	}
-	return nil
-}
-
 // Tell prints the story so far into the test's log.
 func (w *World) Tell() {
 	for _, n := range w.Notes {
-		w.T.Logf("%9.3fs %-6s %-10s %-6s %s %s/%d %s %s", n.At.Seconds(), nodeName(n.Node), n.Kind, nodeName(n.Note.Node),
-			n.Inc, n.Service, n.Term, n.Proof, n.Text)
+		w.T.Logf("%v", n)
 	}
 	for _, n := range w.Nodes {
 		v := "off"

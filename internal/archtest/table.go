@@ -52,6 +52,14 @@ func coreRows() []row {
 			why: "a simulated LUN is its keys; it knows neither time nor faults",
 		},
 		{
+			tree: "cluster/clustertest/dogs", may: []string{"cluster/timing"},
+			why: "a simulated watchdog is its latest feed and what it takes; which there are is said in the words of the timing",
+		},
+		{
+			tree: "cluster/clustertest/story", may: []string{"cluster", "cluster/ident"},
+			why: "what was told is kept, and changes nothing",
+		},
+		{
 			tree: "cluster/clustertest/wire", may: []string{"cluster/ident"},
 			why: "a simulated network knows who sends to whom, and not what",
 		},
@@ -61,7 +69,7 @@ func coreRows() []row {
 		},
 		{
 			tree: "cluster/clustertest/media",
-			may:  []string{"cluster", "cluster/ident", "cluster/register", "quorumdisk", "quorumdisk/statecodec"},
+			may:  []string{"cluster", "cluster/ident", "cluster/register", "quorumdisk", "quorumdisk/statecodec", "storage"},
 			why:  "a simulated disk is bytes under the real codecs; it knows neither time nor faults",
 		},
 	}

@@ -22,7 +22,7 @@ type fault struct {
 
 // all is every kind of trouble.
 func all() []fault {
-	return slices.Concat(machines(), others(), processes(), links(), storage(), register(), operators(), services(), apart())
+	return slices.Concat(machines(), others(), processes(), links(), storage(), forgetful(), register(), operators(), services(), apart())
 }
 
 // later ends a fault after a random time.

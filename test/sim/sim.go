@@ -9,6 +9,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,9 @@ type run struct {
 	conf   cluster.Config
 	least  time.Duration // failover_within
 	twins  []*clustertest.Node
+	// A disk that may have forgotten something, and those that were replaced.
+	spoilt *clustertest.Disk
+	given  []*clustertest.Disk
 	// healing: every fault has ended, and those that go on by themselves end.
 	healing bool
 }
@@ -125,9 +129,9 @@ func (r *run) heal() {
 	r.healing = true
 	r.w.Mend()
 	for d, k := range r.w.Disks {
-		k.Slow, k.Errors = 1, 0
+		k.Slow, k.Errors, k.Gone = 1, 0, slices.Contains(r.given, k)
 		for _, n := range r.w.Nodes {
-			n.DiskCut[d] = false
+			n.DiskCut[d], n.Clones[d] = false, false
 			n.Unhang(d)
 		}
 	}
@@ -219,6 +223,9 @@ func (r *run) missing() string {
 		if v.Stage != "member" {
 			return fmt.Sprintf("%s is %s (%s)", n.Name, v.Stage, v.Waiting)
 		}
+	}
+	if r.spoilt != nil {
+		return "the replacement of quorum disk " + r.spoilt.UUID.String()
 	}
 	for i := range r.conf.Services {
 		name := r.conf.Services[i].Name

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/statecodec"
+	"github.com/holdfast-ha/holdfast/storage"
 )
 
 // Format makes and reads the records of one cluster's disks. It is used by one
@@ -84,7 +85,8 @@ func (f *Format) Blob(b *cluster.Blob) ([]byte, error) {
 // Disk is the content of one quorum disk.
 type Disk struct {
 	f       *Format
-	table   []byte // superblock (left empty) and beats, as one read fetches them
+	super   quorumdisk.Superblock
+	table   []byte // superblock and beats, as one read fetches them
 	beats   []beat // by node; decoded once
 	headers [][]header
 	bodies  [][][]byte
@@ -103,11 +105,20 @@ type header struct {
 	ok  bool
 }
 
-// NewDisk returns an empty disk.
-func (f *Format) NewDisk() *Disk {
+// NewDisk returns a disk that was formatted, and holds nothing else.
+func (f *Format) NewDisk(id ident.UUID) (*Disk, error) {
+	super := quorumdisk.Superblock{Disk: id, Layout: f.layout, Size: f.layout.MinSize(), Identity: device(id)}
+	k := f.blank(super)
+	return k, f.codec.SealSuperblock(k.table[:f.layout.SectorSize], &super, 0)
+}
+
+// device is the identity that the device of a disk says of itself.
+func device(id ident.UUID) storage.Identity { return storage.Identity{Kind: "naa", Value: id.String()} }
+
+func (f *Format) blank(super quorumdisk.Superblock) *Disk {
 	n := f.layout.Nmax + 1
 	k := &Disk{
-		f: f, table: make([]byte, f.layout.TableSize()), beats: make([]beat, n), headers: make([][]header, n),
+		f: f, super: super, table: make([]byte, f.layout.TableSize()), beats: make([]beat, n), headers: make([][]header, n),
 		bodies: make([][][]byte, n), blobs: make([][][]byte, n),
 	}
 	for i := range n {
@@ -118,9 +129,35 @@ func (f *Format) NewDisk() *Disk {
 	return k
 }
 
+// Wiped returns the disk as it is when somebody has overwritten it: with zeros,
+// or formatted anew under its own name.
+func (k *Disk) Wiped(formatted bool) *Disk {
+	c := k.f.blank(k.super)
+	if formatted {
+		copy(c.table[:k.f.layout.SectorSize], k.table)
+	}
+	return c
+}
+
+// StillThere says whether a process that opened the disk may count what it reads:
+// its superblock is where it was.
+func (k *Disk) StillThere() error {
+	return k.f.codec.StillThere(k.table[:k.f.layout.SectorSize], &k.super)
+}
+
+// Opens says whether a process opens this content, if it finds it on a device
+// that says of itself that it is the one of another disk: a clone is refused.
+func (k *Disk) Opens(on ident.UUID) error {
+	s, err := quorumdisk.DecodeSuperblock(k.table[:k.f.layout.SectorSize], 0)
+	if err == nil && s.Identity != device(on) {
+		err = fmt.Errorf("formatted on %v, found on %v: a clone or a snapshot", s.Identity, device(on))
+	}
+	return err
+}
+
 // Copy returns a disk with the same content: a clone, or a snapshot to go back to.
 func (k *Disk) Copy() *Disk {
-	c := k.f.NewDisk()
+	c := k.f.blank(k.super)
 	copy(c.table, k.table)
 	copy(c.beats, k.beats)
 	for i := range k.headers {
@@ -131,8 +168,14 @@ func (k *Disk) Copy() *Disk {
 	return c
 }
 
-// PutBeat lands a beat's sector, which nobody changes any more.
-func (k *Disk) PutBeat(id ident.NodeID, raw []byte) {
+// PutBeat lands a beat's sector, which nobody changes any more; of one that is
+// torn only the front half.
+func (k *Disk) PutBeat(id ident.NodeID, raw []byte, torn bool) {
+	if torn {
+		half := append([]byte(nil), k.f.layout.Beat(k.table, id)...)
+		copy(half[:len(half)/2], raw)
+		raw = half
+	}
 	copy(k.f.layout.Beat(k.table, id), raw)
 	b := beat{raw: raw}
 	decoded, err := k.f.codec.OpenBeat(raw, id)
@@ -140,13 +183,6 @@ func (k *Disk) PutBeat(id ident.NodeID, raw []byte) {
 		b.beat, b.err = nil, err.Error()
 	}
 	k.beats[id] = b
-}
-
-// TearBeat lands the front half of a beat's sector.
-func (k *Disk) TearBeat(id ident.NodeID, raw []byte) {
-	torn := append([]byte(nil), k.f.layout.Beat(k.table, id)...)
-	copy(torn[:len(torn)/2], raw)
-	k.PutBeat(id, torn)
 }
 
 // Beats is what a read of the beat table shows.
@@ -165,40 +201,34 @@ func (k *Disk) FindKill(self ident.NodeID, inc ident.Incarnation) (cluster.Kill,
 	return k.f.codec.FindKill(k.table, self, inc)
 }
 
-// PutBody lands a block's body.
-func (k *Disk) PutBody(b Block) {
-	if b.Body != nil {
-		k.bodies[b.Node][b.Slot] = b.Body
-	}
-}
-
-// TearBody lands the front part of a block's body over what was there.
-func (k *Disk) TearBody(b Block) {
+// PutBody lands a block's body, or only the front part of it over what was there.
+func (k *Disk) PutBody(b Block, torn bool) {
 	if b.Body == nil {
 		return
 	}
-	old := k.bodies[b.Node][b.Slot]
-	torn := make([]byte, max(len(old), len(b.Body)))
-	copy(torn, old)
-	copy(torn, b.Body[:len(b.Body)/2])
-	k.bodies[b.Node][b.Slot] = torn
+	body := b.Body
+	if torn {
+		old := k.bodies[b.Node][b.Slot]
+		body = make([]byte, max(len(old), len(b.Body)))
+		copy(body, old)
+		copy(body, b.Body[:len(b.Body)/2])
+	}
+	k.bodies[b.Node][b.Slot] = body
 }
 
-// PutHeader lands a block's header.
-func (k *Disk) PutHeader(b Block) {
-	e := header{raw: b.Header}
-	if h, ok, err := k.f.codec.OpenHeader(b.Header, b.Node, b.Slot); err == nil {
+// PutHeader lands a block's header, or only the front half of it.
+func (k *Disk) PutHeader(b Block, torn bool) {
+	raw := b.Header
+	if torn {
+		raw = make([]byte, len(b.Header))
+		copy(raw, k.headers[b.Node][b.Slot].raw)
+		copy(raw[:len(raw)/2], b.Header)
+	}
+	e := header{raw: raw}
+	if h, ok, err := k.f.codec.OpenHeader(raw, b.Node, b.Slot); err == nil {
 		e.h, e.ok = h, ok
 	}
 	k.headers[b.Node][b.Slot] = e
-}
-
-// TearHeader lands the front half of a block's header.
-func (k *Disk) TearHeader(b Block) {
-	torn := make([]byte, len(b.Header))
-	copy(torn, k.headers[b.Node][b.Slot].raw)
-	copy(torn[:len(torn)/2], b.Header)
-	k.PutHeader(Block{Node: b.Node, Slot: b.Slot, Header: torn})
 }
 
 // Headers are all register headers that check.
