@@ -68,7 +68,7 @@ func TestNight(t *testing.T) {
 	t.Logf("%.1f simulated hours of %d nodes, %d disks and %d services, told twice in %s: %d faults of %d kinds, %d takeovers, %d moves, %d resets, %d versions; proofs: %s; the logs are the same, byte for byte: %d MiB compressed",
 		told[0].At.Hours(), p.Nodes, p.Disks, len(p.Services), time.Since(begun).Round(time.Second), len(p.Strikes), struck(p), sum.Total(), sum.Takeovers[cluster.ProofReleased],
 		sum.Resets, sum.Versions, sum.proofs(), size>>20)
-	if float64(sum.Total()) < length.Hours() {
+	if length >= time.Hour && float64(sum.Total()) < length.Hours() { // a check tells minutes of it
 		t.Errorf("%d takeovers in %s: the night is too quiet", sum.Total(), length)
 	}
 	replay(t, dirs[0])
