@@ -14,6 +14,7 @@ import (
 //	4 MiB    S                   superblock, copy A
 //	4 MiB+S  Nmax x S            beat table; one read fetches superblock and beats
 //	6 MiB    Nmax x S            probes: for tests of the disk; nothing depends on them
+//	7 MiB    Nmax x S            beacons of a node that measures its watchdog; nothing depends on them
 //	8 MiB    Nmax x 16 x S       register headers
 //	32 MiB   Nmax x 16 x 128 KiB register bodies
 //	then     Nmax x 2 x 64 KiB   status blobs
@@ -24,6 +25,7 @@ const (
 	SBDOffset     = 0
 	SuperOffset   = 4 << 20
 	ProbeOffset   = 6 << 20
+	BeaconsOffset = 7 << 20
 	HeadersOffset = 8 << 20
 	BodiesOffset  = 32 << 20
 
@@ -50,7 +52,8 @@ const (
 var (
 	_ [SuperOffset - sbdArea]struct{}
 	_ [ProbeOffset - SuperOffset - largestTable]struct{}
-	_ [HeadersOffset - ProbeOffset - largestProbes]struct{}
+	_ [BeaconsOffset - ProbeOffset - largestProbes]struct{}
+	_ [HeadersOffset - BeaconsOffset - largestProbes]struct{} // one sector for each node as well
 	_ [BodiesOffset - HeadersOffset - largestHeaders]struct{}
 	_ [BodySize % LargeSector]struct{} = [0]struct{}{}
 	_ [BlobSize % LargeSector]struct{} = [0]struct{}{}
@@ -94,6 +97,11 @@ func (l Layout) BeatOffset(n ident.NodeID) int64 {
 // ProbeOffset is the place of a node's probe sector.
 func (l Layout) ProbeOffset(n ident.NodeID) int64 {
 	return ProbeOffset + int64(n-1)*int64(l.SectorSize)
+}
+
+// BeaconOffset is the place of a node's beacon sector, package sbd/watchdog/beacon.
+func (l Layout) BeaconOffset(n ident.NodeID) int64 {
+	return BeaconsOffset + int64(n-1)*int64(l.SectorSize)
 }
 
 // HeadersSize is the length in bytes of the read that fetches all register headers.

@@ -177,6 +177,7 @@ func deviceRows() []row {
 		{tree: "bmc/...", may: []string{"bmc"}, why: alone},
 		{tree: "iscsi", why: alone},
 		{tree: "sbd/watchdog", why: alone},
+		{tree: "sbd/watchdog/...", may: []string{"sbd/watchdog"}, why: alone},
 		{
 			tree: "resources", may: []string{"resources/groups"},
 			why: "the service model starts and stops things on this node; it knows no quorum and no fencing, nor its own kinds",
@@ -360,7 +361,7 @@ func ctlRows() []row {
 			tree: "internal/ctl/...",
 			may: []string{
 				"internal/ctl/...", "internal/api", "internal/config/...", "internal/decisions", "internal/guardwire", "internal/clock", "internal/build",
-				"cluster/...", "quorumdisk/...", "sbd", "sbd/watchdog", "storage", "storage/kind", "storage/signature",
+				"cluster/...", "quorumdisk/...", "sbd", "sbd/watchdog/...", "storage", "storage/kind", "storage/signature",
 			},
 			why: "the command line talks to the daemon, and works on disks alone when no daemon runs; it starts, stops and fences nothing itself",
 		},

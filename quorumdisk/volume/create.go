@@ -99,6 +99,7 @@ func (v *Volume) layOut(o *Options) error {
 	}{
 		{"beats", l.BeatOffset(1), l.Nmax * l.SectorSize},
 		{"probes", l.ProbeOffset(1), l.Nmax * l.SectorSize},
+		{"beacons", l.BeaconOffset(1), l.Nmax * l.SectorSize},
 		{"register headers", l.HeaderOffset(1, 0), l.HeadersSize()},
 		{"status blobs", l.BlobsOffset(), l.Nmax * quorumdisk.BlobSlots * quorumdisk.BlobSize},
 	} {

@@ -28,6 +28,7 @@ func Regions(l quorumdisk.Layout, size int64) []Region {
 		{"superblock A", quorumdisk.SuperOffset, s, 1},
 		{"beats", l.BeatOffset(1), s, l.Nmax},
 		{"probes", l.ProbeOffset(1), s, l.Nmax},
+		{"beacons", l.BeaconOffset(1), s, l.Nmax},
 		{"register headers", l.HeaderOffset(1, 0), s, l.Nmax * quorumdisk.Ring},
 		{"register bodies", l.BodyOffset(1, 0), quorumdisk.BodySize, l.Nmax * quorumdisk.Ring},
 		{"status blobs", l.BlobsOffset(), quorumdisk.BlobSize, l.Nmax * quorumdisk.BlobSlots},

@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-ha/holdfast/internal/ctl/contain"
+	"github.com/holdfast-ha/holdfast/internal/ctl/guardhere"
 	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 	"github.com/holdfast-ha/holdfast/storage"
@@ -69,7 +70,7 @@ func Host(in io.Reader, out, err io.Writer) System {
 	return System{
 		In: in, Out: out, Err: err, Getenv: os.Getenv, Hostname: nodeName,
 		Open: openDisk, InUse: storage.InUse, Sleep: sleep,
-		Dogs: Dogs{List: watchdog.List, Arm: watchdog.OpenLinux, Guards: func() ([]string, error) { return guards("/proc") }},
+		Dogs: Dogs{List: watchdog.List, Arm: watchdog.OpenLinux, Guards: func() ([]string, error) { return guardhere.Running("/proc") }},
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -134,23 +133,4 @@ func (c *command) letItReset(ctx context.Context, dogs []watchdog.Listed) error 
 	// Closed without the magic character it stays armed: should it be late only,
 	// it still resets the machine, as was agreed to.
 	return errors.Join(quiet(), d.Close())
-}
-
-// guards lists the processes below proc whose program is a guard.
-func guards(proc string) ([]string, error) {
-	names, err := filepath.Glob(filepath.Join(proc, "[0-9]*/comm"))
-	if err != nil {
-		return nil, err
-	}
-	var found []string
-	for _, name := range names {
-		comm, err := os.ReadFile(name)
-		if err != nil {
-			continue // it has ended
-		}
-		if strings.TrimSpace(string(comm)) == "holdfast-guard" {
-			found = append(found, "holdfast-guard runs as process "+filepath.Base(filepath.Dir(name)))
-		}
-	}
-	return found, nil
 }

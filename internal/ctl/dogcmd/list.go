@@ -1,4 +1,4 @@
-package ctl
+package dogcmd
 
 import (
 	"fmt"
@@ -25,8 +25,8 @@ type listedDog struct {
 	Holders    []string `json:"holders"`
 }
 
-func (a *app) watchdogCommand() *cobra.Command {
-	list := a.PrintsJSON(shell.Command("list", cobra.NoArgs, func(*cobra.Command, []string) error {
+func (a *app) list() *cobra.Command {
+	return a.PrintsJSON(shell.Command("list", cobra.NoArgs, func(*cobra.Command, []string) error {
 		found, err := watchdog.List()
 		if err != nil {
 			return err
@@ -48,7 +48,6 @@ func (a *app) watchdogCommand() *cobra.Command {
 		a.showDogs(dogs)
 		return nil
 	}))
-	return shell.Group("watchdog", list)
 }
 
 func (a *app) showDogs(dogs []listedDog) {
