@@ -302,6 +302,7 @@ func TestListReadsSysfsOnly(t *testing.T) {
 	h := testHost(t, map[string]string{
 		"identity": "iTCO_wdt", "state": "inactive", "timeout": "30", "min_timeout": "4",
 		"max_timeout": "613", "nowayout": "0", "options": "0x8180", "fw_version": "6",
+		"bootstatus": "32", "pretimeout": "2", "pretimeout_governor": "panic",
 	})
 	if err := os.MkdirAll(filepath.Join(h.sys, "class/watchdog/watchdog0/device"), 0o755); err != nil {
 		t.Fatal(err)
@@ -317,6 +318,9 @@ func TestListReadsSysfsOnly(t *testing.T) {
 		t.Fatalf("%v, %v, want one device", all, err)
 	}
 	l := all[0]
+	if !l.ResetLast || l.Pretimeout != (Pretimeout{2 * time.Second, "panic"}) {
+		t.Errorf("listed %+v", l)
+	}
 	if l.Path != "/dev/watchdog0" || l.Driver != "iTCO_wdt" || l.MinTimeout != 4*time.Second || !l.MagicClose ||
 		!slices.Equal(l.Parameters, []string{"heartbeat=30", "nowayout=N"}) || len(l.Holders) != 0 {
 		t.Errorf("listed %+v", l)

@@ -35,9 +35,19 @@ type Listed struct {
 	OptionsKnown bool
 	// Parameters are the driver's module parameters, "name=value", sorted.
 	Parameters []string
+	// ResetLast says that the device itself claims the reset before this boot
+	// (WDIOF_CARDRESET); few drivers tell.
+	ResetLast  bool
+	Pretimeout Pretimeout
 	// Firmware is the version that the device itself reports, if it does.
 	Firmware string
 	Holders  []Holder
+}
+
+// Pretimeout is an interrupt that some devices raise before they reset.
+type Pretimeout struct {
+	Before   time.Duration // the reset; 0: there is none
+	Governor string        // what the kernel does then: noop, which logs a line, or panic
 }
 
 // Holder is a process that has a watchdog device open.
@@ -129,6 +139,10 @@ func (h host) describe(dir string) Listed {
 		l.OptionsKnown = true
 		l.MagicClose = options&unix.WDIOF_MAGICCLOSE != 0
 	}
+	if status, err := strconv.ParseUint(readLine(dir, "bootstatus"), 0, 32); err == nil {
+		l.ResetLast = status&unix.WDIOF_CARDRESET != 0
+	}
+	l.Pretimeout = Pretimeout{Before: readSeconds(dir, "pretimeout"), Governor: readLine(dir, "pretimeout_governor")}
 	l.Parameters = h.parameters(l.Driver)
 	return l
 }
