@@ -79,6 +79,16 @@ func TestLoop(t *testing.T) {
 	}
 }
 
+// TestScratchDisk runs the suite on a disk of the machine, if one is named.
+func TestScratchDisk(t *testing.T) {
+	name := os.Getenv("HOLDFAST_SCRATCH_DISK")
+	if name == "" {
+		t.Skip("no disk of this machine to write on: set HOLDFAST_SCRATCH_DISK to one whose content may be lost; make vm runs this on a SCSI disk")
+	}
+	storagetest.TestDisk(t, opener(name, storage.Options{}))
+	storagetest.TestDisk(t, opener(name, storage.Options{Sync: true}))
+}
+
 func TestLargeBlocksRefuseSmallSectors(t *testing.T) {
 	device := storagetest.Loop(t, storagetest.File(t, 1<<20), 4096)
 	_, err := storage.Open(device, storage.Options{SectorSize: 512})

@@ -136,7 +136,7 @@ func TestForeignKey(t *testing.T) {
 func TestRealLUN(t *testing.T) {
 	name := os.Getenv("HOLDFAST_SCSI_LUN")
 	if name == "" {
-		t.Skip("no SCSI disk to reserve: set HOLDFAST_SCSI_LUN to one whose content and reservations may be lost, as a LUN of an LIO target (targetcli: /backstores/fileio create, /iscsi create; then iscsiadm --login) with /var/target/pr present")
+		t.Skip("no SCSI disk to reserve: set HOLDFAST_SCSI_LUN to one whose content and reservations may be lost, as a LUN of an LIO target (targetcli: /backstores/fileio create, /iscsi create; then iscsiadm --login) with /var/target/pr present; make vm runs this on one")
 	}
 	paths, err := scsi.PathsOf(name)
 	if err != nil {

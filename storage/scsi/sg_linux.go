@@ -14,11 +14,16 @@ import (
 )
 
 const (
-	sgIO       = 0x2285 // SG_IO of <scsi/sg.h>
-	sgNone     = -1
-	sgToDev    = -2
-	sgFromDev  = -3
-	hostTimely = 5 * time.Second // what the kernel gives one command
+	sgIO      = 0x2285 // SG_IO of <scsi/sg.h>
+	sgNone    = -1
+	sgToDev   = -2
+	sgFromDev = -3
+
+	// What the kernel gives a command. A PREEMPT AND ABORT may have to wait until the target
+	// has given up a session whose node stopped in the middle of a write, which takes an LIO
+	// target 45 s (docs/decisions/0018). Giving up before makes the kernel drop the path.
+	hostTimely  = 5 * time.Second
+	abortTimely = 60 * time.Second
 )
 
 // header is struct sg_io_hdr of <scsi/sg.h> on 64-bit machines: what is asked,
@@ -53,6 +58,14 @@ type answer struct {
 
 var _ [88]struct{} = [unsafe.Sizeof(header{})]struct{}{}
 
+// timely is the time that the kernel gives a command.
+func timely(cdb []byte) time.Duration {
+	if cdb[0] == opReserveOut && cdb[1]&0x1f == outPreemptAndAbort {
+		return abortTimely
+	}
+	return hostTimely
+}
+
 // device is a path that the kernel knows as a block device.
 type device struct {
 	name string
@@ -78,7 +91,7 @@ func (d *device) Command(cdb, send []byte, receive int) ([]byte, error) {
 	sense, data := make([]byte, 64), send
 	h := header{
 		interfaceID: 'S', direction: sgNone, cmdLen: uint8(len(cdb)), maxSense: uint8(len(sense)),
-		timeout: uint32(hostTimely / time.Millisecond), cmd: unsafe.Pointer(&cdb[0]), sense: unsafe.Pointer(&sense[0]),
+		timeout: uint32(timely(cdb) / time.Millisecond), cmd: unsafe.Pointer(&cdb[0]), sense: unsafe.Pointer(&sense[0]),
 	}
 	if receive > 0 {
 		data, h.direction = make([]byte, receive), sgFromDev

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,7 +100,33 @@ func TestMachines(t *testing.T) {
 	}); err != nil {
 		t.Errorf("a cable that was pulled: %v", err)
 	}
+	clockRate(t, ctx, ms[0])
 	freezeAndReset(t, ctx, ms[1])
+}
+
+// clockRate: a machine's clock goes as fast as this one's. The kernel's own measurement of the processor's counter, which a
+// busy host disturbs, must not decide that: leases would end too late.
+func clockRate(t *testing.T, ctx context.Context, m *machine.Machine) {
+	t.Helper()
+	// What the line to the machine takes is between the two bounds of every reading.
+	read := func() (least, most time.Time, guest time.Duration) {
+		least = time.Now()
+		text, err := m.Read(ctx, "/proc/uptime")
+		most = time.Now()
+		seconds, bad := strconv.ParseFloat(strings.Fields(text + " 0")[0], 64)
+		if err = errors.Join(err, bad); err != nil {
+			t.Fatal(err)
+		}
+		return least, most, time.Duration(seconds * float64(time.Second))
+	}
+	early, late, before := read()
+	<-time.After(2 * time.Second)
+	early2, late2, after := read()
+	const tick = 20 * time.Millisecond // of /proc/uptime, both times
+	passed := after - before
+	if passed < (early2.Sub(late)-tick)*97/100 || passed > (late2.Sub(early)+tick)*103/100 {
+		t.Errorf("%v passed for the machine, between %v and %v here", passed, early2.Sub(late), late2.Sub(early))
+	}
 }
 
 // freezeAndReset: a frozen machine says nothing and goes on where it was; a reset one boots anew; one whose watchdog is no

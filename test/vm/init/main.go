@@ -1,6 +1,6 @@
 // Command init is the first process of a machine of the rig. It mounts what a kernel offers, loads modules, sets addresses,
 // and then collects the processes that nobody waits for, while a second process of the same program is the agent that the
-// rig talks to. As "init witness" it is the writer of package witness.
+// rig talks to. As "init witness" it is the writer of package witness, as "init keys" package keys.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/test/vm/init/agent"
 	"github.com/holdfast-ha/holdfast/test/vm/init/boot"
+	"github.com/holdfast-ha/holdfast/test/vm/keys"
 	"github.com/holdfast-ha/holdfast/test/vm/witness"
 )
 
@@ -20,6 +21,8 @@ func main() {
 		err = agent.Run()
 	case len(os.Args) > 1 && os.Args[1] == "witness":
 		err = witness.Run(os.Args[2:], os.Stdout)
+	case len(os.Args) > 1 && os.Args[1] == "keys":
+		err = keys.Run(os.Args[2:], os.Stdout)
 	case os.Getpid() == 1:
 		err = boot.Run()
 	}

@@ -135,3 +135,24 @@ func (a *agent) count() int {
 	defer a.mu.Unlock()
 	return len(a.boots)
 }
+
+// end waits for the end of a started program.
+func (a *agent) end(ctx context.Context, name string) (wire.Answer, error) {
+	for {
+		a.mu.Lock()
+		news, ended := a.news, a.ended
+		a.mu.Unlock()
+		for _, w := range ended {
+			if w.Name == name {
+				return w, nil
+			}
+		}
+		select {
+		case <-news:
+		case <-a.over:
+			return wire.Answer{}, fmt.Errorf("the end of %s: the machine is off", name)
+		case <-ctx.Done():
+			return wire.Answer{}, fmt.Errorf("the end of %s: %w", name, ctx.Err())
+		}
+	}
+}

@@ -239,3 +239,16 @@ func (m *Machine) Read(ctx context.Context, name string) (string, error) {
 	w, err := m.Ask(ctx, wire.Request{Op: wire.Read, Args: []string{name}})
 	return string(w.Output), err
 }
+
+// AwaitEnd waits for the end of a program that Start has started under a name; Code is its exit status, Output how it ended in
+// words.
+func (m *Machine) AwaitEnd(ctx context.Context, name string) (wire.Answer, error) {
+	if m.agent == nil {
+		return wire.Answer{}, fmt.Errorf("%s is off", m.Name)
+	}
+	w, err := m.agent.end(ctx, name)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", m.Name, err)
+	}
+	return w, err
+}

@@ -85,7 +85,7 @@ func (s Spec) commandLine() string {
 		addresses = append(addresses, c.Address)
 	}
 	return strings.Join([]string{
-		"console=ttyS0 quiet panic=0 tsc=reliable no_timer_check mitigations=off nokaslr cryptomgr.notests net.ifnames=0",
+		"console=ttyS0 quiet panic=0 clocksource=hpet tsc=unstable nolapic_timer no_timer_check mitigations=off nokaslr cryptomgr.notests net.ifnames=0",
 		"random.trust_cpu=on uroot.initflags=systemd=true",
 		wire.NameFlag + "=" + s.Name,
 		wire.NetFlag + "=" + strings.Join(addresses, ","),

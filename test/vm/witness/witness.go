@@ -1,8 +1,9 @@
 // Package witness writes blocks that say who wrote them, and reads from the file behind the disk what has landed.
 //
-// The disk's first Slots blocks are a ring: block number n of a writer goes to slot n mod Slots, so that with the writer's
-// name, the number and a checksum in every block the file tells whose writes have landed in which order, and a block that
-// is half one writer's and half another's shows itself.
+// A region of Slots blocks is a ring: block number n of a writer goes to slot n mod Slots, so that with the writer's name,
+// the number and a checksum in every block the file tells whose writes have landed in which order, and a block that is half
+// one writer's and half another's shows itself. Writers whose late writes are looked for have a region each, so that no
+// other's writes hide them.
 package witness
 
 import (
@@ -61,12 +62,12 @@ func Decode(b []byte) (Block, error) {
 	return Block{binary.LittleEndian.Uint32(b[8:]), binary.LittleEndian.Uint64(b[16:])}, nil
 }
 
-// Look reads all slots.
-func Look(f io.ReaderAt) ([]Block, error) {
+// Look reads all slots of a region, the first of which is 0.
+func Look(f io.ReaderAt, region int) ([]Block, error) {
 	all := make([]Block, Slots)
 	b := make([]byte, Size)
 	for i := range all {
-		if _, err := f.ReadAt(b, int64(i)*Size); err != nil {
+		if _, err := f.ReadAt(b, int64(region*Slots+i)*Size); err != nil {
 			return nil, err
 		}
 		var err error
@@ -88,12 +89,13 @@ func Newest(all []Block, owner uint32) uint64 {
 	return n
 }
 
-// Run writes blocks to a disk, several at once, until one fails: "init witness -disk PATH -owner N [-depth N]". It prints
-// "wrote NUMBER" behind every 64th block, and "failed NUMBER: why" for each that failed.
+// Run writes blocks to a disk, several at once, until one fails: "init witness -disk PATH -owner N [-region N] [-depth N]".
+// It prints "wrote NUMBER" behind every 64th block, and "failed NUMBER: why" for each that failed.
 func Run(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("witness", flag.ContinueOnError)
 	disk := flags.String("disk", "", "path of the disk")
 	owner := flags.Uint("owner", 0, "who writes")
+	region := flags.Int("region", 0, "where")
 	depth := flags.Int("depth", 8, "how many writes are under way at once")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -103,7 +105,7 @@ func Run(args []string, out io.Writer) error {
 		return err
 	}
 	defer f.Close()
-	w := writer{file: f, out: out, owner: uint32(*owner)}
+	w := writer{file: f, out: out, owner: uint32(*owner), start: int64(*region) * Slots * Size}
 	var all sync.WaitGroup
 	for range *depth {
 		all.Add(1)
@@ -120,6 +122,7 @@ type writer struct {
 	file  *os.File
 	out   io.Writer
 	owner uint32
+	start int64 // of the region
 
 	mu     sync.Mutex
 	last   uint64
@@ -140,7 +143,7 @@ func (w *writer) work() {
 		k := Block{w.owner, w.last}
 		w.mu.Unlock()
 		k.Encode(b)
-		_, err := w.file.WriteAt(b, int64(k.Number%Slots)*Size)
+		_, err := w.file.WriteAt(b, w.start+int64(k.Number%Slots)*Size)
 		w.mu.Lock()
 		if err != nil {
 			fmt.Fprintf(w.out, "failed %d: %v\n", k.Number, err)
