@@ -80,6 +80,8 @@ type Options struct {
 	// Password is for the user of the reference. Agents get it as the option
 	// "password"; the empty secret passes none.
 	Password Secret
+	// Secrets are for agents: more of them, by the option that each is told as.
+	Secrets map[string]Secret
 	// Expect holds the GUIDs that the machine is known by; one has to match,
 	// in any byte order, in every session, before anything is switched and
 	// before a reading counts. Empty accepts any machine. Agents name no

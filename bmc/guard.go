@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -170,11 +172,17 @@ func (g *guarded) words(err error) string {
 	return OneLine(g.hide(err.Error()))
 }
 
-// hide takes the password out. Passwords of one or two characters would turn
-// every text into riddles without protecting anything.
+// hide takes the secrets out. Those of one or two characters would turn every
+// text into riddles without protecting anything.
 func (g *guarded) hide(text string) string {
-	if p := g.options.Password.Reveal(); len(p) > 2 {
-		text = strings.ReplaceAll(text, p, "[password]")
+	secrets := []Secret{g.options.Password}
+	for _, name := range slices.Sorted(maps.Keys(g.options.Secrets)) {
+		secrets = append(secrets, g.options.Secrets[name])
+	}
+	for _, s := range secrets {
+		if p := s.Reveal(); len(p) > 2 {
+			text = strings.ReplaceAll(text, p, "[password]")
+		}
 	}
 	return text
 }

@@ -46,7 +46,7 @@ type Reference struct {
 func Parse(text string) (Reference, error) {
 	r, err := parse(text)
 	if err != nil {
-		return Reference{}, fmt.Errorf("power switch %q: %w", hidePassword(text), err)
+		return Reference{}, fmt.Errorf("power switch %q: %w", withoutSecrets(text), err)
 	}
 	return r, nil
 }
@@ -62,11 +62,8 @@ func parse(text string) (Reference, error) {
 	}
 	u, err := url.Parse(escapeZone(text))
 	if err != nil {
-		var parse *url.Error
-		if errors.As(err, &parse) {
-			err = parse.Err
-		}
-		return Reference{}, fmt.Errorf("%w; an IPv6 address stands in brackets, as in ipmi://admin@[fe80::1]", err)
+		// What url says quotes the text, and a password may stand in it.
+		return Reference{}, errors.New("is no URL; special characters in a user or path are written as %XX, and an IPv6 address stands in brackets, as in ipmi://admin@[fe80::1]")
 	}
 	r := Reference{Way: u.Scheme, Host: u.Hostname(), User: u.User.Username()}
 	switch r.Way {
@@ -129,11 +126,11 @@ func systemOf(way, p string) (string, error) {
 		return "", nil
 	}
 	if way == WayIPMI {
-		return "", fmt.Errorf("has a path %q, but IPMI knows one machine per address", p)
+		return "", errors.New("has a path, but IPMI knows one machine per address")
 	}
 	dir, id := path.Split(strings.TrimPrefix(p, "/redfish/v1"))
 	if dir != "/Systems/" || id == "" {
-		return "", fmt.Errorf("path %q is not of the form /Systems/ID", p)
+		return "", errors.New("has a path that is not of the form /Systems/ID")
 	}
 	return id, nil
 }
@@ -156,7 +153,7 @@ func parseAgent(rest string) (Reference, error) {
 func flat(query string) (map[string]string, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, fmt.Errorf("options: %w", err)
+		return nil, errors.New("has options that are not of the form NAME=VALUE&NAME=VALUE, with special characters written as %XX")
 	}
 	if len(values) == 0 {
 		return nil, nil
@@ -164,7 +161,7 @@ func flat(query string) (map[string]string, error) {
 	options := make(map[string]string, len(values))
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if len(values[name]) != 1 {
-			return nil, fmt.Errorf("option %s is given %d times", name, len(values[name]))
+			return nil, fmt.Errorf("option %s is given %d times", shown(name), len(values[name]))
 		}
 		options[name] = values[name][0]
 	}
@@ -191,7 +188,7 @@ func (r Reference) checkOptions() error {
 	for _, name := range slices.Sorted(maps.Keys(r.Options)) {
 		valid, ok := known[name]
 		if !ok {
-			return fmt.Errorf("has an unknown option %q; %s knows %s", name, r.Way, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			return fmt.Errorf("has an unknown option %s; %s knows %s", shown(name), r.Way, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 		if !valid(r.Options[name]) {
 			return fmt.Errorf("option %s cannot be %q", name, r.Options[name])
@@ -234,11 +231,15 @@ func (r Reference) String() string {
 }
 
 // Title is the reference as messages name it: without the options of the
-// connection, but with those that say which machine an agent switches.
+// connection, but with those that say which machine an agent switches, and where.
 func (r Reference) Title() string {
-	if r.Way != WayAgent {
-		r.Options = nil
+	telling := map[string]string{}
+	for _, name := range []string{"ip", "ipaddr", "ipport", "plug", "port", "uuid"} {
+		if v := r.Options[name]; v != "" && r.Way == WayAgent {
+			telling[name] = v
+		}
 	}
+	r.Options = telling
 	return r.String()
 }
 
@@ -268,20 +269,3 @@ func escapeZone(text string) string {
 	return text[:open] + host + text[end:]
 }
 
-// hidePassword takes the password out of a reference that should not have one,
-// before it is quoted in an error.
-func hidePassword(text string) string {
-	scheme, rest, ok := strings.Cut(text, "://")
-	if !ok {
-		return text
-	}
-	at := strings.LastIndex(rest, "@")
-	if at < 0 {
-		return text
-	}
-	user, _, found := strings.Cut(rest[:at], ":")
-	if !found {
-		return text
-	}
-	return scheme + "://" + user + ":..." + rest[at:]
-}

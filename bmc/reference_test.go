@@ -72,7 +72,7 @@ func TestParseRefused(t *testing.T) {
 		"agent:fence_scsi":                                  "not power",
 		"agent:fence_sbd":                                   "a message",
 		"agent:fence_x?action=on":                           "set by the one who calls",
-		"agent:fence_x?passwd=hunter22":                     "holds a password",
+		"agent:fence_x?passwd=hunter22":                     "holds a secret",
 		"agent:fence_x?missing-as-off=1":                    "not found",
 		"agent:fence_x?debug-file=/tmp/x":                   "write passwords",
 		"agent:fence_x?plug=a%0aaction=on":                  "line break",
@@ -86,9 +86,45 @@ func TestParseRefused(t *testing.T) {
 		if !strings.Contains(err.Error(), word) {
 			t.Errorf("%q: %v\nshould speak of %q", text, err, word)
 		}
-		if strings.HasPrefix(text, "redfish") && strings.Contains(err.Error(), "hunter22") {
+		if strings.Contains(err.Error(), "hunter22") {
 			t.Errorf("the error quotes the password: %v", err)
 		}
+	}
+}
+
+// TestRefusalsHoldNoPassword: wherever somebody wrote it, and however wrong the
+// rest is, a password is not repeated.
+func TestRefusalsHoldNoPassword(t *testing.T) {
+	const secret = "hunter22"
+	for _, text := range []string{
+		"agent:fence_x?password=" + secret, "agent:fence_x?passwd=" + secret + "&passwd=" + secret, "agent:fence_x?community=" + secret,
+		"agent:fence_x?secret-key=" + secret, "agent:fence_x?password=%zz" + secret, "agent:fence_x?password=a;" + secret,
+		"agent:fence_x --password=" + secret, "agent:fence_x?a%20" + secret + "=1", "agent:fence_x?Z9" + secret + "=1&Z9" + secret + "=2&action=1",
+		"agent:fence_scsi?password=" + secret, "agent:fence_x?plug=" + secret + "%0a", "agent:fence_x?plug=" + secret + "\n",
+		"ipmi://admin:" + secret + "@h", "ipmi://admin:a@" + secret + "@h", "ipmi://admin:a/" + secret + "@h", "ipmi://admin:" + secret + "/@h",
+		"ipmi://admin:a?" + secret + "@h", "ipmi://admin:a#" + secret + "@h", "ipmi://admin:" + secret, "ipmi://admin:%" + secret + "@h",
+		"redfish://admin@h?password=" + secret, "redfish://admin@h?Z9" + secret + "=1", "redfish://admin@h:" + secret, "redfish://admin@h/" + secret,
+		"admin:" + secret + "@h", secret, "telnet://admin:" + secret + "@h", "redfish://admin@h#" + secret, secret + "://admin@h",
+	} {
+		r, err := bmc.Parse(text)
+		if err == nil {
+			t.Errorf("%q was taken for %+v", text, r)
+		} else if strings.Contains(err.Error(), secret) {
+			t.Errorf("%q: the password is repeated: %v", text, err)
+		}
+	}
+}
+
+// TestSecretPlaces: what names a file is not told to the agent, and a message
+// holds none of the options that may be secret in some agent.
+func TestSecretPlaces(t *testing.T) {
+	left, places := bmc.SecretPlaces(map[string]string{"community_file": "/a", "secret-key_file": "/b", "token_file": "/c", "plug": "7"})
+	if !reflect.DeepEqual(left, map[string]string{"token_file": "/c", "plug": "7"}) || !reflect.DeepEqual(places, map[string]string{"community": "/a", "secret_key": "/b"}) {
+		t.Errorf("%v, %v", left, places)
+	}
+	r, err := bmc.Parse("agent:fence_x?plug=7&login_token=hunter22")
+	if err != nil || r.Title() != "agent:fence_x?plug=7" {
+		t.Errorf("%s, %v", r.Title(), err)
 	}
 }
 

@@ -22,7 +22,7 @@ type agent struct {
 	name     string
 	plug     string
 	options  map[string]string
-	password bmc.Secret
+	secrets  map[string]bmc.Secret // by the option that each is told as
 }
 
 // Exit statuses of a fence agent. 1 is any failure.
@@ -35,8 +35,15 @@ func openAgent(r bmc.Reference, o bmc.Options) (bmc.Driver, error) {
 	if len(o.Expect) > 0 {
 		return nil, errors.New("fence agents do not name the machine that they switch: no GUID can be expected of one")
 	}
-	if p := o.Password.Reveal(); strings.ContainsAny(p, "\n\r") {
-		return nil, errors.New("has a password with a line break, which an agent cannot be told")
+	secrets := map[string]bmc.Secret{}
+	maps.Copy(secrets, o.Secrets)
+	if o.Password.Reveal() != "" {
+		secrets["password"] = o.Password
+	}
+	for name, s := range secrets {
+		if strings.ContainsAny(s.Reveal(), "\n\r") {
+			return nil, fmt.Errorf("has a %s with a line break, which an agent cannot be told", name)
+		}
 	}
 	path, err := findAgent(r.Agent)
 	if err != nil {
@@ -44,7 +51,7 @@ func openAgent(r bmc.Reference, o bmc.Options) (bmc.Driver, error) {
 	}
 	a := &agent{
 		program: program{path: path, env: []string{searchPath, "LANG=C.UTF-8", "HOME=/"}},
-		name:    r.Agent, plug: r.Options["plug"], options: r.Options, password: o.Password,
+		name:    r.Agent, plug: r.Options["plug"], options: r.Options, secrets: secrets,
 	}
 	if a.plug == "" {
 		a.plug = r.Options["port"] // the name before fence-agents 4
@@ -95,8 +102,8 @@ func (a *agent) act(ctx context.Context, action string) (status int, output, com
 	for _, name := range slices.Sorted(maps.Keys(a.options)) {
 		p.input += name + "=" + a.options[name] + "\n"
 	}
-	if s := a.password.Reveal(); s != "" {
-		p.input += "password=" + s + "\n"
+	for _, name := range slices.Sorted(maps.Keys(a.secrets)) {
+		p.input += name + "=" + a.secrets[name].Reveal() + "\n"
 	}
 	return p.run(ctx)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/holdfast-ha/holdfast/bmc"
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/config/form"
@@ -186,6 +187,11 @@ func (c *clusterReader) ways(v *form.Value, where string) []cluster.Way {
 			for _, p := range with.Keys {
 				way.With[p.Name] = p.Text
 			}
+		}
+		// What a fence agent cannot be told, or must not be asked, is refused here
+		// rather than at the moment of need.
+		if _, err := bmc.Parse((bmc.Reference{Way: bmc.WayAgent, Agent: way.Agent, Options: way.With}).String()); err != nil && way.Agent != "" {
+			c.add(e.node, where+": "+err.Error(), "")
 		}
 		ways = append(ways, way)
 	}

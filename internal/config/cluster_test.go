@@ -130,7 +130,7 @@ func TestOnDiskLossDefault(t *testing.T) {
 		head: false,
 		head + "fencing: {ways: {a: [disk], b: [bmc]}}\n":                                            false,
 		head + "fencing: {ways: {a: [bmc, disk], b: [bmc]}}\n":                                       true,
-		head + "fencing: {ways: {a: [{agent: x}]}}\n":                                                true,
+		head + "fencing: {ways: {a: [{agent: fence_x}]}}\n":                                                true,
 		strings.Replace(head, "10s", "10s, on_disk_loss: keep", 1):                                   true,
 		strings.Replace(head, "10s", "10s, on_disk_loss: stop", 1) + "fencing: {ways: {a: [bmc]}}\n": false,
 	} {
@@ -305,5 +305,27 @@ func judge(t *testing.T, src []byte, err error) {
 		if p.Line < 1 || p.Line > lines || p.Column < 1 || p.What == "" || strings.Count(p.Error(), "\n") < 2 {
 			t.Fatalf("problem out of place: %+v", p)
 		}
+	}
+}
+
+// TestProblemsHoldNoPassword: a configuration with a password in it is refused, in
+// words and with a line that do not repeat it.
+func TestProblemsHoldNoPassword(t *testing.T) {
+	for _, line := range []string{
+		"{agent: fence_apc, with: {ip: 10.0.0.1, passwd: hunter22}}",
+		`{agent: fence_apc, with: {"password": "hunter22 x"}}`,
+		"{agent: fence_apc_snmp, with: {community: hunter22, plug: 3}}",
+		"{agent: fence_scsi, with: {login: a, password: hunter22}}",
+		"{agent: fence_apc, with: {ip: [1], secret_key: hunter22}}",
+	} {
+		src := "cluster: {name: c, failover_within: 10s}\nfencing:\n  ways:\n    alpha: [" + line + "]\n"
+		_, err := config.ParseCluster("c.yaml", []byte(src))
+		if err == nil || strings.Contains(err.Error(), "hunter22") {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	node := strings.Replace(least, "name: alpha\n", "name: alpha\nbmc: {url: 'redfish://a:hunter22@10.0.0.1', password_file: /x}\n", 1)
+	if _, err := config.ParseNode("node.yaml", []byte(node)); err == nil || strings.Contains(err.Error(), "hunter22") {
+		t.Errorf("node.yaml: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package form
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -22,13 +23,29 @@ func (p *Problem) Error() string {
 	number := fmt.Sprint(p.Line)
 	blank := strings.Repeat(" ", len(number))
 	var s strings.Builder
-	fmt.Fprintf(&s, "%s:%d:%d: %s\n", p.File, p.Line, p.Column, p.What)
-	fmt.Fprintf(&s, "%s| %s\n", number, strings.ReplaceAll(p.source, "\t", " "))
+	fmt.Fprintf(&s, "%s:%d:%d: %s\n", p.File, p.Line, p.Column, masked(p.What))
+	fmt.Fprintf(&s, "%s| %s\n", number, strings.ReplaceAll(masked(p.source), "\t", " "))
 	fmt.Fprintf(&s, "%s| %s%s", blank, strings.Repeat(" ", p.Column-1), strings.Repeat("~", p.width))
 	if p.Remedy != "" {
 		s.WriteString(" " + p.Remedy)
 	}
 	return s.String()
+}
+
+// masked gives a line with stars in place of what may be a password: problems are
+// shown on screens and written to logs.
+func masked(line string) string {
+	stars := func(s string) string { return strings.Repeat("*", utf8.RuneCountInString(s)) }
+	option := regexp.MustCompile(`(?i)((?:passwd|password|secret|secret_key|community|apikey|token)["']?\s*[:=]\s*)("[^"]*"|'[^']*'|[^\s,}&]+)`)
+	line = option.ReplaceAllStringFunc(line, func(s string) string {
+		parts := option.FindStringSubmatch(s)
+		return parts[1] + stars(parts[2])
+	})
+	user := regexp.MustCompile(`(://[^:/@\s"']*:)(\S+)(@)`)
+	return user.ReplaceAllStringFunc(line, func(s string) string {
+		parts := user.FindStringSubmatch(s)
+		return parts[1] + stars(parts[2]) + parts[3]
+	})
 }
 
 // Problems are all the problems of a file, in the order of its lines. It is the

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,10 +23,6 @@ import (
 
 // Open makes a power switch; drivers.Open does.
 type Open func(bmc.Reference, bmc.Options) (bmc.Switch, error)
-
-// passwordFile is the parameter of an agent that names the file with its
-// password on every node; the agent itself is not told of it.
-const passwordFile = "password_file"
 
 // Settings is what the attempts need.
 type Settings struct {
@@ -46,7 +43,7 @@ type Ways struct {
 
 type opened struct {
 	bmc.Switch
-	secret string
+	secret string // all of them
 }
 
 // New returns what carries out attempts.
@@ -157,15 +154,24 @@ func (w *Ways) find(f *cluster.Fence) (bmc.Switch, error) {
 	key := ref.String() + " " + f.Host.String()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s, ok := w.switches[key]; ok && s.secret == options.Password.Reveal() {
+	if s, ok := w.switches[key]; ok && s.secret == secretsOf(&options) {
 		return s.Switch, nil
 	}
 	s, err := w.set.Open(ref, options)
 	if err != nil {
 		return nil, err
 	}
-	w.switches[key] = opened{s, options.Password.Reveal()}
+	w.switches[key] = opened{s, secretsOf(&options)}
 	return s, nil
+}
+
+// secretsOf tells whether the secrets are still the same.
+func secretsOf(o *bmc.Options) string {
+	var all strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(o.Secrets)) {
+		fmt.Fprintf(&all, "%s=%s\n", name, o.Secrets[name].Reveal())
+	}
+	return all.String() + o.Password.Reveal()
 }
 
 // reference says where the switch is, with which password, and which machine
@@ -201,32 +207,40 @@ func (w *Ways) reference(f *cluster.Fence) (bmc.Reference, bmc.Options, error) {
 			options.Expect = []bmc.GUID{bmc.GUID(f.Host)}
 		}
 	case cluster.WayAgent:
-		with := maps.Clone(f.Way.With)
-		place = with[passwordFile]
-		delete(with, passwordFile)
-		made := bmc.Reference{Way: bmc.WayAgent, Agent: f.Way.Agent, Options: with}
+		made := bmc.Reference{Way: bmc.WayAgent, Agent: f.Way.Agent, Options: f.Way.With}
 		var err error
 		if ref, err = bmc.Parse(made.String()); err != nil {
-			return ref, options, errors.New(hidden(err.Error(), with))
+			return ref, options, err
 		}
 	default:
 		return ref, options, errors.New("no power switch: the way is " + f.Way.Name())
 	}
-	if place == "" {
-		return ref, options, nil
+	places := map[string]string{}
+	if ref.Way == bmc.WayAgent {
+		ref.Options, places = bmc.SecretPlaces(ref.Options)
 	}
-	secret, err := bmc.ReadSecret(place)
-	options.Password = secret
-	return ref, options, err
+	if place != "" {
+		places["password"] = place
+	}
+	return ref, options, readSecrets(&options, places)
 }
 
-// hidden takes the values of parameters out of a text: one of them may be a
-// password that stands where it should not.
-func hidden(text string, with map[string]string) string {
-	for _, v := range with {
-		if v != "" {
-			text = strings.ReplaceAll(text, v, "...")
+// readSecrets reads the secrets of a switch from their places, by the option that
+// each is for.
+func readSecrets(options *bmc.Options, places map[string]string) error {
+	for name, place := range places {
+		secret, err := bmc.ReadSecret(place)
+		if err != nil {
+			return err
 		}
+		if name == "password" {
+			options.Password = secret
+			continue
+		}
+		if options.Secrets == nil {
+			options.Secrets = map[string]bmc.Secret{}
+		}
+		options.Secrets[name] = secret
 	}
-	return text
+	return nil
 }

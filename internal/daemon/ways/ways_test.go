@@ -112,7 +112,7 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 		"which machine beta is":  {Name: "beta", Way: cluster.Way{Kind: cluster.WayBMC}},
 		"secret":                 {Name: "beta", Host: ident.UUID{1, 2}, Way: cluster.Way{Kind: cluster.WayBMC}},
 		"fence_scsi":             {Name: "beta", Way: cluster.Way{Kind: cluster.WayAgent, Agent: "fence_scsi"}},
-		"password":               {Name: "beta", Way: cluster.Way{Kind: cluster.WayAgent, Agent: "fence_x", With: map[string]string{"password": "hunter2"}}},
+		"holds a secret":         {Name: "beta", Way: cluster.Way{Kind: cluster.WayAgent, Agent: "fence_x", With: map[string]string{"password": "hunter2"}}},
 	} {
 		f.Kind, f.Within = cluster.FenceOff, time.Second
 		d := w.Begin(context.Background(), f)()
