@@ -83,7 +83,8 @@ type FenceDone struct {
 	Op      uint64
 	Outcome FenceOutcome
 	// First and Second are no earlier than when the two readings that said off
-	// were complete; zero unless a FenceOff is proven.
+	// were complete; zero unless a FenceOff is proven. First of a FenceCheck is
+	// when its reading said off; zero if it did not.
 	First, Second ident.Instant
 	Text          string // evidence, or what is wrong, in words
 }
@@ -94,6 +95,7 @@ type WayView struct {
 	State string        // "works", "failed", "unknown", "not checked yet", "always there"
 	Text  string        // what the latest check, or the attempt under way, says
 	Age   time.Duration // since the latest check ended; <0: there was none
+	Stale bool          // that is so long ago that it says nothing any more
 }
 
 // Readiness is how the ways to fence one node are doing.

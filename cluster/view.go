@@ -106,6 +106,9 @@ func (v *View) Advice() []string {
 			if way.State == FenceFailed.String() || way.State == FenceUnknown.String() {
 				w = append(w, "fencing "+r.Name+" by "+way.Way+" would not work: "+way.Text)
 			}
+			if way.Stale {
+				w = append(w, fmt.Sprintf("fencing %s by %s was not checked for %s: holdfast drill fence %s asks it now", r.Name, way.Way, way.Age.Round(time.Minute), r.Name))
+			}
 		}
 	}
 	w = append(w, v.diskAdvice()...)

@@ -181,17 +181,66 @@ func TestReadiness(t *testing.T) {
 }
 
 // TestLyingController: one that says off in every session, with the machine on,
-// cannot be told from an honest one: that it speaks the truth is assumed, and
-// the oracle that sees the machine itself must notice when it does not.
+// cannot be told from an honest one once the machine is neither read nor heard:
+// that it speaks the truth then is assumed, and the oracle that sees the machine
+// itself must notice when it does not.
 func TestLyingController(t *testing.T) {
 	o := withControllers(clustertest.Options{Nodes: 3, Disks: 1, Within: 30 * time.Second})
 	if !notices(t, o, 8, func(w *clustertest.World) {
 		w.Node("alpha").BMC = clustertest.SaysOff
 		cutDisks(w.Node("alpha"), true)
+		w.CutNetwork(true)
 		w.Node("alpha").StopFails = true
 		w.Node("beta").Ask(cluster.FenceNode{Node: "alpha"})
 		w.Run(30 * time.Second)
 	}) {
 		t.Error("a machine that is on was called off, and no oracle noticed")
 	}
+}
+
+// TestLiarIsKnownBefore: a controller that says off of a node that runs is found
+// out by the checks, and not believed when the node falls silent in earnest.
+func TestLiarIsKnownBefore(t *testing.T) {
+	everywhere(t, func(t *testing.T, o clustertest.Options) {
+		w := boot(t, withControllers(o))
+		from := w.Now
+		w.Node("alpha").BMC = clustertest.SaysOff
+		w.Until("all others know of the lie", 10*time.Minute, func() bool {
+			return knowsLiar(w.Node("beta")) && knowsLiar(w.Node("gamma"))
+		})
+		if n := w.Told(cluster.NoteAlarm, "alpha", from); n == nil || !strings.Contains(n.Text, "says off while the node runs") {
+			t.Errorf("%+v", n)
+		}
+		w.Node("alpha").NoReboot = true
+		w.Node("alpha").PowerOff()
+		w.Until("orders runs elsewhere", 2*time.Minute, func() bool { return w.Running("orders") })
+		if by := proofOf(w, "alpha", from); by == cluster.ProofPower {
+			t.Error("a known liar was believed")
+		}
+	})
+}
+
+// knowsLiar says that a node counts alpha's controller as a liar.
+func knowsLiar(n *clustertest.Node) bool {
+	for _, r := range n.View().Fencing {
+		if r.Name == "alpha" {
+			return strings.Contains(r.Ways[0].Text, "says off while the node runs")
+		}
+	}
+	return false
+}
+
+// TestWhoRunsIsNotOff: a node that is fenced for a reason of its own and goes on
+// beating is not off, whatever its controller says.
+func TestWhoRunsIsNotOff(t *testing.T) {
+	everywhere(t, func(t *testing.T, o clustertest.Options) {
+		w := boot(t, withControllers(o))
+		from := w.Now
+		w.Node("alpha").BMC = clustertest.SaysOff
+		w.Node("beta").Ask(cluster.FenceNode{Node: "alpha"})
+		w.Until("alpha is known to have ended", 2*time.Minute, func() bool { return proofOf(w, "alpha", from) != cluster.NoProof })
+		if n := w.Node("alpha"); proofOf(w, "alpha", from) == cluster.ProofPower && n.Resets == 0 {
+			t.Error("off was believed of a node that ran")
+		}
+	})
 }

@@ -47,8 +47,13 @@ func (n *Node) fence(a cluster.Fence) {
 	switch a.Kind {
 	case cluster.FenceCheck:
 		n.later(bmcLatency, func() {
-			if t.to.BMC.Answers(t.to.machine.up) {
-				t.done(cluster.FenceProven, "answers")
+			if t.to.BMC.Answers(t.to.machine.up) && !t.ended {
+				t.ended = true
+				done := cluster.FenceDone{Op: t.op, Outcome: cluster.FenceProven, Text: "answers"}
+				if t.to.BMC.Says(!t.to.machine.up, 1) {
+					done.First = t.from.clock()
+				}
+				t.from.deliver(done)
 			}
 		})
 	case cluster.FenceOn:

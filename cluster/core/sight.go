@@ -42,12 +42,6 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 	if p == nil {
 		p = &peer{}
 	}
-	if p.beat != nil {
-		v.Gen = p.beat.DiskGen
-	}
-	if n.ID == c.set.Self {
-		v.Gen = c.guard.disks.Gen()
-	}
 	v.Word = p.word
 	for _, q := range c.dec.asked {
 		if f, ok := q.Request.(cluster.FenceNode); ok && f.DryRun && f.Node == n.Name {
@@ -55,11 +49,12 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 		}
 	}
 	if p.beat != nil {
+		v.Gen = p.beat.DiskGen
 		v.Last, v.Host, v.Protocol = p.beat.Inc, p.beat.Host, p.beat.Payload.Protocol
 		v.Reach, v.Score = p.beat.Payload.Reach, p.beat.Payload.Score
 	}
 	if n.ID == c.set.Self {
-		v.Protocol, v.Reach = c.set.Protocol, c.guard.payload.Reach
+		v.Protocol, v.Reach, v.Gen = c.set.Protocol, c.guard.payload.Reach, c.guard.disks.Gen()
 	}
 	if !c.timed || n.Inc.IsZero() || n.Dead >= n.Inc.N {
 		return v

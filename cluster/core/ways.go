@@ -4,6 +4,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/fencing"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/cluster/reserve"
 )
@@ -12,7 +13,7 @@ import (
 func (c *Core) fenceEnv() fencing.Env {
 	return fencing.Env{
 		Now: c.now, State: c.reg.state, Self: c.set.Self, Member: c.self.stage == member && c.timed && !c.guard.killed,
-		Acts: c.dec.acts, Tz: c.t.Tz, Tsus: c.t.Tsus, Storage: c.dec.keys,
+		Acts: c.dec.acts, Tz: c.t.Tz, Tsus: c.t.Tsus, Storage: c.dec.keys, Signs: c.signs,
 	}
 }
 
@@ -29,11 +30,18 @@ func (c *Core) fence() {
 
 // fenced takes the end of an attempt.
 func (c *Core) fenced(e cluster.FenceDone) {
-	if c.reg.state == nil {
-		return
+	if c.reg.state != nil {
+		c.dec.ways.Done(c.fenceEnv(), e)
+		c.pass(c.dec.ways.Take())
 	}
-	c.dec.ways.Done(c.fenceEnv(), e)
-	c.pass(c.dec.ways.Take())
+}
+
+// signs is what was read and heard of a peer.
+func (c *Core) signs(id ident.NodeID) fencing.Signs {
+	if p := c.peers[id]; p != nil {
+		return fencing.Signs{Beat: p.beat, Changed: p.disk.LastChange(), Msg: p.msg, Heard: p.heard}
+	}
+	return fencing.Signs{}
 }
 
 // pass passes on what a part of the core wants done, and what it tells.

@@ -16,6 +16,8 @@ const (
 	// checkApart is the time between the first checks of two ways, so that a
 	// daemon that starts does not ask everybody at once.
 	checkApart = 2 * time.Second
+	// checkStale is the age at which a check says nothing any more: two were missed.
+	checkStale = 3*checkEvery + agentWithin
 )
 
 // check is what is known of one way of one node while nobody is fenced.
@@ -27,6 +29,10 @@ type check struct {
 	next ident.Instant
 	at   ident.Instant // when the latest ended; 0: there was none
 	done cluster.FenceDone
+	// off is when it was read as off last, 0 if the latest reading said on; lies
+	// says that the node was seen after that.
+	off  ident.Instant
+	lies bool
 }
 
 // check asks whether the ways work, one after the other. A way that is used on
@@ -37,6 +43,7 @@ func (s *Set) check() {
 	}
 	s.list()
 	for _, c := range s.checks {
+		s.compare(c)
 		n := s.env.State.Node(c.node)
 		if c.op != 0 || s.env.Now < c.next || n == nil || n.Inc.IsZero() || s.busy(c.node) {
 			continue
@@ -45,6 +52,27 @@ func (s *Set) check() {
 		c.op = s.ops
 		s.emit(cluster.Fence{Op: c.op, Kind: cluster.FenceCheck, Node: c.node, Name: c.name, Host: n.Host, Way: c.way, Within: within(&c.way)})
 	}
+}
+
+// compare says that a way lies if its node was seen after it had said off: only
+// what says on of a node that runs can be believed when it says off.
+func (s *Set) compare(c *check) {
+	if c.off == 0 || c.lies || s.env.seen(c.node) <= c.off {
+		return
+	}
+	c.lies = true
+	c.done.Outcome, c.done.Text = cluster.FenceFailed, "it says off while the node runs: is it wired to another machine? Until it says on, its off counts for nothing"
+	s.emit(cluster.Note{Kind: cluster.NoteAlarm, Node: c.node, Text: cluster.Limit("fencing by "+c.way.Name()+" would not work: "+c.done.Text, 400)})
+}
+
+// disproved says that a way of a node has said off while that ran.
+func (s *Set) disproved(id ident.NodeID, w *cluster.Way) bool {
+	for _, c := range s.checks {
+		if c.node == id && sameWay(&c.way, w) {
+			return c.lies
+		}
+	}
+	return false
 }
 
 func (s *Set) busy(id ident.NodeID) bool {
@@ -108,6 +136,13 @@ func (s *Set) checked(e cluster.FenceDone) {
 		c.op, c.at, c.done = 0, s.env.Now, e
 		c.next = s.env.Now.Add(checkEvery)
 		works := e.Outcome == cluster.FenceProven
+		if works {
+			c.off = e.First
+			c.lies = c.lies && c.off != 0
+		}
+		if works && c.lies {
+			return // compare has told, and says it again if it must
+		}
 		if !works {
 			c.next = s.env.Now.Add(checkAgain)
 		}
@@ -129,19 +164,36 @@ func (s *Set) Ways(now ident.Instant, n *cluster.NodeState, conf *cluster.Config
 		v := cluster.WayView{Way: w.Name(), State: "not checked yet", Age: -1}
 		switch {
 		case w.Kind == cluster.WayDisk:
-			v.State = "always there"
+			v = s.byTime(now, n)
 		case w.Kind == cluster.WayReservation && s.env.Storage != nil:
 			v = s.env.Storage.View(now)
 		}
 		for _, c := range s.checks {
 			if c.node == n.ID && c.at != 0 && sameWay(&c.way, &w) {
 				v.State, v.Text, v.Age = word(c.done.Outcome), c.done.Text, now.Sub(c.at)
+				v.Stale = v.Age > checkStale
 			}
 		}
 		s.underWay(&v, n, &w)
 		list = append(list, v)
 	}
 	return list
+}
+
+// byTime says how the proof by time of a node is doing: it rests on the watchdogs
+// that its own beat tells of.
+func (s *Set) byTime(now ident.Instant, n *cluster.NodeState) cluster.WayView {
+	v := cluster.WayView{Way: cluster.WayDisk, State: "always there", Age: -1}
+	g := s.env.signs(n.ID)
+	if g.Beat == nil || g.Beat.Inc != n.Inc {
+		return v
+	}
+	class := g.Beat.Lease.Class
+	v.State, v.Text, v.Age = "works", "watchdogs: "+class.String(), max(0, now.Sub(g.Changed))
+	if !class.CarriesTime() {
+		v.State, v.Text = cluster.FenceFailed.String(), "its watchdogs carry no proof by time: "+class.String()
+	}
+	return v
 }
 
 func (s *Set) underWay(view *cluster.WayView, n *cluster.NodeState, w *cluster.Way) {

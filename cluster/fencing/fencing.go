@@ -44,6 +44,38 @@ type Env struct {
 	Tz      time.Duration // how long writes of a machine that is off may still land
 	Storage Storage       // nil: this node has no reservations
 	Tsus    time.Duration // silence that leads to a fencing; others give the one who chose a fencing this long to end it
+	// Signs is what was read and heard of a peer; nil: nothing of any.
+	Signs func(ident.NodeID) Signs
+}
+
+// Signs is what was read and heard of a peer.
+type Signs struct {
+	Beat    *cluster.Beat    // the newest; nil: none
+	Changed ident.Instant    // when a new one was read last
+	Msg     *cluster.Message // the newest; nil: none
+	Heard   ident.Instant    // when that came
+}
+
+func (e *Env) signs(id ident.NodeID) Signs {
+	if e.Signs == nil {
+		return Signs{}
+	}
+	return e.Signs(id)
+}
+
+// seen is when a node's incarnation was seen to run last; LongAgo if it never was.
+func (e *Env) seen(id ident.NodeID) ident.Instant {
+	at, g, n := ident.LongAgo, e.signs(id), e.State.Node(id)
+	if n == nil {
+		return at
+	}
+	if g.Beat != nil && g.Beat.Inc == n.Inc {
+		at = max(at, g.Changed)
+	}
+	if g.Msg != nil && g.Msg.Inc == n.Inc {
+		at = max(at, g.Heard)
+	}
+	return at
 }
 
 // Storage is the way by reservations.
@@ -90,7 +122,8 @@ type try struct {
 	kind    cluster.FenceKind
 	stopped bool
 	began   ident.Instant
-	failed  int // attempts in a row that have proven nothing
+	lies    bool // it said off of a node that ran on: its word is worth nothing
+	failed  int  // attempts in a row that have proven nothing
 	next    ident.Instant
 	text    string // of the latest
 }
@@ -185,6 +218,7 @@ func (s *Set) Manage(env Env) {
 	s.env = env
 	s.meet()
 	for _, v := range s.victims {
+		s.refute(v)
 		switch {
 		case v.dead:
 			s.after(v)
@@ -368,6 +402,9 @@ func (s *Set) ended(v *victim, t *try, e cluster.FenceDone) {
 	if t.kind == cluster.FenceOff && outcome == cluster.FenceProven && (e.First <= t.began || e.Second <= e.First) {
 		outcome, e.Text = cluster.FenceUnknown, "not two readings from after the fencing was decided: "+e.Text
 	}
+	if t.kind == cluster.FenceOff && outcome == cluster.FenceProven && (t.lies || s.disproved(v.node, &t.way)) {
+		outcome, e.Text = cluster.FenceUnknown, "it has said off of this node while that ran, so that its word counts for nothing: "+e.Text
+	}
 	proof := cluster.NoProof
 	if t.kind == cluster.FenceOff && outcome == cluster.FenceProven {
 		proof = cluster.ProofPower
@@ -384,11 +421,33 @@ func (s *Set) ended(v *victim, t *try, e cluster.FenceDone) {
 	}
 }
 
+// refute takes back what was read of a victim's power if the victim was seen
+// after that: who beats has power. What was under way at the reading may arrive
+// a little later, so such a reading is repeated; what comes later than writes can
+// land shows that the way lies, and it is not believed about this incarnation any
+// more.
+func (s *Set) refute(v *victim) {
+	seen := s.env.seen(v.node)
+	if v.dead || v.off.at == 0 || seen <= v.off.at {
+		return
+	}
+	late := seen.Sub(v.off.at)
+	for _, t := range v.tries {
+		if t.way.Name() == v.off.text {
+			t.lies = t.lies || late > s.env.Tz
+			t.failed++
+			t.next = s.env.Now.Add(firstRetry)
+		}
+	}
+	s.emit(cluster.Note{Kind: cluster.NoteAlarm, Node: v.node, Inc: v.inc, Text: fmt.Sprintf("%s: it said off, and the node was seen %s after that: the reading does not count", v.off.text, late.Round(time.Millisecond))})
+	v.off = reading{}
+}
+
 // Proof returns the proof that the node's incarnation is off, if its power was
 // read as off here and the last writes that it may have sent have landed.
 func (s *Set) Proof(env Env, n *cluster.NodeState) (cluster.Proof, bool) {
 	v := s.victim(n.ID, n.Fencing)
-	if n.Fencing.IsZero() || v == nil || v.off.at == 0 || env.Now.Sub(v.off.at) < env.Tz {
+	if n.Fencing.IsZero() || v == nil || v.off.at == 0 || env.Now.Sub(v.off.at) < env.Tz || env.seen(n.ID) > v.off.at {
 		return cluster.Proof{}, false
 	}
 	return cluster.Proof{

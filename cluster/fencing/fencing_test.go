@@ -182,3 +182,134 @@ func TestOneWayFirst(t *testing.T) {
 		t.Error(plan)
 	}
 }
+
+// seen makes the victim one whose beat was read at an instant.
+func (s *scene) seen(d time.Duration) {
+	beat := &cluster.Beat{Inc: s.env.State.Nodes[0].Inc}
+	s.env.Signs = func(id ident.NodeID) fencing.Signs {
+		if id != 1 {
+			return fencing.Signs{}
+		}
+		return fencing.Signs{Beat: beat, Changed: at(d)}
+	}
+}
+
+// off ends the first attempt that is begun from an instant on as proven.
+func (s *scene) off(t *testing.T, d time.Duration) {
+	t.Helper()
+	for range 100 {
+		begun, _ := s.to(d)
+		for _, f := range begun {
+			if f.Way.Kind == cluster.WayBMC {
+				s.env.Now = at(d + time.Second)
+				s.set.Done(s.env, cluster.FenceDone{Op: f.Op, Outcome: cluster.FenceProven, First: at(d + 100*time.Millisecond), Second: at(d + 200*time.Millisecond)})
+				return
+			}
+		}
+		d += 100 * time.Millisecond
+	}
+	t.Fatal("the way is not tried")
+}
+
+// TestWhoIsSeenIsNotOff: a beat that is read after the reading takes it back; what
+// was under way then is repeated, and who runs on makes the way a liar.
+func TestWhoIsSeenIsNotOff(t *testing.T) {
+	for name, c := range map[string]struct {
+		seen time.Duration // after the first reading
+		want bool          // that the second attempt counts
+	}{"a moment later": {500 * time.Millisecond, true}, "long after": {3 * time.Second, false}} {
+		s := chosen()
+		s.off(t, 0)
+		s.seen(100*time.Millisecond + c.seen)
+		s.env.Now = at(5 * time.Second)
+		if p, ok := s.proof(); ok {
+			t.Fatalf("%s: %+v", name, p)
+		}
+		s.to(5 * time.Second)
+		s.off(t, 6*time.Second)
+		s.env.Now = at(20 * time.Second)
+		if p, ok := s.proof(); ok != c.want {
+			t.Errorf("%s: %+v %v, want %v", name, p, ok, c.want)
+		}
+	}
+}
+
+// TestLiarsAreKnown: a check that reads off of a node that beats after it is told
+// as a failure, and the way's off counts for nothing until it says on.
+func TestLiarsAreKnown(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		again ident.Instant // what the next check reads as off; 0: on
+		want  bool
+	}{{"still", at(400 * time.Second), false}, {"mended", 0, true}} {
+		s := newScene()
+		victim := &s.env.State.Nodes[0]
+		inc := victim.Inc
+		victim.Fencing = ident.Incarnation{}
+		alarms := 0
+		check := func(from, until time.Duration, off ident.Instant) {
+			for d := from; d < until; d += time.Second {
+				s.env.Now = at(d)
+				s.set.Manage(s.env)
+				for _, a := range s.set.Take() {
+					switch a := a.(type) {
+					case cluster.Fence:
+						s.set.Done(s.env, cluster.FenceDone{Op: a.Op, Outcome: cluster.FenceProven, First: off, Text: "answers"})
+					case cluster.Note:
+						alarms++
+					}
+				}
+			}
+		}
+		check(0, 8*time.Second, at(0))
+		s.seen(9 * time.Second)
+		check(9*time.Second, 12*time.Second, at(0))
+		if w := s.set.Ways(s.env.Now, victim, s.env.State.Conf); w[0].State != "failed" || alarms != 2 {
+			t.Fatalf("%s: %+v, %d alarms, want failed, and one for each way", c.name, w, alarms)
+		}
+		check(12*time.Second, 401*time.Second, c.again)
+		victim.Fencing = inc
+		s.env.Now = at(401 * time.Second)
+		s.set.Chose(1, inc, "")
+		s.to(401 * time.Second)
+		s.set.Read(s.env, s.env.Now)
+		s.off(t, 402*time.Second)
+		s.env.Now = at(410 * time.Second)
+		if p, ok := s.proof(); ok != c.want {
+			t.Errorf("%s: %+v %v, want %v", c.name, p, ok, c.want)
+		}
+	}
+}
+
+// TestStaleness: a check that is long ago says so, and the proof by time is as good
+// as the watchdogs that the node's beat tells of.
+func TestStaleness(t *testing.T) {
+	s := newScene()
+	s.env.State.Nodes[0].Fencing = ident.Incarnation{}
+	for d := time.Duration(0); d < 8*time.Second; d += time.Second {
+		s.env.Now = at(d)
+		s.set.Manage(s.env)
+		for _, a := range s.set.Take() {
+			if f, ok := a.(cluster.Fence); ok {
+				s.set.Done(s.env, cluster.FenceDone{Op: f.Op, Outcome: cluster.FenceProven})
+			}
+		}
+	}
+	for d, want := range map[time.Duration]bool{10 * time.Minute: false, time.Hour: true} {
+		if w := s.set.Ways(at(d), &s.env.State.Nodes[0], s.env.State.Conf); w[0].Stale != want || w[0].State != "works" {
+			t.Errorf("after %s: %+v", d, w[0])
+		}
+	}
+	conf := &cluster.Config{Fencing: []cluster.Ways{{Node: "alpha", Ways: []cluster.Way{{Kind: cluster.WayDisk}}}}}
+	if w := s.set.Ways(at(0), &s.env.State.Nodes[0], conf); w[0].State != "always there" {
+		t.Errorf("%+v", w)
+	}
+	for class, want := range map[cluster.WatchdogClass]string{cluster.WatchdogNone: "failed", cluster.WatchdogQualified: "works"} {
+		s.seen(time.Second)
+		s.env.Signs(1).Beat.Lease.Class = class
+		s.set.Manage(s.env)
+		if w := s.set.Ways(at(time.Minute), &s.env.State.Nodes[0], conf); w[0].State != want || w[0].Age != 59*time.Second {
+			t.Errorf("%v: %+v", class, w)
+		}
+	}
+}

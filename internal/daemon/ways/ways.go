@@ -99,7 +99,11 @@ func (w *Ways) carryOut(ctx context.Context, f *cluster.Fence) cluster.FenceDone
 		if r.State == bmc.Unknown {
 			return cluster.FenceDone{Text: s.String() + ": " + r.Text}
 		}
-		return cluster.FenceDone{Outcome: cluster.FenceProven, Text: fmt.Sprintf("%s answers: %v, %v", s, r.State, r.Identity)}
+		done := cluster.FenceDone{Outcome: cluster.FenceProven, Text: fmt.Sprintf("%s answers: %v, %v", s, r.State, r.Identity)}
+		if r.State == bmc.Off {
+			done.First = w.set.Now()
+		}
+		return done
 	}
 	return cluster.FenceDone{Outcome: cluster.FenceFailed, Text: fmt.Sprintf("an attempt of kind %d is not known", f.Kind)}
 }
