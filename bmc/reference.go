@@ -268,4 +268,3 @@ func escapeZone(text string) string {
 	}
 	return text[:open] + host + text[end:]
 }
-

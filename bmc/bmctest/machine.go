@@ -36,7 +36,14 @@ const (
 	Anonymous                    // names no GUID
 	Garbage                      // answers with nonsense
 	Refusing                     // does not let this user switch
+	SaysOff                      // says off, always, and switches nothing
+	SaysDone                     // says off once it has accepted the request, and switches nothing
+	Rebooting                    // reboots when it has switched: its next answers are lost
+	ComesBack                    // takes "off" for a restart: the machine is on again after one reading
 )
+
+// lostAnswers is how many answers a controller that reboots loses.
+const lostAnswers = 3
 
 // Machine is a machine and what its controller does. Its methods may be called
 // by several goroutines.
@@ -57,6 +64,8 @@ type Machine struct {
 	answers  int       // readings since then
 	sessions []int     // the sessions in which off was answered
 	requests int       // requests to switch off that were taken
+	readings int       // answers about the power, of all sessions
+	away     int       // answers that are still to be lost
 }
 
 // NewMachine makes a machine that is on, for as long as the test lasts.
@@ -100,6 +109,13 @@ func (m *Machine) Requests() int {
 	return m.requests
 }
 
+// Readings counts how often the controller has said something about the power.
+func (m *Machine) Readings() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.readings
+}
+
 // OffSessions gives the sessions in which the controller said off, in order;
 // each session has a number of its own.
 func (m *Machine) OffSessions() []int {
@@ -133,6 +149,10 @@ func (m *Machine) turn(on bool) {
 func (m *Machine) silent() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.away > 0 {
+		m.away--
+		return true
+	}
 	return m.fault == Hanging || m.fault == DiesWithMachine && !m.on
 }
 
@@ -158,11 +178,17 @@ func (m *Machine) status(session int) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.answers++
+	m.readings++
 	word := wordOn
 	if !m.on {
 		word = wordOff
 	}
 	switch {
+	case m.fault == SaysOff, m.fault == SaysDone && m.asked:
+		word = wordOff
+	case m.fault == ComesBack && m.asked && !m.on:
+		m.asked = false
+		m.turn(true)
 	case m.fault == Garbage:
 		return wordGarbage
 	case m.fault == Slow && m.asked && m.on:
@@ -204,8 +230,14 @@ func (m *Machine) command(on bool) bool {
 		if !m.asked {
 			m.asked, m.answers = true, 0
 		}
-	case m.fault == Lying || m.fault == Garbage:
+	case m.fault == SaysDone:
+		m.asked = true
+	case m.fault == Lying || m.fault == Garbage || m.fault == SaysOff:
 	default:
+		m.asked = true
+		if m.fault == Rebooting && m.on {
+			m.away = lostAnswers
+		}
 		m.turn(false)
 	}
 	return true

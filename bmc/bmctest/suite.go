@@ -38,6 +38,8 @@ func TestSwitch(t *testing.T, w Way) {
 		{"OffAlready", testOffAlready},
 		{"Slow", func(t *testing.T, w Way) { testConfirmed(t, w, Slow) }},
 		{"Early", func(t *testing.T, w Way) { testConfirmed(t, w, Early) }},
+		{"Rebooting", func(t *testing.T, w Way) { testConfirmed(t, w, Rebooting) }},
+		{"ComesBack", func(t *testing.T, w Way) { testNever(t, w, ComesBack, bmc.Options{}) }},
 		{"Lying", func(t *testing.T, w Way) { testNever(t, w, Lying, bmc.Options{}) }},
 		{"Garbage", func(t *testing.T, w Way) { testNever(t, w, Garbage, bmc.Options{}) }},
 		{"Refusing", func(t *testing.T, w Way) { testNever(t, w, Refusing, bmc.Options{}) }},

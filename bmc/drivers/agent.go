@@ -18,11 +18,11 @@ import (
 // standard input, one NAME=VALUE per line, and answers with its exit status
 // (FenceAgentAPI, https://github.com/ClusterLabs/fence-agents/blob/main/doc/FenceAgentAPI.md).
 type agent struct {
-	program  program
-	name     string
-	plug     string
-	options  map[string]string
-	secrets  map[string]bmc.Secret // by the option that each is told as
+	program program
+	name    string
+	plug    string
+	options map[string]string
+	secrets map[string]bmc.Secret // by the option that each is told as
 }
 
 // Exit statuses of a fence agent. 1 is any failure.

@@ -47,13 +47,11 @@ func (n *Node) fence(a cluster.Fence) {
 	switch a.Kind {
 	case cluster.FenceCheck:
 		n.later(bmcLatency, func() {
-			if t.to.BMC.Answers(t.to.machine.up) && !t.ended {
-				t.ended = true
-				done := cluster.FenceDone{Op: t.op, Outcome: cluster.FenceProven, Text: "answers"}
+			if t.to.BMC.Answers(t.to.machine.up) {
 				if t.to.BMC.Says(!t.to.machine.up, 1) {
-					done.First = t.from.clock()
+					t.first = t.from.clock()
 				}
-				t.from.deliver(done)
+				t.done(cluster.FenceProven, "answers")
 			}
 		})
 	case cluster.FenceOn:
@@ -121,7 +119,7 @@ func (t *attempt) proven() {
 func (t *attempt) done(o cluster.FenceOutcome, text string) {
 	if !t.ended {
 		t.ended = true
-		t.from.deliver(cluster.FenceDone{Op: t.op, Outcome: o, Text: text})
+		t.from.deliver(cluster.FenceDone{Op: t.op, Outcome: o, First: t.first, Text: text})
 	}
 }
 

@@ -130,7 +130,7 @@ func TestOnDiskLossDefault(t *testing.T) {
 		head: false,
 		head + "fencing: {ways: {a: [disk], b: [bmc]}}\n":                                            false,
 		head + "fencing: {ways: {a: [bmc, disk], b: [bmc]}}\n":                                       true,
-		head + "fencing: {ways: {a: [{agent: fence_x}]}}\n":                                                true,
+		head + "fencing: {ways: {a: [{agent: fence_x}]}}\n":                                          true,
 		strings.Replace(head, "10s", "10s, on_disk_loss: keep", 1):                                   true,
 		strings.Replace(head, "10s", "10s, on_disk_loss: stop", 1) + "fencing: {ways: {a: [bmc]}}\n": false,
 	} {
