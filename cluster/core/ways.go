@@ -13,19 +13,18 @@ import (
 func (c *Core) fenceEnv() fencing.Env {
 	return fencing.Env{
 		Now: c.now, State: c.reg.state, Self: c.set.Self, Member: c.self.stage == member && c.timed && !c.guard.killed,
-		Acts: c.dec.acts, Tz: c.t.Tz, Tsus: c.t.Tsus, Storage: c.dec.keys, Signs: c.signs,
+		Acts: c.dec.acts, Tz: c.t.Tz, Tsus: c.t.Tsus, Storage: c.dec.keys, Signs: c,
 	}
 }
 
 // fence takes every fencing one step.
 func (c *Core) fence() {
-	if c.reg.state == nil {
-		return
+	if c.reg.state != nil {
+		c.dec.ways.Manage(c.fenceEnv())
+		c.pass(c.dec.ways.Take())
+		c.dec.keys.Manage(c.keyEnv())
+		c.pass(c.dec.keys.Take())
 	}
-	c.dec.ways.Manage(c.fenceEnv())
-	c.pass(c.dec.ways.Take())
-	c.dec.keys.Manage(c.keyEnv())
-	c.pass(c.dec.keys.Take())
 }
 
 // fenced takes the end of an attempt.
@@ -36,8 +35,8 @@ func (c *Core) fenced(e cluster.FenceDone) {
 	}
 }
 
-// signs is what was read and heard of a peer.
-func (c *Core) signs(id ident.NodeID) fencing.Signs {
+// Signs implements fencing.Sights.
+func (c *Core) Signs(id ident.NodeID) fencing.Signs {
 	if p := c.peers[id]; p != nil {
 		return fencing.Signs{Beat: p.beat, Changed: p.disk.LastChange(), Msg: p.msg, Heard: p.heard}
 	}

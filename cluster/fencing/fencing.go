@@ -44,8 +44,13 @@ type Env struct {
 	Tz      time.Duration // how long writes of a machine that is off may still land
 	Storage Storage       // nil: this node has no reservations
 	Tsus    time.Duration // silence that leads to a fencing; others give the one who chose a fencing this long to end it
-	// Signs is what was read and heard of a peer; nil: nothing of any.
-	Signs func(ident.NodeID) Signs
+	Signs   Sights        // nil: nothing is read or heard of any peer
+}
+
+// Sights is who reads and hears peers.
+type Sights interface {
+	// Signs is what was read and heard of a peer; the zero value: nothing.
+	Signs(id ident.NodeID) Signs
 }
 
 // Signs is what was read and heard of a peer.
@@ -60,7 +65,7 @@ func (e *Env) signs(id ident.NodeID) Signs {
 	if e.Signs == nil {
 		return Signs{}
 	}
-	return e.Signs(id)
+	return e.Signs.Signs(id)
 }
 
 // seen is when a node's incarnation was seen to run last; LongAgo if it never was.

@@ -185,13 +185,17 @@ func TestOneWayFirst(t *testing.T) {
 
 // seen makes the victim one whose beat was read at an instant.
 func (s *scene) seen(d time.Duration) {
-	beat := &cluster.Beat{Inc: s.env.State.Nodes[0].Inc}
-	s.env.Signs = func(id ident.NodeID) fencing.Signs {
-		if id != 1 {
-			return fencing.Signs{}
-		}
-		return fencing.Signs{Beat: beat, Changed: at(d)}
+	s.env.Signs = sight{Beat: &cluster.Beat{Inc: s.env.State.Nodes[0].Inc}, Changed: at(d)}
+}
+
+// sight is what is seen of alpha.
+type sight fencing.Signs
+
+func (s sight) Signs(id ident.NodeID) fencing.Signs {
+	if id != 1 {
+		return fencing.Signs{}
 	}
+	return fencing.Signs(s)
 }
 
 // off ends the first attempt that is begun from an instant on as proven.
@@ -306,7 +310,7 @@ func TestStaleness(t *testing.T) {
 	}
 	for class, want := range map[cluster.WatchdogClass]string{cluster.WatchdogNone: "failed", cluster.WatchdogQualified: "works"} {
 		s.seen(time.Second)
-		s.env.Signs(1).Beat.Lease.Class = class
+		s.env.Signs.Signs(1).Beat.Lease.Class = class
 		s.set.Manage(s.env)
 		if w := s.set.Ways(at(time.Minute), &s.env.State.Nodes[0], conf); w[0].State != want || w[0].Age != 59*time.Second {
 			t.Errorf("%v: %+v", class, w)

@@ -191,7 +191,7 @@ func (c *clusterReader) ways(v *form.Value, where string) []cluster.Way {
 		// What a fence agent cannot be told, or must not be asked, is refused here
 		// rather than at the moment of need.
 		if _, err := bmc.Parse((bmc.Reference{Way: bmc.WayAgent, Agent: way.Agent, Options: way.With}).String()); err != nil && way.Agent != "" {
-			c.add(e.node, where+": "+err.Error(), "")
+			c.Add(e.Node, where+": "+err.Error(), "")
 		}
 		ways = append(ways, way)
 	}
