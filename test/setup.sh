@@ -19,6 +19,11 @@ needs() {
 	ipmitool  ipmitool   power through IPMI
 	sbd       sbd        compatibility of the SBD area
 	fence_sbd fence-agents messages and power through unchanged fence agents
+	curl      curl       asking what an agent started whether it answers
+	nginx     nginx-light a service under an unchanged OCF agent
+	apache2   apache2-bin a service under an unchanged OCF agent
+	initdb    postgresql a service under an unchanged OCF agent
+	ocf-agents resource-agents unchanged OCF agents
 	spin      spin       searching the models of the protocol
 	gcc       gcc        compiling what spin makes of them
 	gencat    libc6-dev  the headers that it needs
@@ -27,11 +32,18 @@ needs() {
 	END
 }
 
-# Programs of the administrator are often missing in a user's search path.
-PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+# Programs of the administrator are often missing in a user's search path, and those of a database server always.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' :)
+
+here() {
+	case $1 in
+	ocf-agents) [ -x /usr/lib/ocf/resource.d/heartbeat/Dummy ] ;;
+	*) command -v "$1" >/dev/null 2>&1 ;;
+	esac
+}
 
 missing=$(needs | while read -r program package purpose; do
-	if ! command -v "$program" >/dev/null 2>&1; then
+	if ! here "$program"; then
 		echo "$package"
 		say "missing: $program (package $package), for $purpose" >&2
 	fi
@@ -78,6 +90,13 @@ fi
 if ! command -v apt-get >/dev/null 2>&1; then
 	say "no apt-get on this system, installing nothing; please install by hand: $*"
 	exit 0
+fi
+
+# What is installed for the tests is not to run by itself.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+	printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+	chmod 755 /usr/sbin/policy-rc.d
+	trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 fi
 
 export DEBIAN_FRONTEND=noninteractive

@@ -201,7 +201,7 @@ func TestProblems(t *testing.T) {
 		{service("    stack:\n"), 4, 11, "nothing is written here"},
 		{service("    stack: {exec: {run: x}}\n"), 4, 12, "a dash for each"},
 		{service("    stack: [{}]\n"), 4, 13, "names no kind"},
-		{service("    stack: [{check: {every: 5s}}]\n"), 4, 13, "add one of exec, filesystem and ip"},
+		{service("    stack: [{check: {every: 5s}}]\n"), 4, 13, "add one of exec, filesystem, ip"},
 		{service("    stack: [{exec: {run: x}, ip: {address: 1.2.3.4/8}}]\n"), 4, 30, "a second kind"},
 		{service("    stack: [lvm: vg]\n"), 4, 13, "this version has no resources of the kind lvm"},
 		{service("    stack: [exec: {}]\n"), 4, 19, "nothing to run"},

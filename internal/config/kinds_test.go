@@ -11,6 +11,7 @@ import (
 	"github.com/holdfast-ha/holdfast/resources/filesystem"
 	"github.com/holdfast-ha/holdfast/resources/ip"
 	"github.com/holdfast-ha/holdfast/resources/kinds"
+	"github.com/holdfast-ha/holdfast/resources/ocf"
 )
 
 // TestKinds holds the keys that the configuration accepts against what the agent
@@ -28,25 +29,37 @@ func TestKinds(t *testing.T) {
 	member := service.Properties["stack"].Items
 	specs := map[string]reflect.Type{
 		"exec": reflect.TypeFor[exec.Spec](), "filesystem": reflect.TypeFor[filesystem.Spec](), "ip": reflect.TypeFor[ip.Spec](),
+		"ocf": reflect.TypeFor[ocf.Spec](),
 	}
+	besides := map[string]bool{"guard": true, "with": true} // for the cluster; beside the kind
 	for kind := range kinds.All() {
 		if specs[kind] == nil || member.Properties[kind] == nil {
 			t.Errorf("kind %s: known to the agents, but not here or in the configuration", kind)
 		}
 	}
 	for kind, spec := range specs {
-		read := map[string]bool{}
+		read, keys := map[string]bool{}, member.Properties[kind].object()
 		for i := range spec.NumField() {
 			name, _, _ := strings.Cut(spec.Field(i).Tag.Get("json"), ",")
 			read[name] = true
-			if member.Properties[kind].Properties[name] == nil {
+			if keys[name] == nil && !besides[name] {
 				t.Errorf("%s: the agent reads %q, the configuration refuses it", kind, name)
 			}
 		}
-		for name := range member.Properties[kind].Properties {
-			if !read[name] && name != "guard" { // which the cluster reads, and keeps from the agent
+		for name := range keys {
+			if !read[name] && !besides[name] {
 				t.Errorf("%s: the configuration accepts %q, the agent does not read it", kind, name)
 			}
 		}
 	}
+}
+
+// object is the keys of an object, also of one that has a short form.
+func (s *schema) object() map[string]*schema {
+	for _, a := range s.AnyOf {
+		if len(a.Properties) > 0 {
+			return a.Properties
+		}
+	}
+	return s.Properties
 }

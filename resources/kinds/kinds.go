@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-ha/holdfast/resources/exec"
 	"github.com/holdfast-ha/holdfast/resources/filesystem"
 	"github.com/holdfast-ha/holdfast/resources/ip"
+	"github.com/holdfast-ha/holdfast/resources/ocf"
 )
 
 // All returns the kinds that this build knows.
@@ -16,5 +17,6 @@ func All() resources.Kinds {
 		"exec":       exec.Agent{},
 		"filesystem": filesystem.Agent{},
 		"ip":         ip.Agent{},
+		"ocf":        ocf.Agent{},
 	}
 }

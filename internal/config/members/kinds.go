@@ -41,6 +41,7 @@ func All() []Kind {
 		{Name: "exec", Shape: execShape(), Check: checkExec},
 		{Name: "filesystem", Storage: true, Shape: filesystemShape()},
 		{Name: "ip", Shape: ipShape(), Check: checkIP},
+		{Name: "ocf", Shape: ocfShape(), Short: "agent", With: true},
 	}
 }
 
