@@ -9,15 +9,27 @@ LDFLAGS := -s -w -X $(MODULE)/internal/build.version=$(VERSION) -X $(MODULE)/int
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 TOOL := $(GO) tool -modfile=tools/go.mod
 TEST_TIMEOUT ?= 20m
+BIN ?= bin
+PREFIX ?= /usr/local
+DESTDIR ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build bin/demo check fmt test setup vm demo bench histories sim night model mutants clean
+.PHONY: help build programs install packages bin/demo check fmt test setup vm demo bench histories sim night model mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build holdfast, holdfastd and holdfast-guard into bin/
-	$(BUILD) -o bin/ ./cmd/holdfast ./cmd/holdfastd ./cmd/holdfast-guard
+build: programs ## build holdfast, holdfastd and holdfast-guard into bin/
+
+programs:
+	@mkdir -p $(BIN)
+	$(BUILD) -o $(BIN)/ ./cmd/holdfast ./cmd/holdfastd ./cmd/holdfast-guard
+
+install: build ## install programs, units, man pages, completion (DESTDIR= PREFIX=/usr/local)
+	DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) BIN=$(BIN) packaging/install.sh
+
+packages: ## DEB and RPM packages for amd64 and arm64 into packages/; two builds are the same bytes
+	packaging/build.sh
 
 check: ## format, vet, staticcheck and unit tests, in a few minutes and without root
 	@unformatted=$$($(TOOL) gofumpt -l .); if [ -n "$$unformatted" ]; then \

@@ -17,6 +17,11 @@ needs() {
 	nft       nftables   cutting the network between emulated nodes
 	fuser     psmisc     who keeps a file system busy
 	ipmitool  ipmitool   power through IPMI
+	lintian   lintian    checking the packages
+	rpmlint   rpmlint    checking the packages
+	rpm       rpm        installing them
+	man       man-db     reading the man pages
+	file      file       knowing a quorum disk
 	sbd       sbd        compatibility of the SBD area
 	fence_sbd fence-agents messages and power through unchanged fence agents
 	curl      curl       asking what an agent started whether it answers

@@ -375,6 +375,9 @@ func outerRows() []row {
 		{tree: "cmd/holdfastd", may: []string{"internal/daemon", "internal/build"}, why: paragraph},
 		{tree: "cmd/holdfast-guard", may: []string{"internal/guard", "internal/build"}, why: paragraph},
 		{tree: "packaging", why: "packaging is files, not code that runs"},
+		{tree: "packaging/scripts", may: []string{"quorumdisk"}, why: "the scripts know the newest format of the quorum disks"},
+		{tree: "packaging/sbom", why: "a bill of materials is made from programs, not from packages"},
+		{tree: "packaging/build", may: []string{"packaging/scripts", "packaging/sbom"}, why: "what makes the packages"},
 		{tree: "test/...", may: []string{"..."}, why: "drivers and simulators may import anything"},
 	}
 }

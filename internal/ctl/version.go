@@ -3,12 +3,14 @@ package ctl
 import (
 	"fmt"
 	"os"
+	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/build"
+	"github.com/holdfast-ha/holdfast/internal/ctl/manual"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 )
@@ -44,13 +46,24 @@ func (a *app) completionCommand() *cobra.Command {
 
 func (a *app) manCommand() *cobra.Command {
 	return shell.Command("man DIRECTORY", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
-		if err := os.MkdirAll(args[0], 0o755); err != nil {
+		date, err := pageDate()
+		if err != nil {
 			return err
 		}
-		header := &doc.GenManHeader{Section: "8", Source: "Holdfast " + build.Version(), Manual: "Holdfast"}
-		if err := doc.GenManTree(c.Root(), header, args[0]); err != nil {
-			return fmt.Errorf("man pages: %w", err)
-		}
-		return nil
+		return manual.Set{Version: build.Version(), Date: date}.Write(args[0], c.Root())
 	})
+}
+
+// pageDate is the date in the man pages: SOURCE_DATE_EPOCH, so that two builds
+// are the same, or today.
+func pageDate() (time.Time, error) {
+	epoch := os.Getenv("SOURCE_DATE_EPOCH")
+	if epoch == "" {
+		return time.Now(), nil
+	}
+	seconds, err := strconv.ParseInt(epoch, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH=%q is no number of seconds since 1970", epoch)
+	}
+	return time.Unix(seconds, 0), nil
 }
