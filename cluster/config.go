@@ -20,6 +20,20 @@ type Config struct {
 	Services       []Service // sorted by Name
 	Fencing        []Ways    // sorted by Node
 	PowerOn        bool      // a node that was fenced by its power gets it back
+	Offers         []Offer   // sorted by Node
+}
+
+// Offer is what a node has for services, as far as the configuration says.
+type Offer struct {
+	Node string
+	Has  []Amount // sorted by Name
+}
+
+// Amount is so much of something that the services on a node share: bytes of
+// memory, cores, whatever the admin counts.
+type Amount struct {
+	Name  string
+	Value int64
 }
 
 // Ways lists how one node may be fenced, beside the time proof that always runs.
@@ -48,7 +62,8 @@ type Service struct {
 	With      []string // always on the same node
 	ApartFrom []string // never on the same node
 	Restarts  Budget
-	QuickStop bool // begin the emergency stop while the lease is merely overdue
+	QuickStop bool     // begin the emergency stop while the lease is merely overdue
+	Needs     []Amount // of what nodes offer; sorted by Name
 	Stack     []Member
 }
 
@@ -109,6 +124,16 @@ func (c *Config) Service(name string) (*Service, bool) {
 		return nil, false
 	}
 	return &c.Services[i], true
+}
+
+// OffersOf is what a node has for services; nothing where that is not configured.
+func (c *Config) OffersOf(node string) []Amount {
+	for i := range c.Offers {
+		if c.Offers[i].Node == node {
+			return c.Offers[i].Has
+		}
+	}
+	return nil
 }
 
 // Guarded says that persistent reservations guard all storage of the service,

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -123,20 +124,39 @@ func (s *State) Maintained(g *Grant) (m *Maintenance, of string) {
 	return nil, ""
 }
 
-// Dependent returns a service that somebody owns and that runs after this one:
-// it has to be stopped first. It is empty if there is none.
-func (s *State) Dependent(service string) string {
+// Goes says that a service is to be stopped where it runs, in good order: the
+// cluster is being stopped, its administrator or its configuration says so, it is
+// to be elsewhere, or its node lets go of everything.
+func (s *State) Goes(g *Grant) bool {
+	if g.Owner == 0 {
+		return false
+	}
+	if s.Life.Stop.On {
+		return true
+	}
+	n := s.Node(g.Owner)
+	if n != nil && n.Phase == Leaving {
+		return true
+	}
+	if m, _ := s.Maintained(g); m != nil || g.Frozen {
+		return false
+	}
+	_, known := s.Conf.Service(g.Service)
+	return g.Stopped || g.Yield != "" || g.Want != 0 && g.Want != g.Owner || n != nil && n.Standby || !known && s.Conf != nil
+}
+
+// Dependent returns a service that starts after this one and is to be stopped as
+// well, and therefore first; empty if there is none. also says of a service that
+// is still owned that it is to be stopped too, whatever the state says; it may be
+// nil.
+func (s *State) Dependent(service string, also func(*Grant) bool) string {
 	for i := range s.Services {
 		g := &s.Services[i]
 		if g.Owner == 0 {
 			continue
 		}
-		if c, ok := s.Conf.Service(g.Service); ok {
-			for _, before := range c.After {
-				if before == service {
-					return g.Service
-				}
-			}
+		if c, ok := s.Conf.Service(g.Service); ok && slices.Contains(c.After, service) && (s.Goes(g) || also != nil && also(g)) {
+			return g.Service
 		}
 	}
 	return ""

@@ -106,6 +106,7 @@ type Grant struct {
 	Term    uint64
 	Pending []Pending // predecessors not yet dead at node level (reservation proofs)
 	Want    ident.NodeID
+	Yield   string // the service of higher priority for which its owner gives it up; empty: none
 	Stopped bool   // the admin wants it down
 	Frozen  bool   // the admin wants it left alone
 	Why     string // why it is where it is, for people; at most 200 bytes

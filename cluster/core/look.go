@@ -2,6 +2,7 @@ package core
 
 import (
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/allot"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
@@ -31,7 +32,7 @@ func (c *Core) View(now ident.Instant) cluster.View {
 		}
 		sight := c.sight(s)
 		course, v.DiskWaits = decide.Warnings(s, sight), decide.DiskWaits(s, sight)
-		v.Services = decide.ServiceViews(s, sight, c.runState)
+		v.Services = allot.ServiceViews(s, sight, c.runState)
 	}
 	v.Warnings = append(c.warnings(&v), course...)
 	return v

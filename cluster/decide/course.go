@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/allot"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
@@ -25,7 +26,7 @@ func (d *Draft) wishMaintain(r cluster.Maintain) (string, string) {
 	case !s.Uses(cluster.Protocol2):
 		return "", tooOld(s, cluster.Protocol2, "maintenance")
 	case r.For < 0 || r.For > LongestMaintenance:
-		return "", fmt.Sprintf("a maintenance lasts at most %s; it can be prolonged at any time", Words(LongestMaintenance))
+		return "", fmt.Sprintf("a maintenance lasts at most %s; it can be prolonged at any time", allot.Words(LongestMaintenance))
 	case r.Node != "":
 		of = "node " + r.Node
 	case r.Service != "":
@@ -48,12 +49,12 @@ func (d *Draft) wishMaintain(r cluster.Maintain) (string, string) {
 	}
 	clock := e.Life.Clock
 	*m = cluster.Maintenance{Until: clock + r.For, Remind: clock + r.For - remindBefore(r.For), By: cluster.Limit(r.By, 60)}
-	note.Text = fmt.Sprintf("maintenance of %s for %s", of, Words(r.For))
+	note.Text = fmt.Sprintf("maintenance of %s for %s", of, allot.Words(r.For))
 	if r.By != "" {
 		note.Text += ", asked for by " + m.By
 	}
 	d.note(note)
-	return fmt.Sprintf("%s is in maintenance for %s: its services stay as they are, and it ends by itself", of, Words(r.For)), ""
+	return fmt.Sprintf("%s is in maintenance for %s: its services stay as they are, and it ends by itself", of, allot.Words(r.For)), ""
 }
 
 // tooOld says who keeps the cluster from using a protocol.
@@ -114,7 +115,7 @@ func (d *Draft) wishAdd(r cluster.AddNode) (string, string) {
 	e := d.edit()
 	// Whoever had the slot before was not a member when it was removed, and is
 	// none now: every incarnation that it had counts as over.
-	dead := d.sight.node(id).Last.N
+	dead := d.sight.Of(id).Last.N
 	for i, x := range e.Life.Removed {
 		if x.ID == id {
 			dead = max(dead, x.Dead)
@@ -133,7 +134,7 @@ func (d *Draft) wishAdd(r cluster.AddNode) (string, string) {
 // beats: a node that was removed may not have noticed yet. Zero if there is none.
 func (d *Draft) freeSlot() ident.NodeID {
 	for id := ident.NodeID(1); id != 0; id++ {
-		if d.State.Node(id) == nil && d.sight.node(id).Claims.IsZero() {
+		if d.State.Node(id) == nil && d.sight.Of(id).Claims.IsZero() {
 			return id
 		}
 	}
@@ -149,13 +150,13 @@ func (d *Draft) wishRemove(r cluster.RemoveNode) (string, string) {
 		return "", fmt.Sprintf("%s is in the cluster: stop it there first (holdfast node leave), or fence it", r.Node)
 	case !ownsNothing(d.State, n.ID) || pending(d.State, n.ID):
 		return "", fmt.Sprintf("services of %s are still being taken over: try again in a moment", r.Node)
-	case d.sight.node(n.ID).Claims.N > n.Dead:
+	case d.sight.Of(n.ID).Claims.N > n.Dead:
 		return "", fmt.Sprintf("%s is just coming in: stop holdfastd there first, or fence it once it is a member", r.Node)
 	}
 	e := d.edit()
 	for i := range e.Nodes {
 		if e.Nodes[i].Name == r.Node {
-			e.Life.Removed = append(e.Life.Removed, cluster.Removed{ID: n.ID, Dead: max(n.Dead, n.Inc.N, d.sight.node(n.ID).Last.N)})
+			e.Life.Removed = append(e.Life.Removed, cluster.Removed{ID: n.ID, Dead: max(n.Dead, n.Inc.N, d.sight.Of(n.ID).Last.N)})
 			sort.Slice(e.Life.Removed, func(i, j int) bool { return e.Life.Removed[i].ID < e.Life.Removed[j].ID })
 			e.Nodes = append(e.Nodes[:i], e.Nodes[i+1:]...)
 			break

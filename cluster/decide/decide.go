@@ -15,9 +15,22 @@ import (
 	"fmt"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/allot"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
-	"github.com/holdfast-ha/holdfast/cluster/placement"
+	"github.com/holdfast-ha/holdfast/cluster/sight"
 )
+
+// Sight is what a decision rests on beside the state: all that one node sees.
+type Sight = sight.View
+
+// Node is what is seen of one node.
+type Node = sight.Node
+
+// Said is what a node's latest beats say.
+type Said = sight.Said
+
+// Run is what the owner of a service says of its term.
+type Run = sight.Run
 
 // Question is an administrator's request that has not been answered.
 type Question struct {
@@ -41,7 +54,6 @@ type Draft struct {
 	Words   []cluster.Proof // the operator's word, which this node keeps until it can be committed
 	sight   *Sight
 	mem     *Memory
-	crowd   *placement.Crowd // of State, while services are given away; nil before
 }
 
 // Changed says that there is something to commit.
@@ -64,6 +76,15 @@ type Memory struct {
 	healthy map[ident.NodeID]healthy
 	clock   counting
 	split   split
+	books   allot.Books `memory:"-"` // made anew of the configuration whenever it is missing
+	rest    rest        `memory:"-"` // looked for anew where it is missing
+}
+
+// rest is a state in which everything is where it is to be, as long as the same
+// nodes can run services. It saves working that out at every beat.
+type rest struct {
+	state *cluster.State
+	fit   allot.Fit
 }
 
 type failKey struct {
@@ -97,7 +118,7 @@ func (d *Draft) revise(base *cluster.State, sight *Sight, asked []Question) {
 		d.Answers = append(d.Answers, Answer{q.ID, err, text})
 	}
 	if id := WordGiven(base, sight); id != 0 && d.State.Node(id) != nil && d.State.Node(id).Fencing == d.State.Node(id).Inc {
-		d.end(id, sight.node(id).Word)
+		d.end(id, sight.Of(id).Word)
 	}
 	d.endStorages()
 	if !sight.Coordinates || !sight.Timed || base.Conf == nil {
@@ -129,7 +150,7 @@ func WordGiven(s *cluster.State, sight *Sight) ident.NodeID {
 
 // reviseNode applies to one node what its evidence allows.
 func (d *Draft) reviseNode(id ident.NodeID) {
-	n, v := d.State.Node(id), d.sight.node(id)
+	n, v := d.State.Node(id), d.sight.Of(id)
 	if n == nil {
 		return // removed by this very draft
 	}
@@ -169,8 +190,8 @@ func (d *Draft) admit(id ident.NodeID, inc ident.Incarnation) {
 		d.crashed(id)
 	}
 	n.Inc, n.Phase, n.Fencing, n.Why = inc, cluster.Joining, ident.Incarnation{}, ""
-	n.Life.Protocol = d.sight.node(id).Protocol
-	if v := d.sight.node(id); !v.Last.IsZero() {
+	n.Life.Protocol = d.sight.Of(id).Protocol
+	if v := d.sight.Of(id); !v.Last.IsZero() {
 		n.Host = v.Host
 	} else if id == d.sight.Self {
 		n.Host = d.sight.Host
@@ -195,7 +216,7 @@ func (d *Draft) allAcked() bool {
 		return false
 	}
 	for i := range s.Nodes {
-		n, v := &s.Nodes[i], d.sight.node(s.Nodes[i].ID)
+		n, v := &s.Nodes[i], d.sight.Of(s.Nodes[i].ID)
 		was := (n.Phase == cluster.MemberPhase || n.Phase == cluster.Leaving) && n.Dead < n.Inc.N
 		if was && !v.Retired && v.Acked < s.View {
 			return false
@@ -212,7 +233,7 @@ func (d *Draft) reviseEnd(id ident.NodeID) {
 	}
 	if n.Fencing.IsZero() {
 		if why := d.mustFence(n); why != "" {
-			d.fence(id, why, d.sight.node(id).Word.Kind == cluster.ProofOperator)
+			d.fence(id, why, d.sight.Of(id).Word.Kind == cluster.ProofOperator)
 		} else if n.Phase == cluster.Leaving && ownsNothing(d.State, id) && d.saysGone(n) {
 			d.end(id, cluster.Proof{Kind: cluster.ProofReleased, Node: id, Inc: n.Inc, By: d.sight.Self, Text: "left the cluster after releasing everything"})
 		}
@@ -221,14 +242,14 @@ func (d *Draft) reviseEnd(id ident.NodeID) {
 	if b := d.Base.Node(id); b == nil || b.Fencing != n.Inc {
 		return // chosen first, proven later
 	}
-	if pr := d.sight.node(id).Proof; pr.Kind != cluster.NoProof && pr.Inc == n.Inc {
+	if pr := d.sight.Of(id).Proof; pr.Kind != cluster.NoProof && pr.Inc == n.Inc {
 		d.end(id, pr)
 	}
 }
 
 // mustFence says why a node has to be fenced; empty if it has not.
 func (d *Draft) mustFence(n *cluster.NodeState) string {
-	v := d.sight.node(n.ID)
+	v := d.sight.Of(n.ID)
 	switch {
 	case v.Word.Inc == n.Inc && v.Word.Kind == cluster.ProofOperator:
 		return v.Word.Text
@@ -239,10 +260,10 @@ func (d *Draft) mustFence(n *cluster.NodeState) string {
 	}
 	for i := range d.State.Services {
 		g := &d.State.Services[i]
-		if g.Owner != n.ID || g.Inc != n.Inc || Held(d.State, g) != "" {
+		if g.Owner != n.ID || g.Inc != n.Inc || allot.Held(d.State, g) != "" {
 			continue
 		}
-		if r := d.sight.run(g); r.Known && r.State == cluster.Broken {
+		if r := d.sight.Run(g); r.Known && r.State == cluster.Broken {
 			return fmt.Sprintf("%s could not be stopped: %s", g.Service, r.Text)
 		}
 	}
@@ -251,7 +272,7 @@ func (d *Draft) mustFence(n *cluster.NodeState) string {
 
 // saysGone says that a leaving node has published that it starts nothing more.
 func (d *Draft) saysGone(n *cluster.NodeState) bool {
-	v := d.sight.node(n.ID)
+	v := d.sight.Of(n.ID)
 	return v.Claims == n.Inc && v.Phase == cluster.Leaving
 }
 

@@ -21,7 +21,7 @@ func (d *Draft) wishDisks(r cluster.ChangeDisks) (string, string) {
 	for i := range s.Nodes {
 		switch n := &s.Nodes[i]; {
 		case !counts(n):
-		case n.Phase != cluster.MemberPhase || !n.Fencing.IsZero() || !d.sight.node(n.ID).Present:
+		case n.Phase != cluster.MemberPhase || !n.Fencing.IsZero() || !d.sight.Of(n.ID).Present:
 			return "", fmt.Sprintf("%s is not there as a member (%s): every member must open the new disk first; let it come back, or take it out (holdfast node leave, or fence), then try again", n.Name, n.Phase)
 		}
 	}
@@ -87,7 +87,7 @@ func DiskWaits(s *cluster.State, sight *Sight) []string {
 		if !counts(n) {
 			continue
 		}
-		v := sight.node(n.ID)
+		v := sight.Of(n.ID)
 		ready := v.Gen == s.DiskGen
 		if s.Change.Stage == cluster.DisksOffered {
 			ready = n.Phase == cluster.MemberPhase && n.Fencing.IsZero() && v.Present

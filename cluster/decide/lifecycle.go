@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/allot"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
@@ -104,23 +105,10 @@ func (d *Draft) endMaintenance(m *cluster.Maintenance, n cluster.Note) {
 		*m = cluster.Maintenance{}
 		d.note(n)
 	case m.On() && m.Remind != 0 && clock >= m.Remind:
-		n.Text = fmt.Sprintf("the maintenance %s ends by itself in %s: then services are started, stopped and moved again", n.Text, Words(m.Until-clock))
+		n.Text = fmt.Sprintf("the maintenance %s ends by itself in %s: then services are started, stopped and moved again", n.Text, allot.Words(m.Until-clock))
 		m.Remind = 0
 		d.note(n)
 	}
-}
-
-// Words is a duration for people, in at most two units.
-func Words(d time.Duration) string {
-	switch d = max(0, d.Round(time.Second)); {
-	case d >= 48*time.Hour:
-		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
-	case d >= time.Minute:
-		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
-	}
-	return d.String()
 }
 
 // flapRule is the configured rule.
@@ -156,13 +144,13 @@ func (d *Draft) crashed(id ident.NodeID) {
 	if recent < rule.Count {
 		return
 	}
-	why := fmt.Sprintf("it crashed or was fenced %d times within %s", recent, Words(rule.Within))
+	why := fmt.Sprintf("it crashed or was fenced %d times within %s", recent, allot.Words(rule.Within))
 	if l.Fenced.Inc == n.Inc && l.Fenced.Why != "" {
 		why += ", the last time: " + l.Fenced.Why
 	}
 	l.Quarantine = cluster.Quarantine{Until: s.Life.Clock + rule.For, Why: cluster.Limit(why, 200)}
 	d.note(cluster.Note{Kind: cluster.NoteAlarm, Node: id, Inc: n.Inc, Text: fmt.Sprintf(
-		"%s is quarantined: %s; it may join but runs no services for %s, or until: holdfast node online %s", n.Name, l.Quarantine.Why, Words(rule.For), n.Name)})
+		"%s is quarantined: %s; it may join but runs no services for %s, or until: holdfast node online %s", n.Name, l.Quarantine.Why, allot.Words(rule.For), n.Name)})
 }
 
 // fence chooses the fencing of a node's registered incarnation. It is
@@ -202,8 +190,8 @@ func StopWaits(s *cluster.State, sight *Sight) []string {
 			continue
 		}
 		text := fmt.Sprintf("%s on %s", g.Service, s.NameOf(g.Owner))
-		r := sight.run(g)
-		switch dep := s.Dependent(g.Service); {
+		r := sight.Run(g)
+		switch dep := s.Dependent(g.Service, nil); {
 		case r.Known && r.State == cluster.Broken:
 			text += fmt.Sprintf(", which cannot be stopped: %s; it is tried again, or: holdfast node fence %s", r.Text, s.NameOf(g.Owner))
 		case dep != "":
@@ -217,7 +205,7 @@ func StopWaits(s *cluster.State, sight *Sight) []string {
 			continue
 		}
 		switch {
-		case n.ID != sight.Self && !sight.node(n.ID).Present:
+		case n.ID != sight.Self && !sight.Of(n.ID).Present:
 			list = append(list, fmt.Sprintf("node %s, which is silent; nobody fences it now: if it is off, holdfast node confirm-off %s", n.Name, n.Name))
 		case ownsNothing(s, n.ID):
 			list = append(list, fmt.Sprintf("node %s to leave", n.Name))
@@ -239,7 +227,7 @@ func Warnings(s *cluster.State, sight *Sight) []string {
 	}
 	maintenance := func(m *cluster.Maintenance, of string) {
 		if m.On() {
-			w = append(w, fmt.Sprintf("%s is in maintenance for another %s: its services stay as they are, and would not be taken over", of, Words(s.Left(m.Until))))
+			w = append(w, fmt.Sprintf("%s is in maintenance for another %s: its services stay as they are, and would not be taken over", of, allot.Words(s.Left(m.Until))))
 		}
 	}
 	maintenance(&s.Life.Maintenance, "the cluster")
@@ -247,7 +235,7 @@ func Warnings(s *cluster.State, sight *Sight) []string {
 		n := &s.Nodes[i]
 		maintenance(&n.Life.Maintenance, n.Name)
 		if q := &n.Life.Quarantine; q.On() {
-			w = append(w, fmt.Sprintf("%s is quarantined for another %s: %s; to end that: holdfast node online %s", n.Name, Words(s.Left(q.Until)), q.Why, n.Name))
+			w = append(w, fmt.Sprintf("%s is quarantined for another %s: %s; to end that: holdfast node online %s", n.Name, allot.Words(s.Left(q.Until)), q.Why, n.Name))
 		}
 	}
 	for i := range s.Services {

@@ -85,7 +85,7 @@ func (d *Draft) evictable() []ident.NodeID {
 		if !in(n) || n.Phase != cluster.MemberPhase {
 			continue
 		}
-		if v := d.sight.node(n.ID); !v.Present || v.Claims != n.Inc {
+		if v := d.sight.Of(n.ID); !v.Present || v.Claims != n.Inc {
 			return nil // it is silent, or about to be fenced: one thing after the other
 		}
 		if list = append(list, n.ID); len(list) == 64 {
@@ -112,7 +112,7 @@ func (d *Draft) linksOf(list []ident.NodeID) (links string, whole bool) {
 
 // reach says that two nodes hear each other, by the word of both.
 func (d *Draft) reach(a, z ident.NodeID) bool {
-	va, vz := &d.sight.node(a).Reach, &d.sight.node(z).Reach
+	va, vz := &d.sight.Of(a).Reach, &d.sight.Of(z).Reach
 	return va[z/8]>>(z%8)&1 == 1 && vz[a/8]>>(a%8)&1 == 1
 }
 
@@ -121,7 +121,7 @@ func (d *Draft) reach(a, z ident.NodeID) bool {
 func (d *Draft) heaviest(list []ident.NodeID) uint64 {
 	g := groups{near: make([]uint64, len(list)), weight: make([]int, len(list))}
 	for i, a := range list {
-		g.weight[i] = nodeWeight + int(d.sight.node(a).Score)
+		g.weight[i] = nodeWeight + int(d.sight.Of(a).Score)
 		for j, z := range list {
 			if i != j && d.reach(a, z) {
 				g.near[i] |= 1 << j
@@ -187,7 +187,7 @@ func (d *Draft) reachesMembers(id ident.NodeID) bool {
 		return true
 	}
 	for i := range d.State.Nodes {
-		if n := &d.State.Nodes[i]; in(n) && n.ID != id && d.sight.node(n.ID).Present && !d.reach(id, n.ID) {
+		if n := &d.State.Nodes[i]; in(n) && n.ID != id && d.sight.Of(n.ID).Present && !d.reach(id, n.ID) {
 			return false
 		}
 	}

@@ -1,15 +1,12 @@
 package decide
 
 import (
-	"fmt"
 	"slices"
 	"sort"
-	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
-	"github.com/holdfast-ha/holdfast/cluster/placement"
 )
 
 // reviseServices makes the grants follow the configuration and the evidence.
@@ -25,8 +22,8 @@ func (d *Draft) reviseServices() {
 			d.endPending(name)
 		}
 	}
-	for _, name := range byPriority(d.State) {
-		d.reviseGrant(name)
+	if !d.State.Life.Stop.On {
+		d.place()
 	}
 	d.dropGrants()
 }
@@ -58,22 +55,6 @@ func (d *Draft) dropGrants() {
 			i--
 		}
 	}
-}
-
-// byPriority is the order in which services choose their nodes: those that have
-// none, or that may return to a better one by themselves.
-func byPriority(s *cluster.State) []string {
-	var names []string
-	prio := map[string]int{}
-	for i := range s.Services {
-		g := &s.Services[i]
-		if svc, ok := configured(s.Conf, i, g.Service); ok && (g.Owner == 0 || svc.Failback.Mode == cluster.Automatic) {
-			prio[g.Service] = svc.Priority
-			names = append(names, g.Service)
-		}
-	}
-	sort.SliceStable(names, func(i, j int) bool { return prio[names[i]] > prio[names[j]] })
-	return names
 }
 
 // configured finds a service, most often at the place that its grant has.
@@ -175,7 +156,7 @@ func (d *Draft) endTerm(name string, i int) {
 		return
 	}
 	n := d.State.Node(g.Owner)
-	run := d.sight.run(g)
+	run := d.sight.Run(g)
 	if run.Cleared.Kind != cluster.NoProof {
 		d.endStorage(name, run)
 		if g = &d.State.Services[i]; g.Owner == 0 {
@@ -211,195 +192,6 @@ func fail(g *cluster.Grant, id ident.NodeID, text string) {
 		}
 	}
 	g.Fails = append(g.Fails, cluster.Fail{Node: id, Count: 1, Text: text})
-}
-
-// reviseGrant gives a free service to a node, or asks an owner to give it up.
-func (d *Draft) reviseGrant(name string) {
-	g := d.State.Grant(name)
-	svc, _ := d.State.Conf.Service(name)
-	switch {
-	case g.Owner != 0:
-		d.reviseWant(g, svc)
-	case d.State.Life.Stop.On || Held(d.State, g) != "":
-	case !g.Stopped && !g.Frozen && Waits(d.State, d.sight, svc) == "":
-		d.award(g, svc)
-	}
-}
-
-// award commits the next term of a free service to the best node, if any.
-func (d *Draft) award(g *cluster.Grant, svc *cluster.Service) {
-	list := Candidates(d.State, d.sight, svc, d.crowded())
-	best := pick(list, g.Want)
-	if best == nil {
-		if why := nowhere(list); g.Why != why {
-			d.edit().Grant(g.Service).Why = why
-		}
-		return
-	}
-	if d.sight.Settling && betterAbsent(list, best) {
-		return
-	}
-	n := d.State.Node(best.Node)
-	why := best.Reason
-	if g.Want == best.Node {
-		why = "moved there by request"
-	}
-	d.crowded().Owns(g.Service, n.ID)
-	e := d.edit().Grant(g.Service)
-	e.Owner, e.Inc, e.Term, e.Want, e.Why = n.ID, n.Inc, g.Term+1, 0, cluster.Limit(why, 200)
-	d.note(cluster.Note{Kind: cluster.NoteGrant, Node: n.ID, Inc: n.Inc, Service: g.Service, Term: e.Term, Proof: e.Proof.Kind, Text: why})
-}
-
-func betterAbsent(list []placement.Candidate, best *placement.Candidate) bool {
-	for i := range list {
-		if !list[i].Able && list[i].Rank < best.Rank {
-			return true
-		}
-	}
-	return false
-}
-
-// pick takes the wanted node if it is able, else the first that is.
-func pick(list []placement.Candidate, want ident.NodeID) *placement.Candidate {
-	for i := range list {
-		if list[i].Able && list[i].Node == want {
-			return &list[i]
-		}
-	}
-	if len(list) > 0 && list[0].Able {
-		return &list[0]
-	}
-	return nil
-}
-
-func nowhere(list []placement.Candidate) string {
-	text := "no node can run it:"
-	for i := range list {
-		text += fmt.Sprintf(" %s: %s;", list[i].Name, list[i].Reason)
-	}
-	return cluster.Limit(text, 200)
-}
-
-// reviseWant says where a running service shall go, if not where it is.
-func (d *Draft) reviseWant(g *cluster.Grant, svc *cluster.Service) {
-	if g.Want != 0 || g.Frozen || d.State.Life.Stop.On || Held(d.State, g) != "" || svc.Failback.Mode != cluster.Automatic {
-		return
-	}
-	if r := d.sight.run(g); !r.Known || r.State != cluster.Up {
-		return
-	}
-	list := Candidates(d.State, d.sight, svc, d.crowded())
-	if len(list) == 0 || !list[0].Able || list[0].Node == g.Owner || list[0].Rank >= rankOf(list, g.Owner) {
-		return
-	}
-	if d.mem.healthySince(d.sight.Now, d.State.Node(list[0].Node)) < svc.Failback.After {
-		return
-	}
-	d.edit().Grant(g.Service).Want = list[0].Node
-	d.note(cluster.Note{Kind: cluster.NoteAdmin, Service: g.Service, Node: list[0].Node, Text: "failback: automatic"})
-}
-
-func rankOf(list []placement.Candidate, id ident.NodeID) int {
-	for i := range list {
-		if list[i].Node == id {
-			return list[i].Rank
-		}
-	}
-	return 1 << 30
-}
-
-// Waits says which service of after: is not up yet; empty if all are.
-func Waits(s *cluster.State, sight *Sight, svc *cluster.Service) string {
-	for _, name := range svc.After {
-		g := s.Grant(name)
-		if g == nil {
-			return name
-		}
-		if r := sight.run(g); !r.Known || r.State != cluster.Up {
-			return name
-		}
-	}
-	return ""
-}
-
-// Candidates is the verdict on every node for one service, in the order in which
-// they would be chosen. crowd is that of s.
-func Candidates(s *cluster.State, sight *Sight, svc *cluster.Service, crowd *placement.Crowd) []placement.Candidate {
-	g := s.Grant(svc.Name)
-	nodes := make([]placement.Node, 0, len(s.Nodes))
-	for i := range s.Nodes {
-		n := &s.Nodes[i]
-		p := placement.Node{ID: n.ID, Name: n.Name}
-		p.Unfit, p.Remedy = sight.unfit(n)
-		for j := range g.Fails {
-			if g.Fails[j].Node == n.ID {
-				p.Failed = g.Fails[j].Text
-			}
-		}
-		crowd.Others(svc.Name, &p)
-		nodes = append(nodes, p)
-	}
-	return placement.Judge(placement.Rules{Service: svc.Name, Prefer: svc.Prefer, Only: svc.Only, Never: svc.Never}, nodes)
-}
-
-// unfit says why a node can run nothing now.
-func (v *Sight) unfit(n *cluster.NodeState) (reason, remedy string) {
-	switch {
-	case !n.Fencing.IsZero():
-		return "it is being fenced: " + n.Why, ""
-	case n.Phase == cluster.Leaving:
-		return "it is leaving the cluster", ""
-	case n.Phase == cluster.Joining:
-		return "it is still joining", ""
-	case n.Phase != cluster.MemberPhase || n.Dead >= n.Inc.N:
-		return "it is not a member", fmt.Sprintf("start holdfastd on %s", n.Name)
-	case n.Standby:
-		return "it is on standby", fmt.Sprintf("holdfast node online %s", n.Name)
-	case n.Life.Maintenance.On():
-		return "it is in maintenance", fmt.Sprintf("holdfast node online %s", n.Name)
-	case n.Life.Quarantine.On():
-		return "it is quarantined: " + n.Life.Quarantine.Why, fmt.Sprintf("holdfast node online %s", n.Name)
-	case n.ID == v.Self && !v.Fit:
-		return "it is stopping", ""
-	case !v.node(n.ID).Present:
-		return "it shows no signs of life", ""
-	}
-	return "", ""
-}
-
-// Crowd is who owns what in a state, and who must be with or apart from whom.
-func Crowd(s *cluster.State) *placement.Crowd {
-	c := placement.NewCrowd(len(s.Services))
-	for i := range s.Services {
-		c.Owns(s.Services[i].Service, s.Services[i].Owner)
-	}
-	for i := 0; s.Conf != nil && i < len(s.Conf.Services); i++ {
-		c.Rule(s.Conf.Services[i].Name, s.Conf.Services[i].ApartFrom, s.Conf.Services[i].With)
-	}
-	return c
-}
-
-// crowded is the crowd of the draft. Services are awarded when no term ends any
-// more, so award alone has to keep it.
-func (d *Draft) crowded() *placement.Crowd {
-	if d.crowd == nil {
-		d.crowd = Crowd(d.State)
-	}
-	return d.crowd
-}
-
-// Held says why a service is left as it is now, for how long still, and what ends
-// that; empty if it is not held.
-func Held(s *cluster.State, g *cluster.Grant) string {
-	m, of := s.Maintained(g)
-	if m == nil {
-		return ""
-	}
-	end := map[bool]string{true: "holdfast cluster maintenance --off", false: "holdfast service maintenance " + g.Service + " --off"}[m == &s.Life.Maintenance]
-	if name, ok := strings.CutPrefix(of, "node "); ok {
-		end = "holdfast node online " + name
-	}
-	return fmt.Sprintf("%s is in maintenance for another %s, in which nothing of it is started, stopped or moved; to end that: %s", of, Words(s.Left(m.Until)), end)
 }
 
 // pending says that a service still waits for the proven end of this node.

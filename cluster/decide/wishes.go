@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/allot"
 )
 
 // grantWish applies a request to the draft. It returns what to tell, and why it
@@ -106,44 +107,7 @@ func (d *Draft) wishStop(r cluster.StopService) (string, string) {
 
 // held says why a service is left as it is, and how to change that; empty if it
 // is not.
-func (d *Draft) held(g *cluster.Grant) string { return Held(d.State, g) }
-
-// wishMove tests the target before anything is stopped.
-func (d *Draft) wishMove(r cluster.MoveService) (string, string) {
-	g := d.State.Grant(r.Service)
-	svc, ok := d.State.Conf.Service(r.Service)
-	switch {
-	case g == nil || !ok:
-		return "", noService(r.Service)
-	case g.Owner == 0:
-		return "", fmt.Sprintf("%s runs nowhere now (%s): holdfast service start %s", r.Service, g.Why, r.Service)
-	case g.Frozen:
-		return "", fmt.Sprintf("%s is frozen: holdfast service unfreeze %s", r.Service, r.Service)
-	}
-	if held := d.held(g); held != "" {
-		return "", held
-	}
-	list := Candidates(d.State, d.sight, svc, Crowd(d.State))
-	for i := range list {
-		cand := &list[i]
-		if r.To == "" && (!cand.Able || cand.Node == g.Owner) || r.To != "" && cand.Name != r.To {
-			continue
-		}
-		switch {
-		case cand.Node == g.Owner:
-			return fmt.Sprintf("it is on %s already", cand.Name), ""
-		case !cand.Able:
-			return "", fmt.Sprintf("%s cannot run %s: %s; nothing was changed", cand.Name, r.Service, cand.Reason)
-		}
-		d.edit().Grant(r.Service).Want = cand.Node
-		d.note(cluster.Note{Kind: cluster.NoteAdmin, Service: r.Service, Node: cand.Node, Text: "move requested"})
-		return "moving to " + cand.Name, ""
-	}
-	if r.To != "" {
-		return "", noNode(r.To)
-	}
-	return "", fmt.Sprintf("no other node can run %s: holdfast explain %s", r.Service, r.Service)
-}
+func (d *Draft) held(g *cluster.Grant) string { return allot.Held(d.State, g) }
 
 func (d *Draft) wishStandby(r cluster.StandbyNode) (string, string) {
 	if d.State.NodeNamed(r.Node) == nil {
@@ -168,7 +132,7 @@ func (d *Draft) wishFence(r cluster.FenceNode) (string, string) {
 	case r.By != "" && !hasWay(d.State.Conf, r.Node, r.By):
 		return "", fmt.Sprintf("%s has no way %q: its ways are %s", r.Node, r.By, wayNames(d.State.Conf, r.Node))
 	case r.DryRun:
-		return d.sight.node(n.ID).Plan, ""
+		return d.sight.Of(n.ID).Plan, ""
 	}
 	why := "asked for by the administrator"
 	if r.Why != "" {
@@ -208,9 +172,9 @@ func (d *Draft) wishConfirm(r cluster.ConfirmOff) (string, string) {
 		return "", noNode(r.Node)
 	case n.Inc.IsZero() || n.Dead >= n.Inc.N:
 		return "it is known to be out already", ""
-	case n.ID == d.sight.Self && d.sight.node(n.ID).Host == d.sight.Host:
+	case n.ID == d.sight.Self && d.sight.Of(n.ID).Host == d.sight.Host:
 		return "", "this is the node itself: confirm it on another node"
-	case d.sight.node(n.ID).Present:
+	case d.sight.Of(n.ID).Present:
 		return "", fmt.Sprintf("%s still shows signs of life on the quorum disk or the network: it is not off", r.Node)
 	}
 	text := cluster.Limit(fmt.Sprintf("operator %s: %s", r.Operator, r.How), 200)

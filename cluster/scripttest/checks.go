@@ -23,6 +23,16 @@ func checks() []check {
 			return n != nil && n.Name == w[2] && r.w.Running(w[0])
 		}},
 		{"SERVICE is down", func(r *run, w []string) bool { return r.w.Owner(w[0]) == nil }},
+		{"SERVICE beside SERVICE", func(r *run, w []string) bool { return r.w.Owner(w[0]) != nil && r.w.Owner(w[0]) == r.w.Owner(w[2]) }},
+		{"SERVICE away from SERVICE", func(r *run, w []string) bool {
+			a, b := r.w.Owner(w[0]), r.w.Owner(w[3])
+			return a != nil && b != nil && a != b
+		}},
+		{"SERVICE stopped before SERVICE", func(r *run, w []string) bool { return r.first(cluster.NoteStopped, w[0], w[3]) }},
+		{"SERVICE stopped before SERVICE started", func(r *run, w []string) bool {
+			return r.at(cluster.NoteStopped, w[0]) <= r.at(cluster.NoteStarting, w[3])
+		}},
+		{"SERVICE started before SERVICE", func(r *run, w []string) bool { return r.first(cluster.NoteStarted, w[0], w[3]) }},
 		{"members NODES", func(r *run, w []string) bool { return r.members(w[1:]) }},
 		{"NODE is off", func(r *run, w []string) bool { return !r.w.Node(w[0]).Up() }},
 		{"NODE is STAGE", func(r *run, w []string) bool { return stage(r.w.Node(w[0])) == strings.Join(w[2:], " ") }},
@@ -65,6 +75,20 @@ func checks() []check {
 		{"told TEXT", func(r *run, w []string) bool { return r.told(w[1:], r.since) != "" }},
 	}...)
 }
+
+// at is when something was told of a service first since the last fault; a long
+// time from now if it was not.
+func (r *run) at(kind cluster.NoteKind, service string) time.Duration {
+	for i := range r.w.Notes {
+		if n := &r.w.Notes[i]; n.At >= r.since && n.Kind == kind && n.Service == service {
+			return n.At
+		}
+	}
+	return 1<<63 - 1
+}
+
+// first says that something was told of one service before it was of another.
+func (r *run) first(kind cluster.NoteKind, a, b string) bool { return r.at(kind, a) < r.at(kind, b) }
 
 func stage(n *clustertest.Node) string {
 	if n.Core() == nil {

@@ -37,7 +37,7 @@ func (s *Script) setting(words []string) (bool, error) {
 		return true, err
 	case "on-disk-loss":
 		return true, s.onDiskLoss(words)
-	case "partition", "quarantine":
+	case "partition", "quarantine", "offers":
 		return true, s.rule(words)
 	case "service":
 		return true, s.service(words)
@@ -60,8 +60,11 @@ func (s *Script) onDiskLoss(words []string) (err error) {
 	return err
 }
 
-// rule reads "partition evict" and "quarantine 2 in 10m for 5m".
+// rule reads "partition evict", "quarantine 2 in 10m for 5m" and "offers alpha memory 16".
 func (s *Script) rule(words []string) error {
+	if words[0] == "offers" {
+		return s.offers(words)
+	}
 	if words[0] == "partition" && len(words) == 2 && words[1] == "evict" {
 		s.rules = append(s.rules, func(c *cluster.Config) { c.Evict = true })
 		return nil
@@ -76,6 +79,18 @@ func (s *Script) rule(words []string) error {
 		c.Quarantine = cluster.FlapRule{Budget: cluster.Budget{Count: count, Within: within}, For: lasts}
 	})
 	return errors.Join(err, errIn, errFor)
+}
+
+// offers reads "offers alpha memory 16".
+func (s *Script) offers(words []string) error {
+	if len(words) != 4 || !isNode(words[1]) {
+		return errors.New("want the node, what it offers, and how much of that")
+	}
+	n, err := strconv.ParseInt(words[3], 10, 64)
+	s.rules = append(s.rules, func(c *cluster.Config) {
+		c.Offers = append(c.Offers, cluster.Offer{Node: words[1], Has: []cluster.Amount{{Name: words[2], Value: n}}})
+	})
+	return err
 }
 
 func number(words []string) (int, error) {
@@ -119,7 +134,7 @@ func (s *Script) service(words []string) error {
 
 func isKey(w string) bool {
 	switch w {
-	case "prefer", "only", "avoid", "start-after", "with", "apart-from", "failback", "restarts", "priority", "quick-stop", "stack":
+	case "prefer", "only", "avoid", "start-after", "with", "apart-from", "failback", "restarts", "priority", "quick-stop", "needs", "stack":
 		return true
 	}
 	return false
@@ -144,6 +159,10 @@ func serviceKey(svc *cluster.Service, key string, values []string) (err error) {
 		}
 	case key == "priority" && len(values) == 1:
 		svc.Priority, err = strconv.Atoi(values[0])
+	case key == "needs" && len(values) == 2:
+		a := cluster.Amount{Name: values[0]}
+		a.Value, err = strconv.ParseInt(values[1], 10, 64)
+		svc.Needs = append(svc.Needs, a)
 	case key == "restarts" && len(values) == 3:
 		svc.Restarts.Count, err = strconv.Atoi(values[0])
 		if err == nil {

@@ -2,34 +2,54 @@ package services
 
 import "github.com/holdfast-ha/holdfast/cluster"
 
-// mustStop says why a service has to be stopped here; empty if it has not.
+// mustStop says why a service has to be stopped here; empty if it has not, or not
+// yet: what starts after it and is to be stopped as well goes first.
 func (s *Set) mustStop(l *local, g *cluster.Grant) string {
+	why, orderly := s.unwanted(l, g)
+	if !orderly {
+		return why
+	}
+	if first := s.env.State.Dependent(l.name, s.leaves); first != "" {
+		l.text = "waits for " + first + " to stop, then it is stopped: " + why
+		return ""
+	}
+	return why
+}
+
+// leaves says that a service is to be stopped because its node, which is this one,
+// is about to leave.
+func (s *Set) leaves(g *cluster.Grant) bool {
+	return s.env.Standing == Leaving && g.Owner == s.env.Self
+}
+
+// unwanted says why a service has to be stopped here, and whether there is time to
+// do it in order.
+func (s *Set) unwanted(l *local, g *cluster.Grant) (why string, orderly bool) {
 	switch {
 	case g == nil || g.Term != l.term:
-		return "this node does not own it"
+		return "this node does not own it", false
 	case s.env.State.Life.Stop.On:
-		if s.env.State.Dependent(l.name) != "" {
-			return "" // what runs on top of it goes first
-		}
-		return "the cluster is being stopped"
+		return "the cluster is being stopped", true
 	case s.held(g) && s.env.Standing != Leaving:
-		return ""
+		return "", false
 	case l.giveUp != "":
-		return l.giveUp
+		return l.giveUp, false
 	case g.Stopped:
-		return "stopped by request"
+		return "stopped by request", true
 	case g.Want != 0 && g.Want != s.env.Self:
-		return "moving to " + s.env.State.NameOf(g.Want)
+		return "moving to " + s.env.State.NameOf(g.Want), true
+	case g.Yield != "":
+		return "gives way to " + g.Yield, true
 	case s.env.Standing == Leaving:
-		return "this node is leaving the cluster"
+		return "this node is leaving the cluster", true
 	}
 	if n := s.env.State.Node(s.env.Self); n != nil && n.Standby {
-		return "this node is on standby"
+		return "this node is on standby", true
 	}
 	if _, ok := s.env.State.Conf.Service(l.name); !ok && s.env.State.Conf != nil {
-		return "it was removed from the configuration"
+		return "it was removed from the configuration", true
 	}
-	return ""
+	return "", false
 }
 
 // held says that the service is left as it is: a maintenance says so, or

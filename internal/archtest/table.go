@@ -122,7 +122,15 @@ func partRows() []row {
 			why: "what would happen is what the core decides in a world in memory; a test's world is for tests",
 		},
 		{
-			tree: "cluster/decide", may: []string{"cluster", "cluster/diskset", "cluster/ident", "cluster/placement"},
+			tree: "cluster/sight", may: []string{"cluster", "cluster/ident"},
+			why: "what a node sees is words for facts; it decides nothing",
+		},
+		{
+			tree: "cluster/allot", may: []string{"cluster", "cluster/ident", "cluster/placement", "cluster/sight"},
+			why: "what there is to place is read from a state and from what is seen; it changes neither",
+		},
+		{
+			tree: "cluster/decide", may: []string{"cluster", "cluster/allot", "cluster/diskset", "cluster/ident", "cluster/placement", "cluster/sight"},
 			why: "a decision is a function from a state and what was seen to the next state; it knows no register and no clock",
 		},
 		{

@@ -1,4 +1,6 @@
-package decide
+// Package sight has the words for what one node sees at one instant: everything
+// beside the agreed state that a decision may rest on. It decides nothing.
+package sight
 
 import (
 	"sort"
@@ -9,10 +11,10 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
-// Sight is everything beside the state itself that a decision may rest on: what
+// View is everything beside the state itself that a decision may rest on: what
 // one node sees at one instant. It was gathered for one base state and is used
 // for no other.
-type Sight struct {
+type View struct {
 	Now         ident.Instant
 	Self        ident.NodeID
 	Host        ident.UUID
@@ -64,8 +66,8 @@ type Run struct {
 	Cleared cluster.Proof
 }
 
-// node returns what is seen of a node; nothing if it was never seen.
-func (v *Sight) node(id ident.NodeID) *Node {
+// Of returns what is seen of a node; nothing if it was never seen.
+func (v *View) Of(id ident.NodeID) *Node {
 	if i := int(id) - 1; i >= 0 && i < len(v.Nodes) && v.Nodes[i].ID == id {
 		return &v.Nodes[i]
 	}
@@ -77,9 +79,9 @@ func (v *Sight) node(id ident.NodeID) *Node {
 	return &Node{ID: id}
 }
 
-// run returns what is known of the term of a grant; the draft may have begun a
+// Run returns what is known of the term of a grant; a draft may have begun a
 // later one since the sight was gathered.
-func (v *Sight) run(g *cluster.Grant) Run {
+func (v *View) Run(g *cluster.Grant) Run {
 	i, ok := sort.Find(len(v.Runs), func(i int) int { return strings.Compare(g.Service, v.Runs[i].Service) })
 	if !ok || v.Runs[i].Term != g.Term || g.Owner == 0 {
 		return Run{}

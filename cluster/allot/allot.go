@@ -1,0 +1,166 @@
+// Package allot joins the agreed state and the configuration with what is seen:
+// it says what there is to place (package placement), what a service waits for,
+// and what holds it as it is. It changes nothing: what is to be done about it is
+// decided elsewhere.
+package allot
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/placement"
+	"github.com/holdfast-ha/holdfast/cluster/sight"
+)
+
+// Books keeps the rules of the latest configuration, worked out. The zero value
+// has none yet.
+type Books struct {
+	conf *cluster.Config
+	book *placement.Book
+}
+
+// Of returns the rules of a configuration.
+func (b *Books) Of(conf *cluster.Config) *placement.Book {
+	if b.book == nil || b.conf != conf {
+		b.conf, b.book = conf, Book(conf)
+	}
+	return b.book
+}
+
+// Book works out the rules of a configuration.
+func Book(conf *cluster.Config) *placement.Book {
+	rules := make([]placement.Rules, 0, len(conf.Services))
+	for i := range conf.Services {
+		s := &conf.Services[i]
+		rules = append(rules, placement.Rules{
+			Service: s.Name, Prefer: s.Prefer, Only: s.Only, Never: s.Never, Priority: s.Priority, With: s.With, Apart: s.ApartFrom,
+			After: s.After, Needs: amounts(s.Needs), Returns: s.Failback.Mode == cluster.Automatic,
+		})
+	}
+	return placement.Compile(rules)
+}
+
+func amounts(list []cluster.Amount) []placement.Amount {
+	var out []placement.Amount
+	for _, a := range list {
+		out = append(out, placement.Amount{Name: a.Name, Value: a.Value})
+	}
+	return out
+}
+
+// World is what there is to place: book is that of the configuration of s.
+func World(book *placement.Book, s *cluster.State, v *sight.View) *placement.World {
+	w := &placement.World{Book: book, Nodes: make([]placement.Node, 0, len(s.Nodes)), Services: make([]placement.Service, book.Len())}
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		p := placement.Node{ID: n.ID, Name: n.Name, Offers: amounts(s.Conf.OffersOf(n.Name))}
+		p.Unfit, p.Remedy = unfit(v, n)
+		w.Nodes = append(w.Nodes, p)
+	}
+	for i := range s.Services {
+		g, k := &s.Services[i], i
+		if k >= book.Len() || book.Rules(k).Service != g.Service { // most often it has the same place
+			var ok bool
+			if k, ok = book.Index(g.Service); !ok {
+				continue
+			}
+		}
+		x := &w.Services[k]
+		x.Owner, x.Want, x.Runs = g.Owner, g.Want, !g.Stopped
+		x.Fixed = g.Frozen || Maintained(s, g)
+		for j := range g.Fails {
+			x.Failed = append(x.Failed, placement.Failure{Node: g.Fails[j].Node, Text: g.Fails[j].Text})
+		}
+	}
+	return w
+}
+
+// Fit is the nodes that can run services, one bit each.
+type Fit [4]uint64
+
+// FitNodes says which nodes can run services now. A world depends on what is seen
+// by nothing else.
+func FitNodes(s *cluster.State, v *sight.View) Fit {
+	var f Fit
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		if why, _ := unfit(v, n); why == "" {
+			f[n.ID/64] |= 1 << (n.ID % 64)
+		}
+	}
+	return f
+}
+
+// Maintained says that a maintenance holds a service as it is.
+func Maintained(s *cluster.State, g *cluster.Grant) bool {
+	m, _ := s.Maintained(g)
+	return m != nil
+}
+
+// Waits says which service of after: is not up yet; empty if all are.
+func Waits(s *cluster.State, v *sight.View, svc *cluster.Service) string {
+	for _, name := range svc.After {
+		g := s.Grant(name)
+		if g == nil {
+			return name
+		}
+		if r := v.Run(g); !r.Known || r.State != cluster.Up {
+			return name
+		}
+	}
+	return ""
+}
+
+// unfit says why a node can run nothing now.
+func unfit(v *sight.View, n *cluster.NodeState) (reason, remedy string) {
+	switch {
+	case !n.Fencing.IsZero():
+		return "it is being fenced: " + n.Why, ""
+	case n.Phase == cluster.Leaving:
+		return "it is leaving the cluster", ""
+	case n.Phase == cluster.Joining:
+		return "it is still joining", ""
+	case n.Phase != cluster.MemberPhase || n.Dead >= n.Inc.N:
+		return "it is not a member", fmt.Sprintf("start holdfastd on %s", n.Name)
+	case n.Standby:
+		return "it is on standby", fmt.Sprintf("holdfast node online %s", n.Name)
+	case n.Life.Maintenance.On():
+		return "it is in maintenance", fmt.Sprintf("holdfast node online %s", n.Name)
+	case n.Life.Quarantine.On():
+		return "it is quarantined: " + n.Life.Quarantine.Why, fmt.Sprintf("holdfast node online %s", n.Name)
+	case n.ID == v.Self && !v.Fit:
+		return "it is stopping", ""
+	case !v.Of(n.ID).Present:
+		return "it shows no signs of life", ""
+	}
+	return "", ""
+}
+
+// Held says why a service is left as it is now, for how long still, and what ends
+// that; empty if it is not held.
+func Held(s *cluster.State, g *cluster.Grant) string {
+	m, of := s.Maintained(g)
+	if m == nil {
+		return ""
+	}
+	end := map[bool]string{true: "holdfast cluster maintenance --off", false: "holdfast service maintenance " + g.Service + " --off"}[m == &s.Life.Maintenance]
+	if name, ok := strings.CutPrefix(of, "node "); ok {
+		end = "holdfast node online " + name
+	}
+	return fmt.Sprintf("%s is in maintenance for another %s, in which nothing of it is started, stopped or moved; to end that: %s", of, Words(s.Left(m.Until)), end)
+}
+
+// Words is a duration for people, in at most two units.
+func Words(d time.Duration) string {
+	switch d = max(0, d.Round(time.Second)); {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
+	}
+	return d.String()
+}

@@ -1,0 +1,62 @@
+package allot
+
+import (
+	"fmt"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/placement"
+	"github.com/holdfast-ha/holdfast/cluster/sight"
+)
+
+// ServiceViews is every service as a node knows it; run is what the owner says of
+// the term of a grant.
+func ServiceViews(s *cluster.State, seen *sight.View, run func(*cluster.Grant) (cluster.RunState, bool)) []cluster.ServiceView {
+	list := make([]cluster.ServiceView, 0, len(s.Services))
+	var stand *placement.Standing
+	var book *placement.Book
+	if s.Conf != nil {
+		book = Book(s.Conf)
+		stand = World(book, s, seen).Standing()
+	}
+	for i := range s.Services {
+		v := serviceView(s, seen, &s.Services[i], run)
+		if stand != nil {
+			if k, ok := book.Index(v.Name); ok {
+				for _, c := range stand.Judge(k) {
+					v.Nodes = append(v.Nodes, cluster.Candidate{Node: c.Node, Name: c.Name, Able: c.Able, Reason: c.Reason, Remedy: c.Remedy})
+				}
+			}
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+func serviceView(s *cluster.State, seen *sight.View, g *cluster.Grant, run func(*cluster.Grant) (cluster.RunState, bool)) cluster.ServiceView {
+	v := cluster.ServiceView{
+		Name: g.Service, Owner: g.Owner, Term: g.Term, Why: g.Why, Stopped: g.Stopped, Frozen: g.Frozen,
+		Want: g.Want, Proof: g.Proof,
+	}
+	if r, ok := run(g); ok && g.Owner != 0 {
+		v.State, v.Text = r.State, r.Text
+	}
+	svc, ok := s.Conf.Service(g.Service)
+	if !ok {
+		return v
+	}
+	switch held := Held(s, g); {
+	case s.Life.Stop.On:
+		v.Why = "the cluster is stopped: holdfast cluster start"
+	case held != "":
+		v.Why = held
+	case g.Owner != 0 && g.Want != 0 && g.Want != g.Owner:
+		v.Why = "on its way to " + s.NameOf(g.Want) + ": " + g.Why
+	case g.Owner != 0 && g.Yield != "":
+		v.Why = fmt.Sprintf("it gives way to %s, which has the higher priority: there is room for both nowhere", g.Yield)
+	case g.Owner == 0 && !g.Stopped:
+		if before := Waits(s, seen, svc); before != "" {
+			v.Why = fmt.Sprintf("after: waits for %s", before)
+		}
+	}
+	return v
+}
