@@ -108,7 +108,7 @@ func NewMemory() *Memory {
 func (m *Memory) Revise(base *cluster.State, sight *Sight, asked []Question) *Draft {
 	d := &Draft{Base: base, State: base, sight: sight, mem: m}
 	d.revise(base, sight, asked)
-	d.sight, d.mem, d.crowd = nil, nil, nil // the draft may be kept for long, and the sight is of this instant
+	d.sight, d.mem = nil, nil // the draft may be kept for long, and the sight is of this instant
 	return d
 }
 
