@@ -18,8 +18,7 @@ func (c *Core) View(now ident.Instant) cluster.View {
 		return v
 	}
 	v.Coordinator = c.coordinator()
-	start := c.leaseStart()
-	v.Lease = cluster.LeaseView{F: c.guard.promise.Used().F, G: c.guard.promise.Used().G, Held: c.timed && c.now <= c.leaseEnd(), Start: start, Until: c.leaseEnd(), Grace: c.guard.grace.Since()}
+	v.Lease = cluster.LeaseView{F: c.guard.promise.Used().F, G: c.guard.promise.Used().G, Held: c.timed && c.now <= c.leaseEnd(), Start: c.leaseStart(), Until: c.leaseEnd(), Grace: c.guard.grace.Since()}
 	v.Disks = c.disks.Views(c.now)
 	var course []string
 	if s := c.reg.state; s != nil && c.timed {
