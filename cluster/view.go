@@ -64,6 +64,23 @@ func (n *NodeState) View() NodeView {
 	}
 }
 
+// NodeOf is what is known of a node; nil if the cluster has none of that number.
+func (v *View) NodeOf(id ident.NodeID) *NodeView {
+	for i := range v.Nodes {
+		if v.Nodes[i].ID == id {
+			return &v.Nodes[i]
+		}
+	}
+	return nil
+}
+
+// Silent says that a node of the membership, another than this one, shows no sign
+// of life, on the disks or the links. n may be nil: nobody is not silent.
+func (v *View) Silent(n *NodeView) bool {
+	late := func(age time.Duration) bool { return age < 0 || age >= v.Timing.Tsus }
+	return n != nil && n.ID != v.Self && n.Phase != Out && late(n.DiskAge) && late(n.NetAge)
+}
+
 // ServiceView is one service as this node knows it.
 type ServiceView struct {
 	Name    string

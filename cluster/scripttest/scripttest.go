@@ -32,6 +32,8 @@ type Script struct {
 	About string // the comment at its start
 	Seeds int    // it is told so many times, with other random numbers
 	Disks []int  // and with so many quorum disks
+	// Change changes the options of the world; nil: nobody does.
+	Change func(*clustertest.Options)
 
 	opt   clustertest.Options
 	rules []func(*cluster.Config)
@@ -170,6 +172,9 @@ func (s *Script) Run(t clustertest.T, seed uint64, disks int) *clustertest.World
 		}
 	}
 	opt.Services = append([]cluster.Service(nil), s.opt.Services...)
+	if s.Change != nil {
+		s.Change(&opt)
+	}
 	r := &run{t: t, w: clustertest.New(t, opt), s: s, snapshots: map[int]clustertest.Snapshot{}}
 	for i := range s.lines {
 		r.line(&s.lines[i])

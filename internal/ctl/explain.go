@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -107,7 +108,12 @@ func (a *app) showExplanation(x *api.Explanation) {
 			if !n.Able {
 				word = "rejected"
 			}
-			a.Say("  %s", screen.Wrap(fmt.Sprintf("%s: %s: %s", n.Node, word, n.Reason), screen.Width-2, "    "))
+			if n.Reason != word && !strings.HasPrefix(n.Reason, word+";") {
+				word += ": " + n.Reason
+			} else {
+				word = n.Reason
+			}
+			a.Say("  %s", screen.Wrap(n.Node+": "+word, screen.Width-2, "    "))
 			if n.Remedy != "" {
 				a.Say("    to change that: %s", screen.Wrap(n.Remedy, screen.Width-20, "      "))
 			}

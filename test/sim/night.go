@@ -1,21 +1,11 @@
 package sim
 
 import (
-	"bufio"
-	"errors"
-	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
-	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
-	"github.com/holdfast-ha/holdfast/cluster/core"
-	"github.com/holdfast-ha/holdfast/cluster/ident"
-	"github.com/holdfast-ha/holdfast/internal/decisions"
+	"github.com/holdfast-ha/holdfast/test/record"
 )
 
 // Chapter is how a night is divided: trouble first, then everything is healed and
@@ -59,18 +49,16 @@ func MakeNight(seed uint64, length time.Duration) Plan {
 // Night tells the story of a night and writes the decision log of every node, as
 // its daemon would have written it, into a folder of dir that has the node's name.
 func Night(p Plan, dir string) Result {
-	log := &recorder{dir: dir, nodes: map[ident.NodeID]*nodeLog{}}
+	log := record.New(dir)
 	res := told(p, func(t clustertest.T, show func(*clustertest.World)) {
-		r := begin(t, p, func(o *clustertest.Options) {
-			o.Begin, o.Record = log.begin, log.step
-		})
+		r := begin(t, p, log.Follow)
 		show(r.w)
 		r.w.Boot()
 		for begin := time.Duration(0); begin < p.Length; begin += Chapter {
 			r.chapter(begin, min(p.Length, begin+Chapter))
 		}
 	})
-	if err := log.close(); err != nil && res.Failed == "" {
+	if err := log.Close(); err != nil && res.Failed == "" {
 		res.Failed, res.Text = NoLog, err.Error()
 	}
 	return res
@@ -92,104 +80,4 @@ func (r *run) chapter(begin, end time.Duration) {
 	r.w.Run(max(0, min(end, begin+nightTrouble)-r.w.Now))
 	r.heal()
 	r.w.Run(max(0, end-r.w.Now))
-}
-
-// recorder writes the decision logs of all nodes.
-type recorder struct {
-	dir    string
-	nodes  map[ident.NodeID]*nodeLog
-	failed error // the first error
-}
-
-// nodeLog is the log of one node: one file for every life of its daemon.
-type nodeLog struct {
-	dir   string
-	core  *core.Core
-	files int
-	steps uint64
-	file  *os.File
-	out   *bufio.Writer
-	zip   *zstd.Encoder
-}
-
-// nightfall is the wall clock's time when a night begins.
-func nightfall() time.Time { return time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC) }
-
-func (c *recorder) fail(err error) {
-	if c.failed == nil && err != nil {
-		c.failed = fmt.Errorf("decision log: %w", err)
-	}
-}
-
-// begin begins a life of a daemon. The core makes no step before this returns.
-func (c *recorder) begin(n *clustertest.Node, set core.Settings) {
-	l := c.nodes[n.ID]
-	if l == nil {
-		l = &nodeLog{dir: filepath.Join(c.dir, n.Name, decisions.Folder)}
-		c.nodes[n.ID] = l
-	}
-	l.core, l.steps = n.Core(), 0
-	c.fail(l.next())
-	now := ident.Instant(set.Life)
-	head := decisions.Head{Format: decisions.Format, Build: "simulated", Node: n.Name, Wall: nightfall().Add(time.Duration(now)), Now: now}
-	c.put(l, &decisions.Record{Head: &head})
-	c.put(l, &decisions.Record{Settings: &set})
-}
-
-func (c *recorder) step(n *clustertest.Node, now ident.Instant, ev cluster.Event, actions []cluster.Action) {
-	l := c.nodes[n.ID]
-	if ev == nil {
-		c.put(l, &decisions.Record{Now: now, View: true})
-		return
-	}
-	l.steps++
-	r, err := decisions.Step(now, ev, actions)
-	if err != nil {
-		c.fail(err)
-		return
-	}
-	if decisions.Mark(l.steps, actions) {
-		if sum, err := decisions.Kinds().Digest(l.core); err == nil { // it is busy while a proposal is under way
-			r.Digest = sum[:]
-		}
-	}
-	c.put(l, r)
-}
-
-func (c *recorder) put(l *nodeLog, r *decisions.Record) {
-	line, err := r.Line()
-	if c.fail(err); c.failed != nil {
-		return
-	}
-	_, err = l.out.Write(line)
-	c.fail(err)
-}
-
-// next begins the next file.
-func (l *nodeLog) next() error {
-	if err := errors.Join(l.close(), os.MkdirAll(l.dir, 0o700)); err != nil {
-		return err
-	}
-	l.files++
-	var err error
-	if l.file, err = os.Create(filepath.Join(l.dir, fmt.Sprintf("%08d%s", l.files, decisions.Ending))); err != nil {
-		return err
-	}
-	l.zip, err = zstd.NewWriter(l.file, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
-	l.out = bufio.NewWriterSize(l.zip, 1<<16)
-	return err
-}
-
-func (l *nodeLog) close() error {
-	if l.file == nil {
-		return nil
-	}
-	return errors.Join(l.out.Flush(), l.zip.Close(), l.file.Close())
-}
-
-func (c *recorder) close() error {
-	for _, l := range c.nodes {
-		c.fail(l.close())
-	}
-	return c.failed
 }
