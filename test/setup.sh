@@ -17,6 +17,7 @@ needs() {
 	nft       nftables   cutting the network between emulated nodes
 	fuser     psmisc     who keeps a file system busy
 	ipmitool  ipmitool   power through IPMI
+	ipmi_sim  openipmi   a management controller to switch
 	lintian   lintian    checking the packages
 	rpmlint   rpmlint    checking the packages
 	rpm       rpm        installing them

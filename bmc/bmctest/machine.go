@@ -64,7 +64,7 @@ type Machine struct {
 	answers  int       // readings since then
 	sessions []int     // the sessions in which off was answered
 	requests int       // requests to switch off that were taken
-	readings int       // answers about the power, of all sessions
+	said     string    // the latest answer about the power
 	away     int       // answers that are still to be lost
 }
 
@@ -107,13 +107,6 @@ func (m *Machine) Requests() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.requests
-}
-
-// Readings counts how often the controller has said something about the power.
-func (m *Machine) Readings() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.readings
 }
 
 // OffSessions gives the sessions in which the controller said off, in order;
@@ -178,7 +171,6 @@ func (m *Machine) status(session int) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.answers++
-	m.readings++
 	word := wordOn
 	if !m.on {
 		word = wordOff
@@ -190,7 +182,7 @@ func (m *Machine) status(session int) string {
 		m.asked = false
 		m.turn(true)
 	case m.fault == Garbage:
-		return wordGarbage
+		word = wordGarbage
 	case m.fault == Slow && m.asked && m.on:
 		word = wordLeaving
 		if m.answers > 2 {
@@ -209,7 +201,15 @@ func (m *Machine) status(session int) string {
 	if word == wordOff {
 		m.sessions = append(m.sessions, session)
 	}
+	m.said = word
 	return word
+}
+
+// again is the latest answer once more, where one question is asked twice.
+func (m *Machine) again() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.said
 }
 
 // command is a request to switch; false if the controller refuses it.

@@ -121,7 +121,7 @@ func (p *Program) start(t testing.TB, name string) {
 	}
 	p.Path = filepath.Join(dir, name)
 	socket := filepath.Join(dir, "s")
-	script := fmt.Sprintf("#!/bin/sh\n%s='%s' exec '%s' \"$@\"\n", socketVariable, socket, self)
+	script := fmt.Sprintf(scriptOf(name), socketVariable, socket, self)
 	if err := os.WriteFile(p.Path, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -143,6 +143,15 @@ func (p *Program) start(t testing.TB, name string) {
 		_ = l.Close()
 		running.Wait()
 	})
+}
+
+// scriptOf is the program as a shell script, with places for the variable, the
+// socket and the test program.
+func scriptOf(name string) string {
+	if name == "ssh" {
+		return sshScript
+	}
+	return "#!/bin/sh\n%s='%s' exec '%s' \"$@\"\n"
 }
 
 // serve answers one run of the program.

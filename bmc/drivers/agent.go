@@ -50,7 +50,7 @@ func openAgent(r bmc.Reference, o bmc.Options) (bmc.Driver, error) {
 		return nil, err
 	}
 	a := &agent{
-		program: program{path: path, env: []string{searchPath, "LANG=C.UTF-8", "HOME=/"}},
+		program: program{path: path, env: []string{searchPath, "LANG=C.UTF-8", "HOME=/", "PYTHONWARNINGS=ignore"}},
 		name:    r.Agent, plug: r.Options["plug"], options: r.Options, secrets: secrets,
 	}
 	if a.plug == "" {
@@ -71,13 +71,33 @@ func (a *agent) State(ctx context.Context) (bmc.State, bmc.Identity, error) {
 	case status == agentDone && !off:
 		return bmc.On, who, nil
 	case status == agentOff && off && !on:
-		return bmc.Off, who, nil
+		return a.confirmed(ctx, who)
 	case status == agentOff:
 		// Shells and option parsers also exit with 2, when the agent did not
 		// even begin.
 		return bmc.Unknown, who, fmt.Errorf("%s exited with 2, but did not print \"Status: OFF\": %s", a.name, bmc.OneLine(output+" "+complaints))
 	}
 	return bmc.Unknown, who, fmt.Errorf("%s exited with %d: %s", a.name, status, bmc.OneLine(output+" "+complaints))
+}
+
+// confirmed asks for the list of machines before it passes on that an agent said
+// off, for agents that say so of everything that is not a word for on, such as the
+// message of a shell that does not find a program.
+func (a *agent) confirmed(ctx context.Context, who bmc.Identity) (bmc.State, bmc.Identity, error) {
+	if filepath.Base(a.name) != "fence_virsh" {
+		return bmc.Off, who, nil
+	}
+	status, output, complaints, err := a.act(ctx, "list-status")
+	if err != nil {
+		return bmc.Unknown, who, err
+	}
+	for line := range strings.Lines(output) {
+		fields := strings.Split(strings.TrimSpace(line), ",") // plug, alias, status
+		if len(fields) == 3 && fields[0] == a.plug && strings.EqualFold(fields[2], "off") && status == agentDone {
+			return bmc.Off, who, nil
+		}
+	}
+	return bmc.Unknown, who, fmt.Errorf("%s said off, but its list of machines does not show %q as off: %s", a.name, a.plug, bmc.OneLine(output+" "+complaints))
 }
 
 // Set runs the action off or on.
@@ -152,7 +172,7 @@ func findAgent(name string) (string, error) {
 func CheckAgent(ctx context.Context, r bmc.Reference) error {
 	path, err := findAgent(r.Agent)
 	if err == nil {
-		err = checkMetadata(ctx, program{path: path, env: []string{searchPath, "LANG=C.UTF-8", "HOME=/"}, input: "action=metadata\n"}, r.Options)
+		err = checkMetadata(ctx, program{path: path, env: []string{searchPath, "LANG=C.UTF-8", "HOME=/", "PYTHONWARNINGS=ignore"}, input: "action=metadata\n"}, r.Options)
 	}
 	if err != nil {
 		return fmt.Errorf("power switch %s: %w", r, err)

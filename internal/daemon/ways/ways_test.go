@@ -52,38 +52,7 @@ func (r *rig) try(kind cluster.FenceKind, within time.Duration) cluster.FenceDon
 	return r.ways.Begin(context.Background(), f)()
 }
 
-// TestOutcomes: what each controller is worth. The table was written before the
-// code; only a machine that has no power is ever proven off.
-func TestOutcomes(t *testing.T) {
-	for name, c := range map[string]struct {
-		fault bmctest.Fault
-		want  cluster.FenceOutcome
-	}{
-		"honest":            {bmctest.Honest, cluster.FenceProven},
-		"slow":              {bmctest.Slow, cluster.FenceProven},
-		"lying":             {bmctest.Lying, cluster.FenceFailed},
-		"hanging":           {bmctest.Hanging, cluster.FenceUnknown},
-		"dies with machine": {bmctest.DiesWithMachine, cluster.FenceUnknown},
-		"other machine":     {bmctest.OtherMachine, cluster.FenceUnknown},
-		"garbage":           {bmctest.Garbage, cluster.FenceUnknown},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, c.fault)
-			within := 2 * time.Second
-			if c.want == cluster.FenceProven {
-				within = 30 * time.Second
-			}
-			done := r.try(cluster.FenceOff, within)
-			if done.Outcome != c.want || done.Op != 7 || done.Text == "" {
-				t.Errorf("%+v, want %v", done, c.want)
-			}
-			if done.Outcome == cluster.FenceProven && (r.m.IsOn() || done.First == 0 || done.Second <= done.First) {
-				t.Errorf("proven with %+v, machine on: %v", done, r.m.IsOn())
-			}
-		})
-	}
-}
+// What each kind of device is worth over each way is the table of test/outcomes.
 
 func TestCheckAndOn(t *testing.T) {
 	r := newRig(t, bmctest.Honest)
