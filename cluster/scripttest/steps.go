@@ -85,6 +85,10 @@ func diskSteps() []verb {
 		{"hang the disks on NODES", allDisks(4, func(n *clustertest.Node, d int) { n.DiskHang[d] = true })},
 		{"release disk DISK on NODES", disks(4, (*clustertest.Node).Unhang)},
 		{"release the disks on NODES", allDisks(4, (*clustertest.Node).Unhang)},
+		{"the path to disk DISK leads to a clone on NODES", func(r *run, w []string) {
+			d, _ := strconv.Atoi(w[4])
+			r.each(w[10:], func(n *clustertest.Node) { n.Clones[d-1] = true })
+		}},
 		{"disk DISK is write-protected", onDisk(1, func(k *clustertest.Disk) { k.ReadOnly = true })},
 		{"disk DISK is writable", onDisk(1, func(k *clustertest.Disk) { k.ReadOnly = false })},
 		{"disk DISK has no space left", onDisk(1, func(k *clustertest.Disk) { k.Full = true })},

@@ -59,6 +59,54 @@ func TestEveryCaseIsHeld(t *testing.T) {
 	}
 }
 
+// scenarios is how many rows docs/PEERS-SCENARIOS.md has in each of its tables, by
+// the letters of their numbers.
+func scenarios() map[string]int {
+	return map[string]int{"M": 13, "X": 14, "": 16, "s": 9, "B": 20}
+}
+
+// TestEveryScenarioIsHeld reads docs/PEERS-SCENARIOS.md: each row names stories and
+// tests that exist, or says what is not there yet.
+func TestEveryScenarioIsHeld(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "PEERS-SCENARIOS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := regexp.MustCompile(`^([MXsB]?)(\d+|[a-z])$`)
+	test := regexp.MustCompile("`([a-z/]+)` `(Test[A-Za-z0-9]+)`")
+	story := regexp.MustCompile("`([a-z0-9-]+\\.txt)`")
+	rows := map[string]int{}
+	for _, r := range regexp.MustCompile(`(?m)^\| ([A-Za-z]?\d*) \| (.+) \| (.+) \|$`).FindAllStringSubmatch(string(text), -1) {
+		n := number.FindStringSubmatch(r[1])
+		if n == nil {
+			continue // a table's head
+		}
+		rows[n[1]]++
+		if want := strconv.Itoa(rows[n[1]]); n[1] != "" && n[2] != want || n[1] == "" && n[2] != string(rune('a'+rows[""]-1)) {
+			t.Errorf("row %s stands at place %s of its table", r[1], want)
+		}
+		tests, stories := test.FindAllStringSubmatch(r[3], -1), story.FindAllStringSubmatch(r[3], -1)
+		for _, n := range tests {
+			if !declares(t, n[1], n[2]) {
+				t.Errorf("%s: %s has no %s", r[1], n[1], n[2])
+			}
+		}
+		for _, n := range stories {
+			if _, err := os.Stat(filepath.Join(root, "cluster", "testdata", n[1])); err != nil {
+				t.Errorf("%s: %v", r[1], err)
+			}
+		}
+		if len(tests)+len(stories) == 0 {
+			t.Errorf("%s: %q is held by nothing", r[1], r[2])
+		}
+	}
+	for letter, want := range scenarios() {
+		if rows[letter] != want {
+			t.Errorf("%d rows numbered %q, want %d", rows[letter], letter+"1...", want)
+		}
+	}
+}
+
 // declares says that a test of this name stands in a package.
 func declares(t *testing.T, dir, name string) bool {
 	t.Helper()
