@@ -133,6 +133,12 @@ func (c *Client) Leave(ctx context.Context) (*Result, error) {
 	return post[Result](ctx, c, "/v1/leave", struct{}{})
 }
 
+// Upgrade has the newer programs of this node take over from the running guard
+// and daemon. It returns when the guard has followed; the daemon does so then.
+func (c *Client) Upgrade(ctx context.Context, r UpgradeRequest) (*Result, error) {
+	return post[Result](ctx, c, "/v1/upgrade", r)
+}
+
 // Token makes a new join token; an older one that was not used is void.
 func (c *Client) Token(ctx context.Context) (*TokenReply, error) {
 	return post[TokenReply](ctx, c, "/v1/token", struct{}{})

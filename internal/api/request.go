@@ -51,6 +51,11 @@ type DisksRequest struct {
 	Why   string   `json:"why,omitempty"`
 }
 
+// UpgradeRequest is the body of an upgrade of this node's programs.
+type UpgradeRequest struct {
+	DryRun bool `json:"dry_run,omitempty"` // only ask whether they could take over
+}
+
 // ClusterRequest is the body of a cluster verb; it may be empty.
 type ClusterRequest struct {
 	For Seconds `json:"for_seconds,omitempty"` // how long a maintenance lasts; 0 ends it

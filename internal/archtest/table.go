@@ -22,6 +22,7 @@ func importTable() []row {
 	rows = append(rows, internalRows()...)
 	rows = append(rows, processRows()...)
 	rows = append(rows, ctlRows()...)
+	rows = append(rows, machineRows()...)
 	return append(rows, outerRows()...)
 }
 
@@ -337,6 +338,24 @@ func processRows() []row {
 		},
 		{tree: "internal/build", why: "the version is below everything"},
 		{tree: "internal/archtest", why: "the rules do not depend on what they judge"},
+	}
+}
+
+// machineRows are about the parts of the daemon that know its machine.
+func machineRows() []row {
+	return []row{
+		{
+			tree: "internal/daemon/machine", may: []string{"cluster", "cluster/timing", "internal/config", "internal/guardwire"},
+			why: "what a machine contributes to the timeouts is read from it, and derived elsewhere",
+		},
+		{
+			tree: "internal/daemon/agents", may: []string{"internal/config", "resources", "resources/groups", "resources/kinds"},
+			why: "operations of services are processes of the daemon's own program",
+		},
+		{
+			tree: "internal/daemon/upgrade", may: []string{"internal/guardwire"},
+			why: "newer programs take over where they can, whatever the cluster does",
+		},
 	}
 }
 

@@ -16,7 +16,7 @@ func (a *app) nodeCommand() *cobra.Command {
 		a.nodeVerb(api.NodeOnline, "may run services again"),
 		a.nodeFence(), a.nodeConfirmOff(),
 		a.nodeVerb(api.NodeRemove, "is removed"),
-		a.nodeLeave(), a.nodeMaintenance(),
+		a.nodeLeave(), a.nodeMaintenance(), a.nodeUpgrade(),
 	)
 }
 

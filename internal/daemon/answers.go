@@ -40,7 +40,7 @@ func (d *Daemon) Facts(ctx context.Context) (server.Facts, error) {
 	}
 	s := d.guard.snapshot()
 	f := server.Facts{
-		View: v, Name: d.deps.Node.Name, Cluster: d.deps.Node.Cluster.ID.String(), Build: build.Version(),
+		View: v, Name: d.deps.Node.Name, Cluster: d.deps.Node.Cluster.ID.String(), Build: build.Version(), Life: d.loop.life,
 		Emulated: s.Emulated, Holder: s.Holder.String(), RealTime: s.RealTime, Guard: d.guard.state(),
 		Watchdogs: []api.Watchdog{}, Links: d.linkStates(&v), Last: d.events.LastTakeover(),
 	}

@@ -39,10 +39,12 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
 	"github.com/holdfast-ha/holdfast/internal/daemon/held"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
+	"github.com/holdfast-ha/holdfast/internal/daemon/machine"
 	"github.com/holdfast-ha/holdfast/internal/daemon/operations"
 	"github.com/holdfast-ha/holdfast/internal/daemon/reservations"
 	"github.com/holdfast-ha/holdfast/internal/daemon/roster"
 	"github.com/holdfast-ha/holdfast/internal/daemon/tables"
+	"github.com/holdfast-ha/holdfast/internal/daemon/upgrade"
 	"github.com/holdfast-ha/holdfast/internal/daemon/ways"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/storage"
@@ -151,9 +153,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	writers.Go(func() error { return d.cache.Run(writing) })
 	writers.Go(func() error { return d.record.Run(writing) })
 	err := d.live(ctx)
-	if err != nil && !errors.Is(err, errLeft) {
+	switch {
+	case errors.Is(err, upgrade.ErrUpgraded): // its process goes on
+	case err != nil && !errors.Is(err, errLeft):
 		d.alarm("holdfastd ends: " + err.Error())
-	} else {
+	default:
 		err = nil
 	}
 	stop()
@@ -197,10 +201,11 @@ func (d *Daemon) live(ctx context.Context) error {
 	task("heartbeat links", d.deps.RunLinks)
 	task("network beats", d.listen)
 	task("api", func(ctx context.Context) error {
-		return server.New(d, stores{d.events, d.cache}, server.Roles{}).Serve(ctx, socket)
+		return server.New(d, stores{d.events, d.cache}, server.GroupRoles(), d.upgrade).Serve(ctx, socket)
 	})
 	task("join service", d.join.Run)
 	task("service manager", d.notify)
+	task("upgrade", d.guard.follow)
 	return d.tasks.Wait()
 }
 
@@ -245,7 +250,7 @@ func (d *Daemon) begin(client Guard, adopted []cluster.Adopted) (core.Settings, 
 	}
 	set := core.Settings{
 		Self: node.ID, Name: node.Name, Cluster: node.Cluster.ID, Epoch: node.Cluster.Epoch, Host: id.Host, Boot: id.Boot, Life: uint64(now),
-		Timing: timingInput(s, node), WaitLess: waitLess(node, d.deps.Log),
+		Timing: machine.Timing(s, node), WaitLess: waitLess(node, d.deps.Log),
 	}
 	sum := sha256.New()
 	for _, q := range node.Disks {
@@ -253,6 +258,7 @@ func (d *Daemon) begin(client Guard, adopted []cluster.Adopted) (core.Settings, 
 		sum.Write(q.UUID[:])
 	}
 	copy(set.Digest[:], sum.Sum(nil))
+	d.loop.life = set.Life
 	d.guard = newGuardLink(d.deps.Dial, client, d.deps.Log)
 	d.guard.events = d.loop.events
 	reader := &tables.Reader{Keys: d.deps.Keys, Cluster: node.Cluster.ID, Number: d.disks.number}

@@ -28,15 +28,3 @@ func waitLess(node *config.Node, log zerolog.Logger) time.Duration {
 	log.Warn().Dur("by", d).Msg("UNSAFE: every proof by time is made too early, for a test")
 	return d
 }
-
-// agentEnv is what every operation finds in its environment beside the runner's
-// own entries: on which node it runs, and where that keeps what a boot forgets. On an emulated node it inherits the
-// daemon's environment too, for a power emulator may know the processes of a node
-// by a mark there.
-func agentEnv(node *config.Node) []string {
-	env := []string{"HOLDFAST_NODE=" + node.Name, "HOLDFAST_RUN=" + node.Dirs.Run}
-	if node.Platform.Emulated {
-		env = append(env, os.Environ()...)
-	}
-	return env
-}

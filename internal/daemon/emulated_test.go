@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"slices"
 	"testing"
 	"time"
 
@@ -27,21 +26,6 @@ func TestWaitLess(t *testing.T) {
 		node := &config.Node{Platform: config.Platform{Emulated: c.emulated}}
 		if got := waitLess(node, zerolog.Nop()); got != c.want {
 			t.Errorf("emulated %v, %q: %v, want %v", c.emulated, c.text, got, c.want)
-		}
-	}
-}
-
-// TestAgentEnv: an operation learns its node's name, and inherits nothing of the
-// daemon's environment but on an emulated node.
-func TestAgentEnv(t *testing.T) {
-	t.Setenv("A_MARK_OF_THE_NODE", "1")
-	for _, emulated := range []bool{false, true} {
-		env := agentEnv(&config.Node{Name: "beta", Platform: config.Platform{Emulated: emulated}})
-		if !slices.Contains(env, "HOLDFAST_NODE=beta") {
-			t.Errorf("emulated %v: %v does not name the node", emulated, env)
-		}
-		if slices.Contains(env, "A_MARK_OF_THE_NODE=1") != emulated {
-			t.Errorf("emulated %v: inherited: %v", emulated, !emulated)
 		}
 	}
 }

@@ -45,10 +45,12 @@ type guardLink struct {
 	killed  bool                     // under mu
 	problem string                   // under mu: why there is no connection
 	payload []byte                   // under mu: of the payload order sent last
+
+	next successor // under mu, but for its channel
 }
 
 func newGuardLink(dial func() (Guard, error), first Guard, log zerolog.Logger) *guardLink {
-	g := &guardLink{dial: dial, client: first, orders: queue.New[cluster.Order](), waiting: map[uint64]cluster.Order{}, log: log}
+	g := &guardLink{dial: dial, client: first, orders: queue.New[cluster.Order](), waiting: map[uint64]cluster.Order{}, next: successor{newer: make(chan struct{}, 1)}, log: log}
 	s := first.Snapshot()
 	g.last, g.bound, g.killed = s, s.Lease.Inc, s.Lease.Killed
 	return g
@@ -181,6 +183,9 @@ func (g *guardLink) translate(m guardwire.Message) []cluster.Event {
 func (g *guardLink) echoed(m *guardwire.Echo) []cluster.Event {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.next.asked != nil && m.Seq == g.next.order && !m.OK {
+		g.answered(errors.New(m.Err))
+	}
 	o, ok := g.waiting[m.Seq]
 	if !ok {
 		return nil
@@ -239,6 +244,7 @@ func (g *guardLink) reconnect(ctx context.Context, why error) error {
 	news := s.Lease.Killed && !g.killed
 	same := bytes.Equal(s.Payload, g.payload)
 	g.client, g.last, g.killed, g.problem = client, s, s.Lease.Killed, ""
+	g.answered(nil)
 	g.mu.Unlock()
 	for _, o := range lost {
 		ev := cluster.Echoed{Order: o.Kind, Seq: o.Seq}

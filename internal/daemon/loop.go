@@ -40,6 +40,7 @@ type loop struct {
 	// panicked writes a panic of the core down.
 	panicked func(ver uint64, what string)
 
+	life  uint64 // when this life began
 	last  ident.Instant
 	state *cluster.State // the newest committed one
 }

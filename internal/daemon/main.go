@@ -25,11 +25,12 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/build"
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/daemon/agents"
+	"github.com/holdfast-ha/holdfast/internal/daemon/upgrade"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/place"
 	"github.com/holdfast-ha/holdfast/resources"
-	"github.com/holdfast-ha/holdfast/resources/groups"
 	"github.com/holdfast-ha/holdfast/resources/kinds"
 	"github.com/holdfast-ha/holdfast/storage"
 )
@@ -54,12 +55,14 @@ const (
 // its own; the daemon starts it and nobody else should.
 func Main(args []string, stdout, stderr io.Writer) int {
 	if len(args) == 3 && args[0] == "agent" {
+		_ = agents.Unprotect() // raising it is always allowed; without /proc it is not needed
 		return kinds.All().AgentMain(args[1], args[2], resources.ProcessStdio())
 	}
 	flags := flag.NewFlagSet("holdfastd", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	file := flags.String("config", defaultConfig, "this node's `file`, written by holdfast init or join")
 	check := flags.Bool("check", false, "read the file, say what is wrong with it, and end")
+	takes := flags.Int("takes", 0, "with -check: fail unless this program can take over from one that speaks this `version` of the guard's protocol")
 	version := flags.Bool("version", false, "print the version and end")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -74,22 +77,37 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	node, err := readNode(*file)
+	if err == nil {
+		err = guardwire.Takes(*takes)
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "holdfastd: %v\n", err)
 		return exitUsage
 	}
 	if *check {
-		fmt.Fprintf(stdout, "%s: node %d (%s) of %s, %d disks, %d links\n", *file, node.ID, node.Name, node.Cluster.Name, len(node.Disks), len(node.Links))
+		fmt.Fprintf(stdout, "holdfastd %s, %s: node %d (%s) of %s, %d disks, %d links\n", build.String(), *file, node.ID, node.Name, node.Cluster.Name, len(node.Disks), len(node.Links))
 		return exitOK
 	}
-	sink := diode.NewWriter(logSink(stderr), logLines, 0, func(int) {})
-	defer sink.Close()
-	log := zerolog.New(sink).With().Timestamp().Str("node", node.Name).Logger()
-	if err := run(*file, node, log); err != nil {
-		log.Error().Err(err).Msg("holdfastd ends")
+	switch err := logged(*file, node, stderr); {
+	case errors.Is(err, upgrade.ErrUpgraded):
+		fmt.Fprintf(stderr, "holdfastd: %v\n", upgrade.Exec(args))
+		return exitFailure
+	case err != nil:
 		return exitFailure
 	}
 	return exitOK
+}
+
+// logged runs the daemon with its log, and closes that.
+func logged(file string, node *config.Node, stderr io.Writer) error {
+	sink := diode.NewWriter(logSink(stderr), logLines, 0, func(int) {})
+	defer sink.Close()
+	log := zerolog.New(sink).With().Timestamp().Str("node", node.Name).Logger()
+	err := run(file, node, log)
+	if err != nil && !errors.Is(err, upgrade.ErrUpgraded) {
+		log.Error().Err(err).Msg("holdfastd ends")
+	}
+	return err
 }
 
 func readNode(file string) (*config.Node, error) {
@@ -131,7 +149,7 @@ func run(file string, node *config.Node, log zerolog.Logger) error {
 	if err != nil {
 		return err
 	}
-	runner, err := newRunner(node, log)
+	runner, err := agents.NewRunner(node, log)
 	if err != nil {
 		return err
 	}
@@ -188,44 +206,4 @@ func newLinks(node *config.Node, keys quorumdisk.Keys, w *watch) (*heartbeat.Lin
 		links.SetKeys(heartbeat.Key(keys.Current), heartbeat.Key(keys.Previous))
 	}
 	return links, err
-}
-
-// newRunner keeps the processes of services in cgroups, but for a node of a power
-// emulator that names none.
-func newRunner(node *config.Node, log zerolog.Logger) (*resources.Runner, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	groups, err := newGroups(node)
-	if err != nil {
-		return nil, err
-	}
-	return resources.NewRunner(resources.RunnerConfig{
-		Groups: groups, AgentCommand: []string{self, "agent"}, Env: agentEnv(node), Advised: kinds.All().Advised,
-		OnStep: func(s resources.Step) {
-			level := zerolog.InfoLevel
-			if s.Verb == resources.VerbCheck && s.Outcome == resources.OK {
-				level = zerolog.DebugLevel
-			} else if s.Outcome == resources.Failed || s.Outcome == resources.Unknown {
-				level = zerolog.WarnLevel
-			}
-			log.WithLevel(level).Str("service", s.Service).Uint32("term", s.Term).Str("member", s.Member).
-				Str("verb", string(s.Verb)).Stringer("outcome", s.Outcome).Dur("took", s.Took).Strs("holders", s.Holders).Msg(s.Text)
-		},
-	}), nil
-}
-
-func newGroups(node *config.Node) (resources.Groups, error) {
-	switch {
-	case node.Dirs.Cgroup != "":
-		return groups.NewCgroups(node.Dirs.Cgroup)
-	case node.Platform.Emulated:
-		return groups.NewProcessGroups(filepath.Join(node.Dirs.Run, "groups"))
-	}
-	root, err := ownCgroup()
-	if err != nil {
-		return nil, err
-	}
-	return groups.NewCgroups(filepath.Join(root, "services"))
 }

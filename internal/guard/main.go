@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
+	"github.com/holdfast-ha/holdfast/internal/build"
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/guard/arming"
 	"github.com/holdfast-ha/holdfast/internal/guard/handover"
@@ -36,7 +37,7 @@ const (
 	exitOK        = 0
 	exitFailure   = 1
 	exitUsage     = 2
-	defaultConfig = "/run/holdfast/guard.conf"
+	defaultConfig = "/etc/holdfast/guard.conf"
 )
 
 // Main is the guard's process: it runs until a SIGTERM while nothing is bound and
@@ -47,6 +48,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	file := flags.String("config", defaultConfig, "settings `file`, written by holdfast")
 	check := flags.Bool("check", false, "read the settings, say what is wrong with them, and end")
+	takes := flags.Int("takes", 0, "with -check: fail unless this program can take over from one that speaks this `version` of the guard's protocol")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -61,12 +63,15 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		s, err = guardwire.ParseSettings(*file, text)
 	}
+	if err == nil {
+		err = guardwire.Takes(*takes)
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "holdfast-guard: %v\n", err)
 		return exitUsage
 	}
 	if *check {
-		fmt.Fprintf(stdout, "%s: node %d (%s), %d disks, %d watchdogs\n", *file, s.Node, s.Name, len(s.Disks), len(s.Watchdogs))
+		fmt.Fprintf(stdout, "holdfast-guard %s, %s: node %d (%s), %d disks, %d watchdogs\n", build.String(), *file, s.Node, s.Name, len(s.Disks), len(s.Watchdogs))
 		return exitOK
 	}
 	sink := diode.NewWriter(stderr, logLines, 0, func(int) {})

@@ -33,6 +33,8 @@
 // body, a long one, and a value that no encoder writes are errors.
 package guardwire
 
+import "fmt"
+
 // The limits of the protocol, in bytes.
 const (
 	MaxPayload = 320      // of the daemon's part of a beat
@@ -43,10 +45,23 @@ const (
 	MaxPacket  = 64 << 10
 )
 
+// Version is the version of the protocol, and of what a guard leaves to the
+// program that replaces it.
+const Version = 1
+
 const (
-	version    = 1
+	version    = Version
 	headerSize = 28
 )
+
+// Takes answers for a program that is asked whether it could take over from one
+// that speaks version v; 0 is nobody's question.
+func Takes(v int) error {
+	if v == 0 || v == Version {
+		return nil
+	}
+	return fmt.Errorf("this program speaks version %d of the guard's protocol, the one that runs speaks %d: take the node out (systemctl stop holdfast) and start it again", Version, v)
+}
 
 // Header is what every packet begins with.
 type Header struct {

@@ -39,6 +39,7 @@ func TestCluster(t *testing.T) {
 		test func(context.Context, *testing.T, *rig)
 	}{
 		{"daemon restarted", daemonRestarted},
+		{"upgraded", upgraded},
 		{"guard killed", guardKilled},
 		{"writer wakes up", writerWakesUp},
 		{"network cut", networkCut},

@@ -63,7 +63,7 @@ func selfOf(f *Facts) api.Self {
 	v := &f.View
 	s := api.Self{
 		Name: f.Name, ID: int(v.Self), Stage: v.Stage, Waiting: v.Waiting, Emulated: f.Emulated,
-		Build: f.Build, Holder: f.Holder, RealTime: f.RealTime, Guard: f.Guard, Incarnation: incarnation(v.Inc),
+		Build: f.Build, Life: f.Life, Holder: f.Holder, RealTime: f.RealTime, Guard: f.Guard, Incarnation: incarnation(v.Inc),
 	}
 	if v.Lease.Held {
 		s.Lease = api.Maybe(max(0, v.Lease.Until.Sub(v.Now)))

@@ -43,6 +43,7 @@ type Facts struct {
 	Name          string // of this node
 	Cluster       string // UUID
 	Build         string
+	Life          uint64 // of this daemon: no two of one boot have the same
 	Emulated      bool
 	Holder        string // second holder of the watchdogs' descriptors
 	RealTime      string // what the kernel refused to the guard

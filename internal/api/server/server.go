@@ -28,17 +28,22 @@ type Server struct {
 	daemon Daemon
 	store  Store
 	roles  Roles
+	newer  Upgrader
 	now    func() time.Time
 	busy   sync.Mutex // held while something is simulated
 }
 
+// Upgrader has the newer programs of this node take over from those that run, or
+// with dry asks whether they could, and says which they are.
+type Upgrader func(ctx context.Context, dry bool) (string, error)
+
 // New makes a server. Times in its answers are the wall clock's.
-func New(d Daemon, s Store, r Roles) *Server {
-	return &Server{daemon: d, store: s, roles: r, now: time.Now}
+func New(d Daemon, s Store, r Roles, u Upgrader) *Server {
+	return &Server{daemon: d, store: s, roles: r, newer: u, now: time.Now}
 }
 
-// Listen makes the socket at path, for its owner and group, in place of one
-// that a dead daemon left. The caller holds the daemon's lock.
+// Listen makes the socket at path, for everybody, whose role is asked for with
+// each request, in place of one that a dead daemon left. The caller holds the daemon's lock.
 func Listen(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("api socket: %w", err)
@@ -47,7 +52,7 @@ func Listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("api socket: %w", err)
 	}
-	if err := os.Chmod(path, 0o660); err != nil {
+	if err := os.Chmod(path, 0o666); err != nil {
 		return nil, errors.Join(fmt.Errorf("api socket: %w", err), l.Close())
 	}
 	return l, nil
@@ -115,11 +120,25 @@ func (s *Server) Handler() http.Handler {
 	route("POST /v1/disks/{verb}", Admin, s.diskSet)
 	route("POST /v1/leave", Admin, func(r *http.Request) (any, error) { return s.ask(r.Context(), cluster.LeaveCluster{}, askWithin) })
 	route("POST /v1/token", Admin, s.token)
+	route("POST /v1/upgrade", Admin, s.upgrade)
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, nil, api.Errorf(api.CodeNotFound, "%s %s: there is nothing; the paths begin with /v%d/", r.Method, r.URL.Path, api.Version))
 	})
 	return mux
+}
+
+// upgrade answers once the guard is the newer program.
+func (s *Server) upgrade(r *http.Request) (any, error) {
+	var ask api.UpgradeRequest
+	if err := body(r, &ask); err != nil {
+		return nil, err
+	}
+	text, err := s.newer(r.Context(), ask.DryRun)
+	if err != nil {
+		return nil, api.Errorf(api.CodeRefused, "%v", err)
+	}
+	return &api.Result{Version: api.Version, Text: text}, nil
 }
 
 // facts hands the daemon's knowledge to a handler.

@@ -140,7 +140,7 @@ func serve(t *testing.T, roles Roles) (*fakeDaemon, *fakeStore, *api.Client) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- New(d, s, roles).Serve(ctx, l) }()
+	go func() { ended <- New(d, s, roles, d.upgrade).Serve(ctx, l) }()
 	c, err := api.Dial(path)
 	if err != nil {
 		t.Fatal(err)
@@ -282,11 +282,17 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestRoles(t *testing.T) {
-	r := Roles{OperateGroups: []int{50}, AdminGroups: []int{60}}
+	r := Roles{Read: []int{40}, Operate: []int{50}, Admin: []int{60}}
 	for _, c := range []struct {
 		peer Peer
 		want Role
-	}{{Peer{UID: 0}, Admin}, {Peer{UID: 1 << 20, GID: 60}, Admin}, {Peer{UID: 1 << 20, GID: 50}, Operate}, {Peer{UID: 1 << 20, GID: 7}, Read}} {
+	}{
+		{Peer{UID: 0}, Admin},
+		{Peer{UID: 1 << 20, Groups: []int{60}}, Admin},
+		{Peer{UID: 1 << 20, Groups: []int{7, 50, 40}}, Operate},
+		{Peer{UID: 1 << 20, Groups: []int{7, 40}}, Read},
+		{Peer{UID: 1 << 20, Groups: []int{7}}, NoRole},
+	} {
 		if got := r.Of(c.peer); got != c.want {
 			t.Errorf("%+v is %s, want %s", c.peer, got, c.want)
 		}
@@ -298,7 +304,7 @@ func TestRoles(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- New(&fakeDaemon{facts: sampleFacts()}, &fakeStore{}, Roles{}).Serve(ctx, l) }()
+	go func() { ended <- New(&fakeDaemon{facts: sampleFacts()}, &fakeStore{}, Roles{}, nil).Serve(ctx, l) }()
 	defer func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -426,5 +432,24 @@ func TestExplain(t *testing.T) {
 	}
 	if _, err = c.ExplainEvent(ctx, 9); err == nil {
 		t.Error("an event that is not there was explained")
+	}
+}
+
+func (d *fakeDaemon) upgrade(_ context.Context, dry bool) (string, error) {
+	if !dry {
+		return "", errors.New("holdfast-guard cannot take over, and nothing was changed: it is older")
+	}
+	return "both can", nil
+}
+
+// TestUpgrade: an upgrade is asked for by whoever is admin, and what the programs
+// say against it is the answer.
+func TestUpgrade(t *testing.T) {
+	_, _, c := serve(t, Roles{})
+	if r, err := c.Upgrade(t.Context(), api.UpgradeRequest{DryRun: true}); err != nil || r.Text != "both can" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := c.Upgrade(t.Context(), api.UpgradeRequest{}); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
+		t.Errorf("a refused upgrade: %v", err)
 	}
 }

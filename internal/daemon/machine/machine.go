@@ -1,10 +1,11 @@
-package daemon
+// Package machine says what a node's machine contributes to the timeouts: its
+// watchdogs as the guard has armed them, whether a hypervisor may stop it, and
+// how its kernel ends itself.
+package machine
 
 import (
 	"bytes"
-	"errors"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -12,17 +13,16 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
-	"github.com/holdfast-ha/holdfast/resources/groups"
 )
 
 // guestPause is how long a hypervisor may stop a guest where node.yaml does not
 // say: snapshots and migrations stun for seconds.
 const guestPause = 10 * time.Second
 
-// timingInput is what the timeouts are derived from: the watchdogs as the guard
+// Timing is what the timeouts are derived from: the watchdogs as the guard
 // has armed them, with the timeouts that the drivers gave back. A device that
 // could not be armed is none.
-func timingInput(s *guardwire.Snapshot, node *config.Node) timing.Input {
+func Timing(s *guardwire.Snapshot, node *config.Node) timing.Input {
 	in := timing.Input{
 		SecondHolder: s.Holder != guardwire.NoHolder, AcceptSoftdog: node.AcceptSoftdog, PauseBound: node.Platform.PauseBound,
 	}
@@ -76,23 +76,4 @@ func lockup(setting func(name string) (int, bool)) time.Duration {
 func isGuest() bool {
 	text, err := os.ReadFile("/proc/cpuinfo")
 	return err == nil && bytes.Contains(text, []byte(" hypervisor"))
-}
-
-// ownCgroup is the cgroup (version 2) that this process was started in, for a
-// service manager has delegated it; see cgroups(7).
-func ownCgroup() (string, error) {
-	root, err := groups.FindCgroup2()
-	if err != nil {
-		return "", err
-	}
-	text, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return "", err
-	}
-	for line := range bytes.Lines(text) {
-		if path, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("0::")); ok {
-			return filepath.Join(root, string(path)), nil
-		}
-	}
-	return "", errors.New("this process is in no cgroup of version 2: set directories.cgroup in node.yaml")
 }
