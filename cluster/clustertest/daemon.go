@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/agenda"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/media"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -17,15 +18,9 @@ type daemon struct {
 	core    *core.Core
 	life    int // of everything scheduled for the daemon
 	ticking bool
-	late    []*late
+	late    agenda.Pending // register writes that were reported as failed
 	stalled bool
 	waiting []cluster.Event // for the end of the stall
-}
-
-// late is a register write that was reported as failed and has yet to land.
-type late struct {
-	k *Disk
-	b media.Block
 }
 
 // StartDaemon begins a life of the daemon; services keep running over it.
@@ -34,7 +29,9 @@ func (n *Node) StartDaemon() {
 		return
 	}
 	n.daemon.life++
-	n.settleLate()
+	// The slot lock of a life is free only once the kernel has finished its
+	// requests: those that were reported as failed land now, or never.
+	n.daemon.late.Settle(func() bool { return n.w.rng.IntN(2) == 0 })
 	set := core.Settings{
 		Self: n.ID, Name: n.Name, Host: n.host, Protocol: n.Protocol, Boot: n.machine.boot, Life: uint64(n.clock()),
 		Timing: n.devices(), WaitLess: n.w.opt.Broken.WaitLess, Disks: n.boots(),
@@ -43,7 +40,7 @@ func (n *Node) StartDaemon() {
 	n.w.began(n, set)
 	v := n.guard.lease.View()
 	ev := cluster.Started{Floor: n.machine.disks.floor, Bound: v.Inc, Killed: v.Killed, Frozen: v.Frozen, LeaseStart: v.Start, F: v.Params.F, G: v.Params.G, Says: n.guard.params, Since: v.Carry.Since, Grace: v.Grace, Registering: n.machine.flying > 0}
-	n.emptyOrphans()
+	n.orphans.Settle(func() bool { return false }) // a new life ends what a former one has begun
 	for name, p := range n.running {
 		ev.Adopted = append(ev.Adopted, cluster.Adopted{Service: name, Term: p.term, Running: p.whole})
 	}
@@ -248,9 +245,10 @@ func (n *Node) registerWrite(k *Disk, d int, op register.Op[*cluster.State], lat
 		n.deliver(cluster.RegisterWrote{Disk: op.Disk, Seq: op.Seq, OK: ok && n.w.rng.Float64() >= n.RegDrops})
 	})
 	if n.RegLate > 0 && n.w.rng.Float64() < n.RegLate && !n.DiskCut[d] {
-		l := &late{k, b}
-		n.daemon.late = append(n.daemon.late, l)
-		n.after(n.w.Jitter(time.Second, 50*time.Second), func() { n.landLate(l) })
+		n.after(n.w.Jitter(time.Second, 50*time.Second), n.daemon.late.Add(func() {
+			k.on.PutBody(b, false)
+			k.on.PutHeader(b, false)
+		}))
 		n.after(latency, func() { done(false) })
 		return
 	}
@@ -271,31 +269,6 @@ func (n *Node) registerWrite(k *Disk, d int, op register.Op[*cluster.State], lat
 func (k *Disk) body(b media.Block) landing { return func(torn bool) { k.on.PutBody(b, torn) } }
 
 func (k *Disk) header(b media.Block) landing { return func(torn bool) { k.on.PutHeader(b, torn) } }
-
-// land lands a block at once.
-func (l *late) land() {
-	l.k.on.PutBody(l.b, false)
-	l.k.on.PutHeader(l.b, false)
-}
-
-// landLate lands a write that was reported as failed, unless it was settled.
-func (n *Node) landLate(l *late) {
-	if i := slices.Index(n.daemon.late, l); i >= 0 {
-		l.land()
-		n.daemon.late = slices.Delete(n.daemon.late, i, i+1)
-	}
-}
-
-// settleLate ends the writes of former lives: the slot lock of a life is free
-// only once the kernel has finished its requests. Some of them land now.
-func (n *Node) settleLate() {
-	for _, l := range n.daemon.late {
-		if n.w.rng.IntN(2) == 0 {
-			l.land()
-		}
-	}
-	n.daemon.late = nil
-}
 
 // learned tells the oracle what this node holds for decided.
 func (n *Node) learned(a cluster.Action) {

@@ -182,7 +182,7 @@ func (n *Node) order(o cluster.Order) {
 		}
 	case cluster.OrderGrace:
 		if err = g.lease.Grace(o.Inc, o.Until); err == nil {
-			n.w.judge.Graces(n.ID, o.Inc, o.Until)
+			n.w.judge.Graces(n.body, o.Inc, n.moment(), o.Until)
 			n.w.Tally.Effect(Graced)
 		}
 	case cluster.OrderStopping:

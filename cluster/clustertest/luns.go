@@ -28,23 +28,74 @@ func (n *Node) Registering() bool { return n.machine.up && n.guard.payload.Regis
 // makes the outcome unknown, whatever the others have done.
 func (n *Node) reserve(a cluster.Reserve) {
 	list := n.w.LUNs().Of(a.Service.Name)
+	sure, over := true, false
 	back := func() {
 		done := luns.ReadBack(a, list, n.body, &n.LUNs)
-		done.Gone, done.Drain = n.clock(), n.LUNs.Aborts
-		n.deliver(done)
+		if done.Gone, done.Drain = n.clock(), !sure; !over {
+			over = true
+			n.deliver(done)
+		}
 	}
 	if a.Kind == cluster.ReserveRegister {
 		n.register(a, list, back)
 		return
 	}
-	n.later(n.w.Jitter(2*time.Millisecond, 40*time.Millisecond), func() {
-		for i, l := range list {
-			if a.Kind == cluster.ReserveTake && !n.LUNs.Off(i) && l.Has(n.body, a.Key) {
-				l.Preempt(n.body, a.Keep)
-			}
+	arrives, epoch, hang := func() bool { return true }, n.machine.epoch, time.Duration(0)
+	if a.Kind == cluster.ReserveTake {
+		arrives, hang = n.w.LUNs().Take(a, n.body, &n.LUNs), n.LUNs.Hang
+	}
+	answered := n.inLife(func() { n.later(n.w.Jitter(time.Millisecond, 20*time.Millisecond), back) })
+	n.w.After(n.w.Jitter(2*time.Millisecond, 40*time.Millisecond)+hang, func() {
+		if epoch == n.machine.epoch || n.straggles() {
+			sure = arrives()
 		}
-		n.later(n.w.Jitter(time.Millisecond, 20*time.Millisecond), back)
+		if epoch == n.machine.epoch {
+			n.after(0, answered)
+		}
 	})
+	if hang > a.Within {
+		n.later(a.Within, func() {
+			over = true
+			n.w.LUNs().Counts.Hung++
+			n.deliver(cluster.ReserveDone{Op: a.Op, Text: "no answer in time"})
+		})
+	}
+}
+
+// straggles says that a command of a host that was reset arrives all the same.
+func (n *Node) straggles() bool { return n.w.Now-n.cutAt < drain && n.w.rng.IntN(2) == 0 }
+
+// uses has the processes of a service write to its LUNs for as long as they run.
+// What was sent arrives whatever becomes of them, and lands within the drain time.
+func (n *Node) uses(p *process, service string) {
+	if n.running[service] != p {
+		return
+	}
+	for i, l := range n.w.LUNs().Of(service) {
+		if n.LUNs.Off(i) {
+			continue
+		}
+		*p.writes++
+		epoch := n.machine.epoch
+		n.w.After(n.w.Jitter(time.Millisecond, 20*time.Millisecond), func() {
+			if epoch != n.machine.epoch && !n.straggles() {
+				return
+			}
+			w, wait := l.Accept(n.body, p.term), n.w.Jitter(0, 2*time.Millisecond)
+			if w == nil {
+				*p.writes--
+				return
+			}
+			if n.LUNs.Queued || n.w.rng.IntN(16) == 0 {
+				wait = n.w.Jitter(0, drain-100*time.Millisecond)
+			}
+			n.w.After(wait, func() {
+				l.Land(w)
+				*p.writes--
+			})
+		})
+	}
+	n.after(n.w.Jitter(100*time.Millisecond, 900*time.Millisecond), func() { n.uses(p, service) })
 }
 
 // register sends one REGISTER to every LUN. Each lands when it lands.
@@ -80,7 +131,7 @@ func (n *Node) send1(l *luns.LUN, key uint64, latency time.Duration, done func()
 	n.w.After(latency, func() {
 		here := epoch == n.machine.epoch
 		n.w.judge.Flies(n.body, l.Name, -1)
-		if here || n.w.Now-n.cutAt < drain && n.w.rng.IntN(2) == 0 {
+		if here || n.straggles() {
 			l.Register(n.body, key)
 		}
 		if here {

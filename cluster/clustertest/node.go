@@ -51,7 +51,7 @@ type Node struct {
 	guard   guard
 	daemon  daemon
 	running map[string]*process
-	orphans []*agent
+	orphans agenda.Pending // operations that are under way
 
 	attempts []*attempt    // to fence others
 	cutAt    time.Duration // when it lost its power last, in true time
@@ -77,6 +77,8 @@ type process struct {
 	term  uint64
 	half  bool // only its storage is, or was, started
 	whole bool // its start has ended well
+	// writes are on their way to its LUNs; a stop waits for them.
+	writes *int
 	// interrupt ends the start that is under way; nil if none is
 	interrupt func()
 }
@@ -241,7 +243,7 @@ func (n *Node) PowerOff() {
 	}
 	n.machine.up = false
 	n.KillDaemon()
-	n.running, n.orphans = map[string]*process{}, nil
+	n.running, n.orphans = map[string]*process{}, agenda.Pending{}
 	n.w.judge.Ends(n.body, n.w.Now)
 }
 

@@ -1,40 +1,15 @@
 package clustertest
 
 import (
-	"slices"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 )
 
-// agent is an operation that has a process of its own: it outlives the daemon
-// that began it.
-type agent struct{ gone bool }
-
-// emptyOrphans is what a new daemon does before it looks at anything: it ends
-// every operation that a former life left behind.
-func (n *Node) emptyOrphans() {
-	for _, a := range n.orphans {
-		a.gone = true
-	}
-	n.orphans = nil
-}
-
-// agentAfter runs f as a part of an operation, whatever becomes of the daemon.
-func (n *Node) agentAfter(d time.Duration, f func()) {
-	a := &agent{}
-	n.orphans = append(n.orphans, a)
-	n.after(d, func() {
-		if a.gone {
-			return
-		}
-		if i := slices.Index(n.orphans, a); i >= 0 {
-			n.orphans = slices.Delete(n.orphans, i, i+1)
-		}
-		f()
-	})
-}
+// agentAfter runs f as a part of an operation, which has a process of its own: it
+// goes on whatever becomes of the daemon that began it.
+func (n *Node) agentAfter(d time.Duration, f func()) { n.after(d, n.orphans.Add(f)) }
 
 // run is the runner: services take their time, and go on without the daemon. A
 // stop interrupts a start.
@@ -61,15 +36,21 @@ func (n *Node) run(a cluster.Run) {
 				p.interrupt = nil
 			}
 		}
-		n.later(n.StopTime, func() {
+		var stop func()
+		stop = func() {
 			if n.StopFails {
 				done(cluster.Failed, "still mounted")
+				return
+			}
+			if p := n.running[name]; p != nil && *p.writes > 0 {
+				n.later(20*time.Millisecond, stop)
 				return
 			}
 			delete(n.running, name)
 			n.w.judge.Stops(n.body, name)
 			done(cluster.OK, "")
-		})
+		}
+		n.later(n.StopTime, stop)
 	case cluster.RunCheck:
 		n.later(10*time.Millisecond, func() {
 			if n.CheckFails {
@@ -83,15 +64,15 @@ func (n *Node) run(a cluster.Run) {
 
 // start begins a start; a stop interrupts it.
 func (n *Node) start(a cluster.Run, done func(cluster.Outcome, string)) {
-	p := &process{term: a.Term}
+	p := &process{term: a.Term, writes: new(int)}
+	if old := n.running[a.Service.Name]; old != nil {
+		p.writes = old.writes
+	}
 	p.interrupt = func() { done(cluster.Unknown, "interrupted") }
 	n.running[a.Service.Name] = p // from the first moment on it may write
 	if a.Service.Guarded() {
-		var names []string
-		for _, l := range n.w.LUNs().Of(a.Service.Name) {
-			names = append(names, l.Name)
-		}
-		n.w.judge.Stores(n.body, oracle.Grant{Service: a.Service.Name, Inc: n.guard.inc, Term: a.Term}, names, n.w.Now)
+		n.w.judge.Stores(n.body, oracle.Grant{Service: a.Service.Name, Inc: n.guard.inc, Term: a.Term}, n.w.LUNs().Names(a.Service.Name), n.w.Now)
+		n.uses(p, a.Service.Name)
 	}
 	if p.half = a.Storage; !a.Storage {
 		n.w.judge.Runs(n.body, n.guard.inc, a.Service.Name, a.Term, n.w.Now)

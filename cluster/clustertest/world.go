@@ -129,7 +129,11 @@ func New(t T, opt Options) *World {
 		w.Tally.Broke = v.Kind
 		w.Fail("%v", v)
 	})
-	w.bytes.luns = luns.New(func(id ident.NodeID, lun string, on bool) { w.judge.Keyed(id, lun, on, w.Now) })
+	w.bytes.luns = luns.New(luns.Watch{
+		Key:    func(id ident.NodeID, lun string, on bool) { w.judge.Keyed(id, lun, on, w.Now) },
+		Loose:  func(id ident.NodeID, lun string) { w.judge.Loose(id, lun, w.Now) },
+		Landed: w.judge.Lands,
+	})
 	var err error
 	if w.bytes.format, err = media.New(opt.Nodes); err != nil {
 		t.Fatalf("%v", err)

@@ -74,7 +74,7 @@ func (c *Core) nodeView(n *cluster.NodeState) cluster.NodeView {
 func (c *Core) warnings(v *cluster.View) []string {
 	var w []string
 	if c.reg.halted {
-		w = append(w, "the quorum disks show an older version than was committed: nothing is decided until they are mended")
+		w = append(w, "the quorum disks show an older version than was committed: nothing is decided until they are mended and holdfastd is restarted here (systemctl restart holdfastd)")
 	}
 	if c.self.refuse != "" {
 		w = append(w, c.self.refuse)

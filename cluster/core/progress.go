@@ -78,7 +78,7 @@ func (c *Core) notReady() string {
 	case c.disks.Behind(s) != "":
 		return c.disks.Behind(s)
 	case c.reg.halted:
-		return "the quorum disks show an older version than this node knows to be committed: they were rolled back"
+		return "the quorum disks show an older version than this node knows to be committed: they were rolled back; if the other nodes go on, restart holdfastd here (systemctl restart holdfastd)"
 	case c.mayWrite() != "":
 		return c.mayWrite()
 	case !c.reg.learned:

@@ -114,7 +114,13 @@ func (u *Use) Wait(quiet, wait time.Duration, known bool) string {
 	return u.Other() + waits(quiet, wait)
 }
 
+// ever is longer than any lease but one without an end.
+const ever = 1000 * time.Hour
+
 func waits(quiet, wait time.Duration) string {
+	if wait > ever {
+		return "; its silence never proves it, for it may go on without the quorum disks for as long as the others consent (on_disk_loss: keep)"
+	}
 	return fmt.Sprintf("; its silence proves it after %s, in %s", round(wait), round(max(0, wait-quiet)))
 }
 

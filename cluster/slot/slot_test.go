@@ -20,6 +20,8 @@ func TestBlock(t *testing.T) {
 	}
 	retired := beat(9, other)
 	retired.State = cluster.GuardRetired
+	endless := beat(9, other)
+	endless.Lease.G = 1<<63 - 1
 	for _, c := range []struct {
 		name string
 		use  slot.Use
@@ -32,6 +34,7 @@ func TestBlock(t *testing.T) {
 		{"another boot of this machine beat there just now", slot.Use{Read: true, Beat: beat(1, other), Quiet: second}, "stand still"},
 		{"and a while ago", slot.Use{Read: true, Beat: beat(1, other), Quiet: 2 * second}, ""},
 		{"another machine beat there a while ago", slot.Use{Read: true, Beat: beat(9, other), Quiet: 5 * second}, "confirm-off alpha"},
+		{"which may go on without the disks for as long as the others consent", slot.Use{Read: true, Beat: endless, Quiet: 11 * second}, "silence never proves it"},
 		{"and its lease and watchdogs have run out", slot.Use{Read: true, Beat: beat(9, other), Quiet: 11 * second}, ""},
 		{"it is known to be dead", slot.Use{Read: true, Beat: beat(9, other), Quiet: 2 * second, Dead: 3}, ""},
 		{"it has retired", slot.Use{Read: true, Beat: retired, Quiet: 2 * second}, ""},

@@ -197,7 +197,8 @@ func owners() []Mutant {
 		},
 		{
 			Name: "the gate of a takeover by reservations is forgotten at the next takeover",
-			File: "cluster/decide/services.go", Old: "\t\t\te.Proof = n.Proof\n\t\t}\n", New: "\t\t\te.Proof = n.Proof\n\t\t}\n\t\te.Pending = nil\n", Story: "./cluster/decide ^Test",
+			File: "cluster/decide/services.go", Old: "\t\t\te.Proof = n.Proof\n\t\t}\n", New: "\t\t\te.Proof = n.Proof\n\t\t}\n\t\te.Pending = nil\n", By: string(oracle.NoProof),
+			Focus: "kinds=the heir of a storage dies too, guarded, nodes=3, nobmc, slack=12s, every=40s",
 		},
 		{
 			Name: "terms begin again when a service is configured again",

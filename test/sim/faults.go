@@ -6,7 +6,6 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
-	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
 )
 
 // fault is one kind of trouble; it ends by itself, or at the healing.
@@ -22,7 +21,7 @@ type fault struct {
 
 // all is every kind of trouble.
 func all() []fault {
-	return slices.Concat(machines(), others(), processes(), links(), storage(), forgetful(), register(), operators(), services(), apart())
+	return slices.Concat(machines(), others(), processes(), links(), storage(), forgetful(), targets(), owners(), register(), operators(), services(), apart())
 }
 
 // later ends a fault after a random time.
@@ -94,8 +93,6 @@ func machines() []fault {
 	}
 }
 
-func isGuarded(p Plan) bool { return p.Guarded }
-
 func others() []fault {
 	return []fault{
 		{name: "a controller does not do its work", weight: 4, fits: func(p Plan) bool { return p.BMC }, strike: func(r *run) {
@@ -104,26 +101,6 @@ func others() []fault {
 				clustertest.Unreachable, clustertest.Hanging, clustertest.SaysOffOnce, clustertest.SaysOn, clustertest.DiesWithNode,
 			}[r.rng.IntN(5)]
 			r.later(5*time.Second, 60*time.Second, func() { n.BMC = clustertest.Honest })
-		}},
-		{name: "registrations come late", weight: 3, fits: isGuarded, rare: true, strike: func(r *run) {
-			n := r.node()
-			n.LUNs.Late = r.between(10*time.Millisecond, 40*time.Second)
-			if r.rng.IntN(2) == 0 {
-				r.w.LUNs().Forget(r.someService())
-			}
-			r.later(time.Second, 40*time.Second, func() { n.LUNs = luns.Faults{} })
-		}},
-		{name: "a target forgets its keys", weight: 2, fits: isGuarded, rare: true, strike: func(r *run) { r.w.LUNs().Forget(r.someService()) }},
-		{name: "a LUN does not answer a node", weight: 3, fits: isGuarded, rare: true, strike: func(r *run) {
-			n := r.node()
-			n.LUNs.Cut = make([]bool, luns.PerService)
-			n.LUNs.Cut[r.rng.IntN(luns.PerService)] = true
-			r.later(time.Second, 60*time.Second, func() { n.LUNs = luns.Faults{} })
-		}},
-		{name: "a target lies, or aborts nothing", weight: 2, fits: isGuarded, rare: true, strike: func(r *run) {
-			n := r.node()
-			n.LUNs.Dropped, n.LUNs.Aborts = r.rng.IntN(2) == 0, r.rng.IntN(2) == 0
-			r.later(time.Second, 60*time.Second, func() { n.LUNs = luns.Faults{} })
 		}},
 		{name: "maintenance", weight: 2, strike: func(r *run) {
 			m := cluster.Maintain{For: r.between(5*time.Second, 60*time.Second), By: "ann"}

@@ -13,6 +13,13 @@ const (
 	paused  = "a hypervisor that stops its guests"
 )
 
+// What becomes of the writes of an owner that was cut off from its storage.
+const (
+	refused = "a write without a key is refused"
+	aborted = "a write on its way is aborted with its key"
+	late    = "a write on its way lands, for nobody aborted it"
+)
+
 // kinds is everything that has to be in a tenth of the seeds: what strikes unasked,
 // and the rules.
 func kinds() []string {
@@ -27,7 +34,7 @@ func kinds() []string {
 
 // biting are those of the kinds that tell when they had an effect.
 func biting() []string {
-	list := []string{keeps, graced, evicts, guarded}
+	list := []string{keeps, graced, evicts, guarded, refused, aborted, late}
 	for _, f := range all() {
 		if f.tells && !f.apart {
 			list = append(list, f.name)

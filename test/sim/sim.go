@@ -120,6 +120,11 @@ func (r *run) look() {
 	if r.w.Tally.Takeovers[cluster.ProofReservation] > 0 {
 		r.bites(guarded)
 	}
+	for effect, n := range map[string]int{refused: r.w.LUNs().Counts.Refused, aborted: r.w.LUNs().Counts.Aborted, late: r.w.LUNs().Counts.Late} {
+		if n > 0 {
+			r.bites(effect)
+		}
+	}
 }
 
 // heal ends every fault, asks for what an administrator would ask for, and
@@ -178,7 +183,18 @@ func (r *run) recover(within time.Duration, tidy bool) {
 func (r *run) tidy() {
 	for _, n := range r.w.Nodes {
 		n.PowerOn()
+		if n.Core() != nil && strings.Contains(n.View().Waiting, "rolled back") {
+			n.KillDaemon() // it says so: what it has read once it holds for all that there is
+		}
 		n.StartDaemon()
+	}
+	for _, n := range r.w.Nodes {
+		// The machine that had this node's disk before is off, and nothing but an
+		// operator may say so where silence proves nothing.
+		if n.Core() != nil && strings.Contains(n.View().Waiting, "has to be proven dead first") {
+			n.Ask(cluster.ConfirmOff{Node: n.Name, Operator: "ann", How: "looked"})
+			r.ask(cluster.ConfirmOff{Node: n.Name, Operator: "ann", How: "looked"})
+		}
 	}
 	c := r.w.Nodes[r.rng.IntN(len(r.w.Nodes))]
 	if v := c.View(); v.Stage == "member" {

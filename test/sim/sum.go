@@ -159,5 +159,10 @@ func (s *Sum) Shares() string {
 		}
 		b.WriteByte('\n')
 	}
+	for _, k := range biting() {
+		if s.Struck[k] == 0 {
+			fmt.Fprintf(&b, "%4.0f %%  %s (an effect)\n", 100*float64(s.Bitten[k])/float64(s.Seeds()), k)
+		}
+	}
 	return b.String()
 }

@@ -1,6 +1,7 @@
 // Package luns is the data LUNs of a simulated cluster: targets with persistent
 // reservations. What a LUN lets a node do depends on nothing but the keys that it
-// holds; it knows neither time nor who sends.
+// holds; it knows no time. A write is accepted when it arrives with a key there, and
+// lands later, unless somebody has taken the key away and aborted it meanwhile.
 package luns
 
 import (
@@ -18,46 +19,82 @@ const PerService = 3
 // Faults are what goes wrong between a node and the LUNs.
 type Faults struct {
 	Late    time.Duration // a REGISTER arrives this much later, whatever becomes of the daemon, but for the drain time after a reset
+	Hang    time.Duration // so does a PREEMPT AND ABORT
 	Cut     []bool        // per LUN of a service: it does not answer this node
 	Aborts  bool          // PREEMPT AND ABORT hangs: the key goes, and nobody knows of the commands
+	Kept    bool          // PREEMPT AND ABORT is answered with "good" and does nothing
 	Dropped bool          // a REGISTER is answered with "good" and does nothing
+	Queued  bool          // what this node writes waits in the target, for up to the drain time
 }
 
 // Off says that LUN i of a service does not answer.
 func (f *Faults) Off(i int) bool { return i < len(f.Cut) && f.Cut[i] }
 
-// Watch is told of every key that a LUN takes or loses.
-type Watch func(id ident.NodeID, lun string, on bool)
+// Watch is told what truly happens to a LUN.
+type Watch struct {
+	Key    func(id ident.NodeID, lun string, on bool)     // it takes or loses a key
+	Loose  func(id ident.NodeID, lun string)              // it is about to lose one, and commands of that node are not aborted
+	Landed func(id ident.NodeID, lun string, term uint64) // a write has landed
+}
+
+// Counts are what became of the writes of processes.
+type Counts struct {
+	Landed  int
+	Refused int // at their arrival, for there was no key
+	Aborted int // by who took the key away
+	Late    int // landed after the key was taken away, for nobody aborted them
+	Hung    int // attempts to take keys away that were given up
+}
 
 // Store is all LUNs, by service. It is used by one goroutine.
 type Store struct {
-	watch Watch
-	all   map[string][]*LUN
+	Counts Counts
+	watch  Watch
+	all    map[string][]*LUN
 }
 
 // LUN is one of them.
 type LUN struct {
 	Name  string
 	keys  map[ident.NodeID]uint64 // by initiator
-	watch Watch
+	queue []*Write
+	store *Store
+}
+
+// Write is a command that a LUN has accepted.
+type Write struct {
+	id   ident.NodeID
+	term uint64
+	over bool // landed, or aborted
+	late bool
 }
 
 // New returns LUNs without a key.
-func New(w Watch) *Store { return &Store{w, map[string][]*LUN{}} }
+func New(w Watch) *Store { return &Store{watch: w, all: map[string][]*LUN{}} }
 
 // Of returns those below a service.
 func (s *Store) Of(service string) []*LUN {
 	for i := len(s.all[service]); i < PerService; i++ {
-		l := &LUN{fmt.Sprintf("%s/%d", service, i+1), map[ident.NodeID]uint64{}, s.watch}
+		l := &LUN{Name: fmt.Sprintf("%s/%d", service, i+1), keys: map[ident.NodeID]uint64{}, store: s}
 		s.all[service] = append(s.all[service], l)
 	}
 	return s.all[service]
 }
 
-// Forget is a target that was reset and kept nothing: no key is there any more.
+// Names are those of the LUNs below a service.
+func (s *Store) Names(service string) []string {
+	var names []string
+	for _, l := range s.Of(service) {
+		names = append(names, l.Name)
+	}
+	return names
+}
+
+// Forget is a target that was reset and kept no key. What was on its way is gone
+// too, and nobody may write before a key is there again.
 func (s *Store) Forget(service string) {
 	for _, l := range s.Of(service) {
-		l.Preempt(0, nil)
+		l.Preempt(l.Others(0, nil), true)
 	}
 }
 
@@ -75,7 +112,7 @@ func (s *Store) Registered(service string, id ident.NodeID) int {
 // Register gives a node a key.
 func (l *LUN) Register(id ident.NodeID, key uint64) {
 	l.keys[id] = key
-	l.watch(id, l.Name, true)
+	l.store.watch.Key(id, l.Name, true)
 }
 
 // Others lists the nodes, but for one, whose keys are none of keep.
@@ -90,12 +127,83 @@ func (l *LUN) Others(but ident.NodeID, keep []uint64) []ident.NodeID {
 	return list
 }
 
-// Preempt takes the keys of the Others away, with everything that was on its way.
-func (l *LUN) Preempt(by ident.NodeID, keep []uint64) {
-	for _, id := range l.Others(by, keep) {
+// Preempt takes the keys of nodes away, and aborts what of theirs was on its way,
+// or leaves that to land.
+func (l *LUN) Preempt(of []ident.NodeID, abort bool) {
+	for _, id := range of {
+		if !abort {
+			l.store.watch.Loose(id, l.Name)
+		}
+		for _, w := range l.queue {
+			if w.id != id {
+				continue
+			}
+			if w.late = true; abort {
+				w.over = true
+				l.store.Counts.Aborted++
+			}
+		}
 		delete(l.keys, id)
-		l.watch(id, l.Name, false)
+		l.store.watch.Key(id, l.Name, false)
 	}
+}
+
+// Take is a PREEMPT AND ABORT of every key that is not to stay, as they are now. It
+// returns what happens when the command arrives: sure is false if what the victim,
+// or another whose key went, had on its way was not aborted on every LUN.
+func (s *Store) Take(a cluster.Reserve, by ident.NodeID, f *Faults) (arrives func() (sure bool)) {
+	list := s.Of(a.Service.Name)
+	old := make([]map[ident.NodeID]uint64, len(list))
+	for i, l := range list {
+		old[i] = map[ident.NodeID]uint64{}
+		for _, id := range l.Others(by, a.Keep) {
+			old[i][id] = l.keys[id]
+		}
+	}
+	return func() bool {
+		sure := !f.Aborts
+		for i, l := range list {
+			if f.Off(i) || f.Kept || !l.Has(by, a.Key) {
+				continue
+			}
+			met := a.Victim == 0
+			var of []ident.NodeID
+			for _, id := range l.Others(by, a.Keep) {
+				if key, was := old[i][id]; was && l.keys[id] == key {
+					of = append(of, id)
+					met = met || key == a.Victim
+				}
+			}
+			l.Preempt(of, !f.Aborts)
+			sure = sure && met
+		}
+		return sure
+	}
+}
+
+// Accept takes a write at its arrival; nil if the node has no key.
+func (l *LUN) Accept(id ident.NodeID, term uint64) *Write {
+	if _, ok := l.keys[id]; !ok {
+		l.store.Counts.Refused++
+		return nil
+	}
+	w := &Write{id: id, term: term}
+	l.queue = append(l.queue, w)
+	return w
+}
+
+// Land lands a write, unless it was aborted.
+func (l *LUN) Land(w *Write) {
+	l.queue = slices.DeleteFunc(l.queue, func(o *Write) bool { return o == w || o.over })
+	if w.over {
+		return
+	}
+	w.over = true
+	l.store.Counts.Landed++
+	if w.late {
+		l.store.Counts.Late++
+	}
+	l.store.watch.Landed(w.id, l.Name, w.term)
 }
 
 // Has says that a node is registered with this key.

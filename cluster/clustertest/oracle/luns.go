@@ -12,6 +12,7 @@ type lun struct {
 	keyed   map[ident.NodeID]bool
 	flying  map[ident.NodeID]int     // REGISTERs that may still land
 	writers map[ident.NodeID]*holder // nodes whose processes use it
+	term    uint64                   // the highest in which processes have used it
 }
 
 func (j *Judge) lun(name string) *lun {
@@ -32,8 +33,26 @@ func (j *Judge) Keyed(id ident.NodeID, name string, on bool, at time.Duration) {
 	l := j.lun(name)
 	if l.keyed[id] = on; on {
 		j.alone(name, l, at)
-	} else if h := l.writers[id]; h != nil && !h.running {
+	} else if h := l.writers[id]; h != nil && !h.running && at >= h.loose {
 		delete(l.writers, id)
+	}
+}
+
+// Loose says that a LUN is about to lose a node's key, and that what the node has
+// on its way there is not aborted: it may land during the drain.
+func (j *Judge) Loose(id ident.NodeID, name string, at time.Duration) {
+	if h := j.lun(name).writers[id]; h != nil {
+		if h.loose = at + j.limits.Drain; !h.running {
+			h.loose = min(h.loose, h.until)
+		}
+	}
+}
+
+// Lands says that a write has landed which a node's processes sent in a term:
+// nobody may have begun to use the LUN in a later one.
+func (j *Judge) Lands(id ident.NodeID, name string, term uint64) {
+	if l := j.lun(name); term < l.term {
+		j.say(TwoOwners, "a write of node %d in term %d lands on %s, which is used in term %d", id, term, name, l.term)
 	}
 }
 
@@ -52,6 +71,7 @@ func (j *Judge) Stores(id ident.NodeID, by Grant, luns []string, at time.Duratio
 		l := j.lun(name)
 		l.service = by.Service
 		l.writers[id] = &holder{running: true, inc: by.Inc, term: by.Term}
+		l.term = max(l.term, by.Term)
 		j.alone(name, l, at)
 	}
 }
@@ -59,7 +79,7 @@ func (j *Judge) Stores(id ident.NodeID, by Grant, luns []string, at time.Duratio
 // writes says that a node can change a LUN, or that its last writes may land.
 func (l *lun) writes(id ident.NodeID, at time.Duration) bool {
 	h := l.writers[id]
-	return h != nil && l.keyed[id] && (h.running || at < h.until)
+	return h != nil && (at < h.loose || l.keyed[id] && (h.running || at < h.until))
 }
 
 // alone speaks if more than one node can change a LUN.

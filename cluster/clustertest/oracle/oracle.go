@@ -130,6 +130,7 @@ type bond struct {
 	done    []Moment // per disk: issue of the latest completed cycle
 	start   Moment   // what the lease counts from
 	grace   ident.Instant
+	consent time.Duration // true time at which that has come at the latest
 	until   time.Duration // true time until which it could go on at the worst, watchdogs included
 	permit  ident.Instant
 	frozen  bool
@@ -185,6 +186,7 @@ func (j *Judge) Promises(id ident.NodeID, inc ident.Incarnation, at Moment, f, g
 	b.says = append(b.says, said{at, f, g})
 	b.live()
 	b.grace = min(b.grace, at.Own.Add(b.p.F))
+	b.consent = min(b.consent, at.True+j.slow(b.p.F))
 	rest := time.Duration(b.p.Periods)*b.p.TMax + b.p.Pause
 	b.until = min(b.until, at.True+rest)
 	j.extend(b)
@@ -269,13 +271,16 @@ const mostDisks = 16
 // extend keeps until when an incarnation could go on: its lease, by the slowest
 // clock that is allowed, and then the watchdogs.
 func (j *Judge) extend(b *bond) {
-	slow := func(d time.Duration) time.Duration { return time.Duration(float64(d) / (1 - j.limits.Rho)) }
-	end := b.start.True + slow(b.p.F)
+	end := b.start.True + j.slow(b.p.F)
 	if b.grace > b.start.Own {
-		granted := slow(b.grace.Sub(b.start.Own))
-		end = max(end, b.start.True+min(granted, slow(min(b.p.G, 1000*time.Hour))))
+		end = max(end, min(b.consent, b.start.True+j.slow(min(b.p.G, 1000*time.Hour))))
 	}
 	b.until = max(b.until, end+time.Duration(b.p.Periods)*b.p.TMax+b.p.Pause)
+}
+
+// slow is the longest that so much of a node's clock may be in truth.
+func (j *Judge) slow(d time.Duration) time.Duration {
+	return time.Duration(float64(d) / (1 - j.limits.Rho))
 }
 
 // Permits says that the daemon permits an incarnation until then.
@@ -286,10 +291,12 @@ func (j *Judge) Permits(id ident.NodeID, inc ident.Incarnation, until ident.Inst
 }
 
 // Graces says that every other member has promised not to call an incarnation
-// dead, so that it may go on until then.
-func (j *Judge) Graces(id ident.NodeID, inc ident.Incarnation, until ident.Instant) {
+// dead, so that it may go on until then. What its clock has done before that is
+// known: only from now on may it be slow.
+func (j *Judge) Graces(id ident.NodeID, inc ident.Incarnation, at Moment, until ident.Instant) {
 	if b := j.nodes[id].now; b != nil && b.inc == inc && !b.frozen {
 		b.grace = max(b.grace, until)
+		b.consent = max(b.consent, at.True+j.slow(until.Sub(at.Own)))
 		j.nodes[id].late = nil
 		j.extend(b)
 	}

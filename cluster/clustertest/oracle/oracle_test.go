@@ -186,6 +186,23 @@ func promiseRules() []rule {
 			},
 		},
 		{
+			"a clock may be slow from when consent was told on, not before", oracle.Ghost,
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Promises(1, inc(1), at(12*second), 5*second, 100*second)
+				cycle(j, 13*second)
+				j.Graces(1, inc(1), at(16*second), ident.Instant(20*second))
+				j.CalledDead(1, inc(1), 23030*time.Millisecond, 2)
+			},
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Promises(1, inc(1), at(12*second), 5*second, 100*second)
+				cycle(j, 13*second)
+				j.Graces(1, inc(1), at(16*second), ident.Instant(20*second))
+				j.CalledDead(1, inc(1), 23010*time.Millisecond, 2)
+			},
+		},
+		{
 			"who promises more is dead later", oracle.Ghost,
 			func(j *oracle.Judge) {
 				bound(j)
@@ -269,7 +286,7 @@ func ownerRules() []rule {
 
 // TestRules tells the stories of each rule.
 func TestRules(t *testing.T) {
-	for _, c := range slices.Concat(timeRules(), promiseRules(), ownerRules()) {
+	for _, c := range slices.Concat(timeRules(), promiseRules(), ownerRules(), storageRules()) {
 		t.Run(c.name, func(t *testing.T) {
 			j, said := judge()
 			if c.good(j); len(*said) > 0 {

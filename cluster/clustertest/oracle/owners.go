@@ -20,6 +20,7 @@ type holder struct {
 	inc     ident.Incarnation
 	term    uint64
 	until   time.Duration // once it runs no more: its last writes land before
+	loose   time.Duration // without a key: what was not aborted lands before
 }
 
 // Grant is the ownership of a service in a decided version.
