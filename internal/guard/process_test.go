@@ -25,10 +25,13 @@ import (
 const role = "HOLDFAST_GUARD_TEST_ROLE"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(role) == "" {
-		os.Exit(m.Run())
+	switch {
+	case os.Getenv(jitterRole) != "":
+		os.Exit(playJitter(os.Getenv(jitterRole)))
+	case os.Getenv(role) != "":
+		os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
-	os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(m.Run())
 }
 
 // node is an emulated machine with a quorum disk in a file, two watchdogs of one

@@ -41,7 +41,7 @@ func starve(t *testing.T, whom []*process) (undo func() string, err error) {
 	name := "hfg-" + strconv.Itoa(os.Getpid()) + "-" + pid(whom[0])
 	const v1, v2 = "/sys/fs/cgroup/cpu", "/sys/fs/cgroup"
 	var dir, back string
-	files := map[string]string{}
+	var files map[string]string
 	switch {
 	case exists(filepath.Join(v1, "cpu.cfs_quota_us")):
 		dir, back = filepath.Join(v1, name), v1
