@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/api"
 )
 
@@ -73,6 +74,11 @@ func (p planner) compareCluster(v *cluster.View, now, next *cluster.Config) {
 	if now.NetworkGrace() != next.NetworkGrace() {
 		p.change("cluster", "change", fmt.Sprintf("on_disk_loss: %s -> %s; %s", keepWord(now), keepWord(next), retimed(v, next)))
 	}
+	if now.FailoverWithin != next.FailoverWithin || now.NetworkGrace() != next.NetworkGrace() {
+		if err := never(v, next); err != nil {
+			p.Problems = append(p.Problems, err.Error())
+		}
+	}
 	if !reflect.DeepEqual(now.Fencing, next.Fencing) {
 		p.change("fencing", "change", "the ways of fencing")
 	}
@@ -88,6 +94,24 @@ func retimed(v *cluster.View, next *cluster.Config) string {
 		return "this node keeps its timeouts until its next incarnation, because its watchdogs stay as they are set: " + err.Error()
 	}
 	return "takes effect at once, while services run; a longer lease counts as soon as the beats of a node carry it"
+}
+
+// never says why this node could not live by the configured timeouts in any
+// incarnation, whatever its watchdogs are set to: after its next start it would not
+// join any more. What waits for other timeouts of its watchdogs is for the admin to
+// want.
+func never(v *cluster.View, next *cluster.Config) error {
+	if v.Timing.B == 0 {
+		return nil
+	}
+	in := v.Timing.Input()
+	in.FailoverWithin, in.Grace = next.FailoverWithin, next.NetworkGrace()
+	in.Devices = slices.Clone(in.Devices)
+	for i := range in.Devices {
+		in.Devices[i].Timeout = 0
+	}
+	_, err := timing.Derive(in)
+	return err
 }
 
 func keepWord(c *cluster.Config) string {
