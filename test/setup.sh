@@ -25,6 +25,7 @@ needs() {
 	file      file       knowing a quorum disk
 	sbd       sbd        compatibility of the SBD area
 	fence_sbd fence-agents messages and power through unchanged fence agents
+	dbus-daemon dbus-daemon a bus for an emulated service manager
 	curl      curl       asking what an agent started whether it answers
 	nginx     nginx-light a service under an unchanged OCF agent
 	apache2   apache2-bin a service under an unchanged OCF agent

@@ -12,6 +12,7 @@ import (
 	"github.com/holdfast-ha/holdfast/resources/ip"
 	"github.com/holdfast-ha/holdfast/resources/kinds"
 	"github.com/holdfast-ha/holdfast/resources/ocf"
+	"github.com/holdfast-ha/holdfast/resources/systemd"
 )
 
 // TestKinds holds the keys that the configuration accepts against what the agent
@@ -29,7 +30,7 @@ func TestKinds(t *testing.T) {
 	member := service.Properties["stack"].Items
 	specs := map[string]reflect.Type{
 		"exec": reflect.TypeFor[exec.Spec](), "filesystem": reflect.TypeFor[filesystem.Spec](), "ip": reflect.TypeFor[ip.Spec](),
-		"ocf": reflect.TypeFor[ocf.Spec](),
+		"ocf": reflect.TypeFor[ocf.Spec](), "systemd": reflect.TypeFor[systemd.Spec](),
 	}
 	besides := map[string]bool{"guard": true, "with": true} // for the cluster; beside the kind
 	for kind := range kinds.All() {

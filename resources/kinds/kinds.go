@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-ha/holdfast/resources/filesystem"
 	"github.com/holdfast-ha/holdfast/resources/ip"
 	"github.com/holdfast-ha/holdfast/resources/ocf"
+	"github.com/holdfast-ha/holdfast/resources/systemd"
 )
 
 // All returns the kinds that this build knows.
@@ -18,5 +19,6 @@ func All() resources.Kinds {
 		"filesystem": filesystem.Agent{},
 		"ip":         ip.Agent{},
 		"ocf":        ocf.Agent{},
+		"systemd":    systemd.Agent{},
 	}
 }

@@ -12,3 +12,9 @@ func ocfShape() form.Shape {
 		form.Optional("check_level", form.Number("OCF_CHECK_LEVEL of the check: 0 (default), 10 or 20, as the agent's documentation says", 0, 30)),
 	))
 }
+
+func systemdShape() form.Shape {
+	unit := form.Text("A unit of systemd, which must not be enabled", "postgresql@15-main.service",
+		form.Like(`^[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]+)?$`, "is no name of a unit"))
+	return short(unit, form.Object("A unit of the system's service manager", form.Required("unit", unit)))
+}

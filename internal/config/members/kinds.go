@@ -42,6 +42,7 @@ func All() []Kind {
 		{Name: "filesystem", Storage: true, Shape: filesystemShape()},
 		{Name: "ip", Shape: ipShape(), Check: checkIP},
 		{Name: "ocf", Shape: ocfShape(), Short: "agent", With: true},
+		{Name: "systemd", Shape: systemdShape(), Short: "unit", Usual: Limits{Start: 100 * time.Second, Stop: 100 * time.Second, Check: 60 * time.Second}},
 	}
 }
 
