@@ -32,12 +32,12 @@ type manager struct {
 	stopBus func()
 	dir     string // the root of drop-ins and marks
 
-	mu      sync.Mutex
-	conn    *godbus.Conn
-	units   map[string]*unit
-	jobs    uint32
-	reloads int
-	killed  []string
+	mu       sync.Mutex
+	conn     *godbus.Conn
+	units    map[string]*unit
+	jobs     uint32
+	reloads  int
+	killed   []string
 	replaced int
 }
 

@@ -3,6 +3,7 @@ package systemd_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +15,12 @@ import (
 	"github.com/holdfast-ha/holdfast/resources/systemd"
 )
 
+// TestMain is also the agent, and what watches units inside a container.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "watch" {
+		units := os.Args[2:]
+		systemd.Watch(context.Background(), func() []string { return units }, func(c systemd.Change) { fmt.Println(c.Unit + " " + c.Active) })
+	}
 	agenttest.Main(m, resources.Kinds{"systemd": systemd.Agent{}})
 }
 
