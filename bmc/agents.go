@@ -78,6 +78,8 @@ func checkAgentOptions(options map[string]string) error {
 			return fmt.Errorf("option %s is set by the one who calls the agent", name)
 		case "missing_as_off":
 			return fmt.Errorf("option %s makes \"not found\" look like \"off\", which would let two machines write at once", name)
+		case "network_fencing":
+			return fmt.Errorf("option %s makes a blocked network look like \"off\", while the machine writes on", name)
 		case "debug", "debug_file":
 			return fmt.Errorf("option %s makes the agent write passwords to a file", name)
 		}

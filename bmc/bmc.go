@@ -82,6 +82,9 @@ type Options struct {
 	Password Secret
 	// Secrets are for agents: more of them, by the option that each is told as.
 	Secrets map[string]Secret
+	// Node is for agents too: the machine's name, which is told as nodename, and
+	// as the plug where the reference names none and the agent knows plugs.
+	Node string
 	// Expect holds the GUIDs that the machine is known by; one has to match,
 	// in any byte order, in every session, before anything is switched and
 	// before a reading counts. Empty accepts any machine. Agents name no

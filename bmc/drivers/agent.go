@@ -2,7 +2,6 @@ package drivers
 
 import (
 	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,8 +20,13 @@ type agent struct {
 	program program
 	name    string
 	plug    string
+	node    string
 	options map[string]string
 	secrets map[string]bmc.Secret // by the option that each is told as
+
+	asked   bool              // for its metadata; one call at a time is inside a driver
+	refused error             // the metadata do not fit the options
+	added   map[string]string // options that follow from the metadata
 }
 
 // Exit statuses of a fence agent. 1 is any failure.
@@ -50,8 +54,8 @@ func openAgent(r bmc.Reference, o bmc.Options) (bmc.Driver, error) {
 		return nil, err
 	}
 	a := &agent{
-		program: program{path: path, env: []string{searchPath, "LANG=C.UTF-8", "HOME=/", "PYTHONWARNINGS=ignore"}},
-		name:    r.Agent, plug: r.Options["plug"], options: r.Options, secrets: secrets,
+		program: program{path: path, env: agentEnvironment()},
+		name:    r.Agent, plug: r.Options["plug"], node: o.Node, options: r.Options, secrets: secrets,
 	}
 	if a.plug == "" {
 		a.plug = r.Options["port"] // the name before fence-agents 4
@@ -116,11 +120,30 @@ func (a *agent) Set(ctx context.Context, on bool) error {
 	return nil
 }
 
+// act runs one action. Before the first one the agent is asked for its metadata;
+// an agent that has none is used as it is.
 func (a *agent) act(ctx context.Context, action string) (status int, output, complaints string, err error) {
+	if !a.asked {
+		a.asked = true
+		if m, err := readMetadata(ctx, a.program); err == nil {
+			a.refused, a.added = m.check(a.options), m.additions(a.options, a.node)
+		}
+	}
+	if a.refused != nil {
+		return 0, "", "", a.refused
+	}
+	if a.plug == "" {
+		a.plug = a.added["plug"] + a.added["port"]
+	}
 	p := a.program
 	p.input = "action=" + action + "\n"
-	for _, name := range slices.Sorted(maps.Keys(a.options)) {
-		p.input += name + "=" + a.options[name] + "\n"
+	if a.node != "" {
+		p.input += "nodename=" + a.node + "\n"
+	}
+	for _, options := range []map[string]string{a.added, a.options} {
+		for _, name := range slices.Sorted(maps.Keys(options)) {
+			p.input += name + "=" + options[name] + "\n"
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.secrets)) {
 		p.input += name + "=" + a.secrets[name].Reveal() + "\n"
@@ -137,6 +160,12 @@ func said(output, word string) bool {
 		}
 	}
 	return false
+}
+
+// agentEnvironment is what an agent's process finds around it: no secrets, no
+// proxies, and no warnings of its interpreter in front of what is wrong.
+func agentEnvironment() []string {
+	return []string{searchPath, "LANG=C.UTF-8", "HOME=/", "PYTHONWARNINGS=ignore"}
 }
 
 // findAgent gives the path of an agent that nobody but root and its owner can
@@ -163,65 +192,4 @@ func findAgent(name string) (string, error) {
 		return p, nil
 	}
 	return "", fmt.Errorf("there is no %s: install the package of the fence agent (fence-agents or one of its parts)", strings.Join(places, " nor "))
-}
-
-// CheckAgent asks a fence agent for its metadata and compares them with a
-// reference: agents ignore options that they do not know, so that a slip in one
-// means another machine, or none. It also refuses agents that are no power
-// switch by their own account. It contacts no controller.
-func CheckAgent(ctx context.Context, r bmc.Reference) error {
-	path, err := findAgent(r.Agent)
-	if err == nil {
-		err = checkMetadata(ctx, program{path: path, env: []string{searchPath, "LANG=C.UTF-8", "HOME=/", "PYTHONWARNINGS=ignore"}, input: "action=metadata\n"}, r.Options)
-	}
-	if err != nil {
-		return fmt.Errorf("power switch %s: %w", r, err)
-	}
-	return nil
-}
-
-// metadata is the part of an agent's self-description that is used here
-// (fence-agents, lib/metadata.rng).
-type metadata struct {
-	Parameters []struct {
-		Name string `xml:"name,attr"`
-	} `xml:"parameters>parameter"`
-	Actions []struct {
-		Name      string `xml:"name,attr"`
-		Automatic string `xml:"automatic,attr"`
-	} `xml:"actions>action"`
-}
-
-func checkMetadata(ctx context.Context, p program, options map[string]string) error {
-	status, output, complaints, err := p.run(ctx)
-	if err != nil {
-		return err
-	}
-	if status != 0 {
-		return fmt.Errorf("metadata: exited with %d: %s", status, bmc.OneLine(complaints))
-	}
-	var m metadata
-	if err := xml.Unmarshal([]byte(output), &m); err != nil {
-		return fmt.Errorf("metadata: %w", err)
-	}
-	actions := map[string]bool{}
-	for _, a := range m.Actions {
-		actions[a.Name] = true
-		if a.Name == "on" && a.Automatic == "1" {
-			return errors.New("the agent admits machines to storage or network, it does not switch their power")
-		}
-	}
-	if !actions["off"] || !actions["status"] {
-		return errors.New("the agent has no action off or no action status, so that nothing it does can be confirmed")
-	}
-	var names []string
-	for _, q := range m.Parameters {
-		names = append(names, strings.ReplaceAll(q.Name, "-", "_"))
-	}
-	for _, name := range slices.Sorted(maps.Keys(options)) {
-		if !slices.Contains(names, strings.ReplaceAll(name, "-", "_")) {
-			return fmt.Errorf("the agent does not know the option %q and would ignore it; it knows %s", name, strings.Join(names, ", "))
-		}
-	}
-	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -128,5 +129,40 @@ func TestAgentRefused(t *testing.T) {
 	}
 	if _, err := drivers.Open(r, bmc.Options{}); err == nil || !strings.Contains(err.Error(), "no program") {
 		t.Errorf("an agent that is no program: %v", err)
+	}
+}
+
+// TestAgentIsToldWhatFollows: the plug is the node's name where the agent knows
+// plugs and the reference names none, nodename is always told, and an agent does
+// not wait for longer than whoever asks it.
+func TestAgentIsToldWhatFollows(t *testing.T) {
+	const metadata = `<resource-agent><parameters><parameter name="plug" required="1"/><parameter name="power_timeout"><content default="60"/></parameter>` +
+		`<parameter name="ip"/></parameters><actions><action name="off"/><action name="status"/></actions></resource-agent>`
+	for options, want := range map[string][]string{
+		"":                 {"nodename=alpha", "plug=alpha", "power_timeout=20"},
+		"plug=7":           {"nodename=alpha", "plug=7", "power_timeout=20"},
+		"port=7":           nil, // not known to the agent: it would be ignored
+		"power-timeout=90": {"nodename=alpha", "plug=alpha", "power-timeout=90"},
+	} {
+		told := filepath.Join(t.TempDir(), "told")
+		script := "input=$(cat); case $input in *action=metadata*) echo '" + metadata + "'; exit 0;; esac; echo \"$input\" >>" + told + "; echo 'Status: ON'"
+		path := filepath.Join(t.TempDir(), "fence_shell")
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		got := open(t, parse(t, "agent:"+path+"?"+options), bmc.Options{Node: "alpha"}).State(t.Context())
+		text, _ := os.ReadFile(told)
+		if want == nil {
+			if got.State != bmc.Unknown || !strings.Contains(got.Text, "does not know") || len(text) != 0 {
+				t.Errorf("%q: %+v, told %q", options, got, text)
+			}
+			continue
+		}
+		lines := strings.Fields(string(text))
+		slices.Sort(lines)
+		slices.Sort(want)
+		if !slices.Equal(lines, append([]string{"action=status"}, want...)) || got.State != bmc.On {
+			t.Errorf("%q: told %q, want %q; %+v", options, lines, want, got)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -176,6 +177,7 @@ func (c *clusterReader) node(n ast.Node, name, where string) {
 
 func (c *clusterReader) ways(v *form.Value, where string) []cluster.Way {
 	var ways []cluster.Way
+	outlets := 0
 	for _, e := range v.List {
 		if e.IsText() {
 			ways = append(ways, cluster.Way{Kind: e.Text})
@@ -194,8 +196,22 @@ func (c *clusterReader) ways(v *form.Value, where string) []cluster.Way {
 			c.Add(e.Node, where+": "+err.Error(), "")
 		}
 		ways = append(ways, way)
+		if outlet(&way) {
+			if outlets++; outlets > 1 {
+				c.Add(e.Node, where+": two switched outlets: the first proof wins, and a machine with two power supplies runs on with one of them",
+					"use its bmc, or the agent of its hypervisor, which cut all of its power; or one outlet that feeds both supplies")
+			}
+		}
 	}
 	return ways
+}
+
+// outlet says that a way switches outlets, of which a machine may have several.
+func outlet(w *cluster.Way) bool {
+	return slices.Contains([]string{
+		"fence_apc", "fence_apc_snmp", "fence_cdu", "fence_cyberpower_ssh", "fence_eaton_snmp", "fence_emerson", "fence_eps", "fence_ipdu",
+		"fence_lindypdu", "fence_netio", "fence_raritan", "fence_raritan_px3", "fence_tripplite_snmp", "fence_wti",
+	}, path.Base(w.Agent))
 }
 
 func (c *clusterReader) alerts(v *form.Value) []Alert {

@@ -183,7 +183,7 @@ func secretsOf(o *bmc.Options) string {
 // names others. An agent names no machine, so nothing can be expected of it.
 func (w *Ways) reference(f *cluster.Fence) (bmc.Reference, bmc.Options, error) {
 	var ref bmc.Reference
-	var options bmc.Options
+	options := bmc.Options{Node: f.Name}
 	place := ""
 	switch f.Way.Kind {
 	case cluster.WayBMC:
