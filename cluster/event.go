@@ -253,6 +253,9 @@ type Note struct {
 	Proof   ProofKind
 	Ver     uint64
 	Text    string
+	Way     string        // of an attempt to fence that has ended: which way,
+	Outcome FenceOutcome  // what it has shown,
+	Took    time.Duration // and how long it took; 0: no attempt
 }
 
 // NoteKind classifies notes for readers that are programs.

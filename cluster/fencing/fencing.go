@@ -414,7 +414,10 @@ func (s *Set) ended(v *victim, t *try, e cluster.FenceDone) {
 	if t.kind == cluster.FenceOff && outcome == cluster.FenceProven {
 		proof = cluster.ProofPower
 	}
-	s.note(v, proof, cluster.Limit(fmt.Sprintf("%s: %s after %s: %s", t.way.Name(), outcome, took, e.Text), 400))
+	s.emit(cluster.Note{
+		Kind: cluster.NoteWay, Node: v.node, Inc: v.inc, Proof: proof, Way: t.way.Name(), Outcome: outcome, Took: max(took, time.Millisecond),
+		Text: cluster.Limit(fmt.Sprintf("%s: %s after %s: %s", t.way.Name(), outcome, took, e.Text), 400),
+	})
 	switch {
 	case t.kind == cluster.FenceOn && outcome == cluster.FenceProven:
 		v.ons = powerOns

@@ -232,6 +232,7 @@ type Way struct {
 	State string   `json:"state"` // works, failed, unknown, not checked yet, always there
 	Text  string   `json:"text,omitempty"`
 	Age   *Seconds `json:"age_seconds,omitempty"` // since the latest check
+	Stale bool     `json:"stale,omitempty"`       // that is so long ago that it says nothing any more
 }
 
 // Measured is a takeover that happened: from the last beat of the node that was
@@ -295,5 +296,8 @@ type Event struct {
 	Term        uint64    `json:"term,omitempty"`
 	Proof       string    `json:"proof,omitempty"`
 	State       uint64    `json:"state_version,omitempty"`
+	Way         string    `json:"way,omitempty"`          // to fence: of an attempt, a check or a drill
+	Outcome     string    `json:"outcome,omitempty"`      // what it has shown: proven, failed, unknown
+	Took        *Seconds  `json:"took_seconds,omitempty"` // how long it took
 	Text        string    `json:"text"`
 }

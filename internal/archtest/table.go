@@ -372,6 +372,10 @@ func ctlRows() []row {
 			why:  "where no daemon runs its files are read as it would read them, and explained in its words",
 		},
 		{
+			tree: "internal/ctl/drill", may: []string{"internal/api", "internal/ctl/screen", "internal/ctl/shell"},
+			why: "a drill asks the daemon, step by step, and touches nothing itself",
+		},
+		{
 			tree: "internal/ctl/simulate",
 			may:  []string{"cluster/...", "internal/api/...", "internal/ctl/...", "internal/decisions"},
 			why:  "what would happen is the engine's answer, from the daemon or from its log",

@@ -24,6 +24,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/ctl/contain"
 	"github.com/holdfast-ha/holdfast/internal/ctl/diskcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/dogcmd"
+	"github.com/holdfast-ha/holdfast/internal/ctl/drill"
 	"github.com/holdfast-ha/holdfast/internal/ctl/recovery"
 	"github.com/holdfast-ha/holdfast/internal/ctl/sbdcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
@@ -128,7 +129,7 @@ func (a *app) root() *cobra.Command {
 		a.initCommand(), a.joinCommand(), a.tokenCommand(),
 		a.statusCommand(), a.explainCommand(), a.eventsCommand(), a.timingCommand(), simulate.Command(&a.Shell, a.dial),
 		a.planCommand(), a.applyCommand(), a.configCommand(), a.historyCommand(), a.rollbackCommand(),
-		a.serviceCommand(), a.nodeCommand(), a.clusterCommand(), diskcmd.Command(&a.Shell, a.diskReplace(), a.diskGrow(), recovery.Command(&a.Shell)), dogcmd.Command(&a.Shell),
+		a.serviceCommand(), a.nodeCommand(), a.clusterCommand(), drill.Command(&a.Shell, func() (drill.Daemon, error) { return a.dial() }), diskcmd.Command(&a.Shell, a.diskReplace(), a.diskGrow(), recovery.Command(&a.Shell)), dogcmd.Command(&a.Shell),
 		sbdcmd.Command(func(code int) error { return shell.Code(code) }),
 		a.versionCommand(), a.completionCommand(), a.manCommand(),
 	)

@@ -36,6 +36,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/build"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/daemon/decisions"
+	"github.com/holdfast-ha/holdfast/internal/daemon/drills"
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
 	"github.com/holdfast-ha/holdfast/internal/daemon/held"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
@@ -201,7 +202,7 @@ func (d *Daemon) live(ctx context.Context) error {
 	task("heartbeat links", d.deps.RunLinks)
 	task("network beats", d.listen)
 	task("api", func(ctx context.Context) error {
-		return server.New(d, stores{d.events, d.cache}, server.GroupRoles(), d.upgrade).Serve(ctx, socket)
+		return server.New(d, stores{d.events, d.cache}, server.GroupRoles(), d.upgrade, drills.New(d.ways, d.events.Add, d.watch.instant).Step).Serve(ctx, socket)
 	})
 	task("join service", d.join.Run)
 	task("service manager", d.notify)

@@ -38,7 +38,7 @@ func fencingOf(v *cluster.View) []api.Readiness {
 	for _, r := range v.Fencing {
 		n := api.Readiness{Node: r.Name, Ways: []api.Way{}}
 		for _, w := range r.Ways {
-			n.Ways = append(n.Ways, api.Way{Way: w.Way, State: w.State, Text: w.Text, Age: api.Maybe(w.Age)})
+			n.Ways = append(n.Ways, api.Way{Way: w.Way, State: w.State, Text: w.Text, Age: api.Maybe(w.Age), Stale: w.Stale})
 		}
 		list = append(list, n)
 	}

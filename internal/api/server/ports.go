@@ -37,6 +37,9 @@ type Store interface {
 	Version(config uint64) ([]byte, error)
 }
 
+// Drill takes one step of a drill on a node; that of drills.Drills does.
+type Drill func(ctx context.Context, v *cluster.View, node string, q api.DrillRequest) (*api.DrillStep, error)
+
 // Facts is everything that a status is made from.
 type Facts struct {
 	View          cluster.View

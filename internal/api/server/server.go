@@ -29,6 +29,7 @@ type Server struct {
 	store  Store
 	roles  Roles
 	newer  Upgrader
+	drill  Drill
 	now    func() time.Time
 	busy   sync.Mutex // held while something is simulated
 }
@@ -38,8 +39,8 @@ type Server struct {
 type Upgrader func(ctx context.Context, dry bool) (string, error)
 
 // New makes a server. Times in its answers are the wall clock's.
-func New(d Daemon, s Store, r Roles, u Upgrader) *Server {
-	return &Server{daemon: d, store: s, roles: r, newer: u, now: time.Now}
+func New(d Daemon, s Store, r Roles, u Upgrader, drill Drill) *Server {
+	return &Server{daemon: d, store: s, roles: r, newer: u, drill: drill, now: time.Now}
 }
 
 // Listen makes the socket at path, for everybody, whose role is asked for with
@@ -116,6 +117,13 @@ func (s *Server) Handler() http.Handler {
 	route("POST /v1/config", Admin, s.facts(s.apply))
 	route("POST /v1/service/{name}/{verb}", Operate, s.facts(s.service))
 	route("POST /v1/node/{name}/{verb}", Operate, s.facts(s.node))
+	route("POST /v1/node/{name}/drill", Admin, s.facts(func(ctx context.Context, f *Facts, r *http.Request) (any, error) {
+		var q api.DrillRequest
+		if err := body(r, &q); err != nil {
+			return nil, err
+		}
+		return s.drill(ctx, &f.View, r.PathValue("name"), q)
+	}))
 	route("POST /v1/cluster/{verb}", Admin, s.whole)
 	route("POST /v1/disks/{verb}", Admin, s.diskSet)
 	route("POST /v1/leave", Admin, func(r *http.Request) (any, error) { return s.ask(r.Context(), cluster.LeaveCluster{}, askWithin) })

@@ -140,7 +140,7 @@ func serve(t *testing.T, roles Roles) (*fakeDaemon, *fakeStore, *api.Client) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- New(d, s, roles, d.upgrade).Serve(ctx, l) }()
+	go func() { ended <- New(d, s, roles, d.upgrade, nil).Serve(ctx, l) }()
 	c, err := api.Dial(path)
 	if err != nil {
 		t.Fatal(err)
@@ -304,7 +304,7 @@ func TestRoles(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- New(&fakeDaemon{facts: sampleFacts()}, &fakeStore{}, Roles{}, nil).Serve(ctx, l) }()
+	go func() { ended <- New(&fakeDaemon{facts: sampleFacts()}, &fakeStore{}, Roles{}, nil, nil).Serve(ctx, l) }()
 	defer func() {
 		cancel()
 		if err := <-ended; err != nil {

@@ -84,6 +84,9 @@ func (e *Story) Note(n cluster.Note, s *cluster.State) {
 	if n.Proof != cluster.NoProof {
 		ev.Proof = n.Proof.String()
 	}
+	if n.Way != "" {
+		ev.Way, ev.Outcome, ev.Took = n.Way, n.Outcome.String(), api.Maybe(n.Took)
+	}
 	if ev.Text == "" {
 		ev.Text = string(n.Kind)
 	}
