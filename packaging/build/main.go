@@ -35,5 +35,5 @@ func run(args []string) error {
 		_, err = os.Stdout.Write(text)
 		return err
 	}
-	return fmt.Errorf("%q: want scripts DIRECTORY, or sbom VERSION PROGRAM...", args)
+	return fmt.Errorf("%q: want scripts DIRECTORY, or sbom VERSION PROGRAM and more programs", args)
 }
