@@ -21,11 +21,12 @@ type daemon struct {
 	late    agenda.Pending // register writes that were reported as failed
 	stalled bool
 	waiting []cluster.Event // for the end of the stall
+	panics  panics
 }
 
 // StartDaemon begins a life of the daemon; services keep running over it.
 func (n *Node) StartDaemon() {
-	if !n.machine.up || n.daemon.core != nil {
+	if !n.machine.up || n.mind() != nil {
 		return
 	}
 	n.daemon.life++
@@ -36,8 +37,10 @@ func (n *Node) StartDaemon() {
 		Self: n.ID, Name: n.Name, Host: n.host, Protocol: n.Protocol, Boot: n.machine.boot, Life: uint64(n.clock()),
 		Timing: n.devices(), WaitLess: n.w.opt.Broken.WaitLess, Disks: n.boots(),
 	}
-	n.daemon.core = core.New(set)
-	n.w.began(n, set)
+	if !n.holds() {
+		n.daemon.core = core.New(set)
+		n.w.began(n, set)
+	}
 	v := n.guard.lease.View()
 	ev := cluster.Started{Floor: n.machine.disks.floor, Bound: v.Inc, Killed: v.Killed, Frozen: v.Frozen, LeaseStart: v.Start, F: v.Params.F, G: v.Params.G, Says: n.guard.params, Since: v.Carry.Since, Grace: v.Grace, Registering: n.machine.flying > 0}
 	n.orphans.Settle(func() bool { return false }) // a new life ends what a former one has begun
@@ -53,22 +56,25 @@ func (n *Node) StartDaemon() {
 func (n *Node) KillDaemon() {
 	n.daemon.life++
 	n.attempts = nil
-	n.daemon.core, n.daemon.stalled, n.daemon.waiting = nil, false, nil
+	n.daemon.core, n.daemon.panics.held, n.daemon.stalled, n.daemon.waiting = nil, nil, false, nil
 }
 
 // deliver gives the core an event and does what it asks for.
 func (n *Node) deliver(ev cluster.Event) {
-	if n.daemon.core == nil || !n.machine.up {
+	if n.mind() == nil || !n.machine.up {
 		return
 	}
 	if n.daemon.stalled {
 		n.daemon.waiting = append(n.daemon.waiting, ev)
 		return
 	}
-	now := n.clock()
-	actions := n.daemon.core.Step(now, ev)
+	if n.panicked() {
+		return
+	}
+	now, mind := n.clock(), n.mind()
+	actions := mind.Step(now, ev)
 	n.w.Tally.Step(n.ID, now, ev, actions)
-	if n.w.opt.Record != nil {
+	if n.w.opt.Record != nil && !n.Held() {
 		n.w.opt.Record(n, now, ev, actions)
 	}
 	for _, a := range actions {
@@ -77,10 +83,10 @@ func (n *Node) deliver(ev cluster.Event) {
 	for _, a := range actions {
 		n.act(a)
 	}
-	if n.daemon.core == nil || n.daemon.ticking {
+	if n.mind() != mind || n.daemon.ticking {
 		return
 	}
-	if next := n.daemon.core.NextDeadline(); next != ident.Never {
+	if next := mind.NextDeadline(); next != ident.Never {
 		n.daemon.ticking = true
 		n.later(max(time.Millisecond, next.Sub(n.clock())), func() {
 			n.daemon.ticking = false
@@ -91,7 +97,7 @@ func (n *Node) deliver(ev cluster.Event) {
 
 // Stall stops the daemon, and nothing else, until Resume: it then takes
 // everything that has happened meanwhile, one event after the other.
-func (n *Node) Stall() { n.daemon.stalled = n.daemon.core != nil }
+func (n *Node) Stall() { n.daemon.stalled = n.mind() != nil }
 
 // Resume lets a stalled daemon go on.
 func (n *Node) Resume() {
@@ -158,6 +164,10 @@ func (n *Node) act(a cluster.Action) {
 		n.w.Story.Tell(n.w.Now, n.ID, cluster.Note{Kind: "reply", Text: text})
 	case cluster.Exit:
 		n.KillDaemon()
+		if a.Again {
+			n.daemon.panics = panics{}
+			n.after(time.Second, n.StartDaemon)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/agenda"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/controller"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/story"
@@ -26,11 +27,17 @@ type Faults struct {
 	StartTime  time.Duration // how long a start takes
 	StopTime   time.Duration // how long a stop takes
 	NoReboot   bool          // stays off after a reset
-	RegDrops   float64       // share of register writes that are reported as failed although they landed
-	RegLate    float64       // share of register writes that are reported as failed and land much later
 	LUNs       luns.Faults   // between it and the data LUNs
 	OrderLag   time.Duration // how much longer than usual an order is on its way to the guard
+	Poison     uint64        // the version of the register that its core panics on; 0: none
 	BMC        Controller    // what its management controller does, where it has one
+	RegFaults
+}
+
+// RegFaults are shares of a node's register writes.
+type RegFaults struct {
+	RegDrops float64 // are reported as failed although they landed
+	RegLate  float64 // are reported as failed and land much later
 }
 
 // Node is one simulated machine: a clock of its own, a guard with watchdogs, a
@@ -53,8 +60,8 @@ type Node struct {
 	running map[string]*process
 	orphans agenda.Pending // operations that are under way
 
-	attempts []*attempt    // to fence others
-	cutAt    time.Duration // when it lost its power last, in true time
+	attempts []*controller.Attempt // to fence others
+	cutAt    time.Duration         // when it lost its power last, in true time
 }
 
 // machine is the hardware and the kernel.
@@ -299,8 +306,8 @@ func (n *Node) Core() *core.Core { return n.daemon.core }
 
 // View is what the node's core knows now.
 func (n *Node) View() cluster.View {
-	if n.w.opt.Record != nil {
+	if n.w.opt.Record != nil && !n.Held() {
 		n.w.opt.Record(n, n.clock(), nil, nil)
 	}
-	return n.daemon.core.View(n.clock())
+	return n.mind().View(n.clock())
 }

@@ -75,6 +75,9 @@ type World struct {
 	Nodes []*Node       // index 0 is node 1
 	Disks []*Disk
 	story.Story
+	// Held makes what stands in for the core of a node that has panicked so often on
+	// a version of the register; nil: a core is tried again and again.
+	Held  func(self ident.NodeID, ver uint64, count int) Decider
 	Tally tally.Tally
 	wire.Net
 	opt   Options
@@ -96,6 +99,7 @@ type written struct {
 // Effects that the tally counts.
 const (
 	Graced       = "grace"         // a guard was told that everybody consents
+	HeldUp       = "held"          // a daemon came up held
 	CloneRefused = "clone refused" // a node did not open a clone of a quorum disk
 )
 
@@ -339,7 +343,7 @@ func (w *World) Tell() {
 	}
 	for _, n := range w.Nodes {
 		v := "off"
-		if n.daemon.core != nil {
+		if n.mind() != nil {
 			s := n.View()
 			v = fmt.Sprintf("%s %s (%s) coordinator %d lease %v", s.Stage, s.Inc, s.Waiting, s.Coordinator, s.Lease.Held)
 		}

@@ -53,6 +53,10 @@ func coreRows() []row {
 			why: "a simulated LUN is its keys; it knows neither time nor faults",
 		},
 		{
+			tree: "cluster/clustertest/controller", may: []string{"cluster", "cluster/ident"},
+			why: "a simulated management controller switches one machine for whoever asks; it knows no cluster",
+		},
+		{
 			tree: "cluster/clustertest/dogs", may: []string{"cluster/timing"},
 			why: "a simulated watchdog is its latest feed and what it takes; which there are is said in the words of the timing",
 		},

@@ -2,7 +2,28 @@ package sim
 
 import (
 	"sync"
+
+	"github.com/holdfast-ha/holdfast/test/sim/report"
 )
+
+// Sum is what a batch of stories was: what those that ended well were together, and
+// the others.
+type Sum struct {
+	report.Sum
+	Bad    []Result
+	Unlike []uint64 // seeds whose two runs differ
+}
+
+func (s *Sum) add(r, again Result) {
+	switch {
+	case r.Failed != "":
+		s.Bad = append(s.Bad, r)
+	case again.Tally.Digest() != r.Tally.Digest():
+		s.Unlike = append(s.Unlike, r.Plan.Seed)
+	default:
+		s.Add(report.Told{Seed: r.Plan.Seed, Trouble: r.Length, Virtual: r.At, Tally: r.Tally, Kinds: r.Plan.has()})
+	}
+}
 
 // Batch tells the stories of count seeds from first on, each of them twice, by
 // workers at once, as long as more says so. It stops at the first bad one.

@@ -146,6 +146,27 @@ func processes() []fault {
 			n.Stall()
 			r.later(100*time.Millisecond, 40*time.Second, n.Resume)
 		}},
+		{name: "the core panics on a version", weight: 2, tells: true, strike: func(r *run) {
+			// On one node, or on every one: then nobody decides before another program
+			// is installed.
+			all, had := r.rng.IntN(4) == 0, r.w.Tally.Effects[clustertest.HeldUp]
+			one := r.node()
+			if one.Core() == nil || one.View().State == nil {
+				return
+			}
+			ver := one.View().State.Ver
+			for _, n := range r.w.Nodes {
+				if !all && n != one {
+					continue
+				}
+				n.Poison = ver
+				r.later(10*time.Second, 60*time.Second, func() {
+					if n.Repair(); r.w.Tally.Effects[clustertest.HeldUp] > had {
+						r.bites("the core panics on a version")
+					}
+				})
+			}
+		}},
 		{name: "kill the guard", weight: 1, strike: func(r *run) { r.node().KillGuard() }},
 		{name: "stall the guard", weight: 3, strike: func(r *run) {
 			n := r.node()

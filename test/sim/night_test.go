@@ -67,7 +67,7 @@ func TestNight(t *testing.T) {
 	size := compareLogs(t, dirs[0], dirs[1])
 	t.Logf("%.1f simulated hours of %d nodes, %d disks and %d services, told twice in %s: %d faults of %d kinds, %d takeovers, %d moves, %d resets, %d versions; proofs: %s; the logs are the same, byte for byte: %d MiB compressed",
 		told[0].At.Hours(), p.Nodes, p.Disks, len(p.Services), time.Since(begun).Round(time.Second), len(p.Strikes), struck(p), sum.Total(), sum.Takeovers[cluster.ProofReleased],
-		sum.Resets, sum.Versions, sum.proofs(), size>>20)
+		sum.Resets, sum.Versions, sum.Proofs(), size>>20)
 	if length >= time.Hour && float64(sum.Total()) < length.Hours() { // a check tells minutes of it
 		t.Errorf("%d takeovers in %s: the night is too quiet", sum.Total(), length)
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/internal/daemon/held"
 )
 
 // recovery bounds the time from the end of the last fault to a whole cluster:
@@ -58,6 +60,7 @@ func begin(t clustertest.T, p Plan, change func(*clustertest.Options)) *run {
 		change(&o)
 	}
 	r.w = clustertest.New(t, o)
+	r.w.Held = stand
 	r.faults = map[string]fault{}
 	for _, f := range all() {
 		r.faults[f.name] = f
@@ -100,6 +103,11 @@ func (r *run) bites(kind string) { r.w.Tally.Effect(kind) }
 
 func (r *run) someService() string {
 	return r.conf.Services[r.rng.IntN(len(r.conf.Services))].Name
+}
+
+// stand is what stands in for a core that panicked too often.
+func stand(self ident.NodeID, ver uint64, count int) clustertest.Decider {
+	return held.New(held.Record{Ver: ver, Count: count, Build: "simulated", Text: "told to"}, self)
 }
 
 // look notes which rules had an effect.
@@ -156,6 +164,7 @@ func (r *run) heal() {
 		}
 		n.ResumeGuard()
 		n.Resume()
+		n.Repair()
 		n.OwnBlade()
 	}
 	r.w.Run(time.Second) // the last wishes of the troubled time are fulfilled first

@@ -80,7 +80,7 @@ func TestSeeds(t *testing.T) {
 	more := func(done int) bool { return limit == 0 || done < 2 || time.Since(begun) < limit }
 	sum := Batch(first, seeds, runtime.GOMAXPROCS(0), more)
 	took := time.Since(begun)
-	t.Logf("%v; %.0f simulated hours a minute\n%s", sum, sum.Virtual.Hours()*2/took.Minutes(), sum.Shares())
+	t.Logf("%s; %.0f simulated hours a minute\n%s", sum.String(), sum.Virtual.Hours()*2/took.Minutes(), sum.Shares(biting()))
 	for _, seed := range sum.Unlike {
 		t.Errorf("seed %d tells another story the second time", seed)
 	}
@@ -93,7 +93,7 @@ func TestSeeds(t *testing.T) {
 		from := time.Now()
 		show(t, Shrink(r, func() bool { return time.Since(from) < time.Minute }))
 	}
-	for _, c := range sum.Complaints() {
+	for _, c := range sum.Complaints(kinds(), biting()) {
 		t.Error(c)
 	}
 }
