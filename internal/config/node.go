@@ -51,6 +51,8 @@ type QuorumDisk struct {
 type Watchdog struct {
 	Device  string        // path; "softdog"; on an emulated platform the emulator's name for it
 	Timeout time.Duration // fixed by the admin; 0: derived from failover_within
+	// Pretimeout is how long before its reset the device interrupts; 0: never.
+	Pretimeout time.Duration
 }
 
 // Softdog is the Device that stands for the kernel's software watchdog,
@@ -143,7 +145,7 @@ func nodeOf(v *form.Value) *Node {
 	for _, d := range v.Items("watchdogs") {
 		w := Watchdog{Device: d.Text}
 		if d.IsObject() {
-			w = Watchdog{Device: d.Str("device"), Timeout: d.Dur("timeout")}
+			w = Watchdog{Device: d.Str("device"), Timeout: d.Dur("timeout"), Pretimeout: d.Dur("pretimeout")}
 		}
 		n.Watchdogs = append(n.Watchdogs, w)
 	}
@@ -230,6 +232,8 @@ func (r nodeReader) watchdogs(v *form.Value, n *Node) {
 		case device == "":
 		case slices.Contains(seen, device):
 			r.Add(at, "watchdogs: "+device+" is listed twice", "remove one")
+		case n.Watchdogs[i].Timeout != 0 && n.Watchdogs[i].Pretimeout >= n.Watchdogs[i].Timeout:
+			r.Add(at, "watchdogs: the pretimeout of "+device+" is not less than its timeout", "it is how long before the reset the device interrupts: write 1s or so")
 		case n.Platform.Emulated && path:
 			r.Add(at, "watchdogs: "+device+" is a device of this machine, but the platform is emulated", "write the emulator's name for it, without a slash")
 		case !n.Platform.Emulated && !path && device != Softdog:
@@ -257,7 +261,8 @@ func nodeShape() *form.Shape {
 	dog := form.Text("softdog, or on an emulated platform the emulator's name", Softdog, deviceName)
 	device := form.Object("A watchdog device",
 		form.Required("device", form.Text("Its path", "/dev/watchdog0", deviceName)),
-		form.Optional("timeout", form.Span("Fixes its timeout, which otherwise is derived", "5s", 100*time.Millisecond, 10*time.Minute)))
+		form.Optional("timeout", form.Span("Fixes its timeout, which otherwise is derived", "5s", 100*time.Millisecond, 10*time.Minute)),
+		form.Optional("pretimeout", form.Span("How long before the reset it interrupts, where it can: a line in the kernel's log, or whatever its governor does", "1s", time.Second, 5*time.Minute)))
 	dog.Or = &device
 	s := form.Object("What a Holdfast node knows of itself",
 		form.Required("name", form.Text("Name of this node", "alpha", nodeName)),

@@ -41,6 +41,24 @@ type feeder struct {
 	sampled   bool // last and suspended are set
 	unproved  bool // the last device was fed, and no check has passed since
 	refused   bool // the last check failed
+	hunger    hunger
+}
+
+// hunger is what is said when the bite is near: the last word that can still reach
+// the node's event log. It changes nothing; a lease that is revived feeds again.
+type hunger struct {
+	after time.Duration // since the last feed; 0: there is nothing to feed
+	since ident.Instant // the last feed
+	told  bool
+}
+
+// due says once after each feed that the time has come.
+func (h *hunger) due(now ident.Instant) bool {
+	if h.told || h.after == 0 || now.Sub(h.since) < h.after {
+		return false
+	}
+	h.told = true
+	return true
 }
 
 type dog struct {
@@ -52,7 +70,7 @@ type dog struct {
 
 func newFeeder(g *Guard, devices []watchdog.Device) *feeder {
 	f := &feeder{g: g, period: leastPeriod}
-	least := time.Duration(0)
+	least, before := time.Duration(0), time.Duration(0)
 	for _, d := range devices {
 		i := d.Info()
 		f.dogs = append(f.dogs, dog{dev: d, due: ident.LongAgo})
@@ -62,10 +80,12 @@ func newFeeder(g *Guard, devices []watchdog.Device) *feeder {
 		if least == 0 || i.Timeout < least {
 			least = i.Timeout
 		}
+		before = max(before, i.Pretimeout)
 	}
 	if least > 0 {
 		// A device of one second, or an emulated one of less, is fed more often.
 		f.period = min(max(f.period, least/perTimeout), least/4)
+		f.hunger = hunger{after: least - min(max(before, least/4), least/2), told: true} // nothing was fed yet
 	}
 	return f
 }
@@ -102,6 +122,7 @@ func (f *feeder) round() time.Duration {
 		if d := &f.dogs[i]; d.every == 0 || d.due <= now {
 			d.due = now.Add(d.every)
 			f.unproved = i == len(f.dogs)-1
+			f.hunger.since, f.hunger.told = now, false
 			f.feed(d)
 		}
 	}
@@ -149,6 +170,9 @@ func (f *feeder) check() (ident.Instant, verdict, bool) {
 	if v.feed == f.refused {
 		f.refused = !v.feed
 		f.reportChange()
+	}
+	if !v.feed && f.hunger.due(s.Now) {
+		f.g.note(guardwire.NoticeWatchdog, f.g.deps.Node, "the watchdogs were not fed for most of their timeout: they reset this node in a moment")
 	}
 	return s.Now, v, v.feed && !f.g.dead.Load()
 }

@@ -55,7 +55,8 @@ func TestBoundFeedsInsideTheLeaseOnly(t *testing.T) {
 	if len(r.p.reset()) > 0 {
 		t.Errorf("a refused feed must not reset: %v", r.p.reset())
 	}
-	want := []guardwire.NoticeKind{guardwire.NoticeRefused, guardwire.NoticeRevived, guardwire.NoticeRefused}
+	const bite = guardwire.NoticeWatchdog // each refusal is also later than three quarters of the timeout
+	want := []guardwire.NoticeKind{guardwire.NoticeRefused, bite, guardwire.NoticeRevived, guardwire.NoticeRefused, bite}
 	if got := r.notices(); !slices.Equal(got, want) {
 		t.Errorf("notices %v, want %v", got, want)
 	}
@@ -236,6 +237,42 @@ func TestFeedingPeriod(t *testing.T) {
 	must(t, r.g.obey(1, o))
 	if got := r.g.feeder.round(); got != 250*time.Millisecond {
 		t.Errorf("%v, claimed were 250 ms", got)
+	}
+}
+
+// When the lease is over and the bite is near, the event log gets a last word, once;
+// a lease that is revived takes it back.
+func TestLastWordBeforeTheBite(t *testing.T) {
+	r := newRig(t).start().claim()
+	r.turn()
+	round := func(d time.Duration) []guardwire.NoticeKind {
+		r.p.step(d)
+		r.g.feeder.round()
+		return r.notices()
+	}
+	if got := round(0); len(got) != 0 {
+		t.Errorf("while it is fed: %v", got)
+	}
+	r.p.step(4 * time.Second)
+	if got := round(0); len(got) != 0 {
+		t.Errorf("while it is fed: %v", got)
+	}
+	for after, want := range map[time.Duration][]guardwire.NoticeKind{
+		1100 * time.Millisecond: {guardwire.NoticeRefused}, // F is 5 s, the timeout 2 s
+	} {
+		if got := round(after); !slices.Equal(got, want) {
+			t.Errorf("%v after the last feed: %v", after, got)
+		}
+	}
+	if got := round(450 * time.Millisecond); !slices.Equal(got, []guardwire.NoticeKind{guardwire.NoticeWatchdog}) {
+		t.Errorf("1.55 s after the last feed, of 2 s: %v", got)
+	}
+	if got := round(100 * time.Millisecond); len(got) != 0 {
+		t.Errorf("said again: %v", got)
+	}
+	r.turn()
+	if got := round(0); !slices.Contains(got, guardwire.NoticeRevived) {
+		t.Errorf("a completed cycle did not revive it: %v", got)
 	}
 }
 

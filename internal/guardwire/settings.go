@@ -25,7 +25,8 @@ import (
 //	disk = PATH uuid=0f1e... [set=both]   repeatable, in the order of the disk
 //	                                      set; set=old or new while it changes
 //	key = PATH                            the cluster's key file
-//	watchdog = DEVICE timeout=5s          repeatable, may be absent
+//	watchdog = DEVICE timeout=5s          repeatable, may be absent; a device that
+//	                                      interrupts before has pretimeout=1s too
 //	accept_softdog = no                   the administrator's word, in writing
 //	mail_off = stay                       optional: or power-off, at the boot after
 //	run = /run/holdfast                   socket, lock and mark of the guard
@@ -81,8 +82,9 @@ const (
 
 // WatchdogSetting is one device to feed.
 type WatchdogSetting struct {
-	Device  string
-	Timeout time.Duration
+	Device     string
+	Timeout    time.Duration
+	Pretimeout time.Duration // before the reset, for an interrupt; 0: none
 }
 
 // String returns the word of the file.
@@ -363,19 +365,30 @@ func disks(s *Settings) []string {
 }
 
 func addWatchdog(s *Settings, v string) error {
+	v, before := cutOption(v, "pretimeout")
 	device, timeout := cutOption(v, "timeout")
 	d, err := time.ParseDuration(timeout)
 	if err != nil || d <= 0 {
 		return fmt.Errorf("timeout %q: want DEVICE timeout=5s", timeout)
 	}
-	s.Watchdogs = append(s.Watchdogs, WatchdogSetting{Device: device, Timeout: d})
+	w := WatchdogSetting{Device: device, Timeout: d}
+	if before != "" {
+		if w.Pretimeout, err = time.ParseDuration(before); err != nil || w.Pretimeout <= 0 || w.Pretimeout >= d {
+			return fmt.Errorf("pretimeout %q: want DEVICE timeout=5s pretimeout=1s", before)
+		}
+	}
+	s.Watchdogs = append(s.Watchdogs, w)
 	return nil
 }
 
 func watchdogs(s *Settings) []string {
 	var out []string
 	for _, w := range s.Watchdogs {
-		out = append(out, w.Device+" timeout="+w.Timeout.String())
+		v := w.Device + " timeout=" + w.Timeout.String()
+		if w.Pretimeout > 0 {
+			v += " pretimeout=" + w.Pretimeout.String()
+		}
+		out = append(out, v)
 	}
 	return out
 }

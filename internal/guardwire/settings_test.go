@@ -20,7 +20,7 @@ sector = 4096
 disk = /dev/disk/by-id/wwn-0x600 with blank uuid=aaaaaaaa-0000-0000-0000-000000000001
 disk = /dev/disk/by-id/b uuid=aaaaaaaa-0000-0000-0000-000000000002 set=new
 key = /etc/holdfast/key
-watchdog = /dev/watchdog0 timeout=5s
+watchdog = /dev/watchdog0 timeout=5s pretimeout=1s
 watchdog = softdog timeout=2500ms
 accept_softdog = yes
 run = /run/holdfast
@@ -41,7 +41,7 @@ func TestSettings(t *testing.T) {
 		Node: 2, Name: "beta", Cluster: cluster, Layout: Layout{16, 4096, 0},
 		Disks:      []DiskSetting{{"/dev/disk/by-id/wwn-0x600 with blank", d1, Both}, {"/dev/disk/by-id/b", d2, NewSet}},
 		Key:        "/etc/holdfast/key",
-		Watchdogs:  []WatchdogSetting{{"/dev/watchdog0", 5 * time.Second}, {"softdog", 2500 * time.Millisecond}},
+		Watchdogs:  []WatchdogSetting{{Device: "/dev/watchdog0", Timeout: 5 * time.Second, Pretimeout: time.Second}, {Device: "softdog", Timeout: 2500 * time.Millisecond}},
 		AcceptSoft: true, Run: "/run/holdfast", Holder: "/run/holder.sock", PauseBound: 10 * time.Second, Drain: time.Second,
 	}
 	if !reflect.DeepEqual(s, want) {
@@ -70,8 +70,9 @@ func TestSettingsErrorsNameTheirLine(t *testing.T) {
 		"disk":             {" uuid=aaaaaaaa-0000-0000-0000-000000000002 set=new", "", "guard.conf:9: disk: want PATH uuid="},
 		"set":              {"set=new", "set=best", "guard.conf:9: disk: set"},
 		"same disk":        {"000000000002", "000000000001", "listed twice"},
-		"watchdog":         {" timeout=5s", "", "guard.conf:11: watchdog: timeout"},
-		"watchdog zero":    {" timeout=5s", " timeout=0s", "guard.conf:11: watchdog: timeout"},
+		"pretimeout":       {"pretimeout=1s", "pretimeout=5s", "guard.conf:11: watchdog: pretimeout"},
+		"watchdog":         {" timeout=5s pre", " pre", "guard.conf:11: watchdog: timeout"},
+		"watchdog zero":    {" timeout=5s pretimeout=1s", " timeout=0s", "guard.conf:11: watchdog: timeout"},
 		"accept":           {"= yes", "= true", "guard.conf:13: accept_softdog:"},
 		"negative":         {"drain = 1s", "drain = -1s", "guard.conf:17: drain:"},
 	} {

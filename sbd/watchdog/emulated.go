@@ -39,6 +39,7 @@ type emulatorReply struct {
 	Path     string `json:"path"`
 	Identity string `json:"identity"`
 	Timeout  int64  `json:"timeout_ns"`
+	Before   int64  `json:"pretimeout_ns"`
 	Magic    bool   `json:"magic_close"`
 	NoWayOut bool   `json:"nowayout"`
 	Software bool   `json:"software"`
@@ -48,11 +49,7 @@ type emulatorReply struct {
 // listens on the Unix socket socketPath, and sets its timeout; milliseconds are
 // possible. It refuses the path of a real device. A device in use is ErrBusy.
 func OpenEmulated(socketPath, node, device string, timeout time.Duration) (Device, error) {
-	d, err := openEmulated(socketPath, node, device, timeout)
-	if err != nil {
-		return nil, fmt.Errorf("emulated watchdog %s of node %s at %s: %w", device, node, socketPath, err)
-	}
-	return d, nil
+	return Open(Config{Emulator: socketPath, Node: node, Device: device, Timeout: timeout})
 }
 
 func openEmulated(socketPath, node, device string, timeout time.Duration) (*emulatedDog, error) {
@@ -82,6 +79,16 @@ func openEmulated(socketPath, node, device string, timeout time.Duration) (*emul
 	return d, nil
 }
 
+// setPretimeout asks for an interrupt; what came of it is read back.
+func (d *emulatedDog) setPretimeout(before time.Duration) {
+	if before <= 0 {
+		return
+	}
+	if _, err := d.ask(emulatorRequest{Op: "setpretimeout", Timeout: int64(before)}); err == nil {
+		_ = d.inspect() // it has answered before
+	}
+}
+
 // inspect fills Info; it pets nothing.
 func (d *emulatedDog) inspect() error {
 	r, err := d.ask(emulatorRequest{Op: "info"})
@@ -91,6 +98,7 @@ func (d *emulatedDog) inspect() error {
 	d.info = Info{
 		Path: r.Path, Identity: r.Identity, Driver: driverEmulated,
 		Timeout:    time.Duration(r.Timeout),
+		Pretimeout: time.Duration(r.Before),
 		MagicClose: r.Magic, NoWayOut: r.NoWayOut, Software: r.Software, Emulated: true,
 	}
 	if !r.Magic && !r.NoWayOut {

@@ -19,11 +19,19 @@ type kernel interface {
 	timeout(fd int) (time.Duration, error)
 }
 
+// interrupter is the part of the API for devices that interrupt before they reset
+// the machine. Unlike a set-timeout none of it feeds.
+type interrupter interface {
+	setPretimeout(fd, seconds int) error
+	pretimeout(fd int) (time.Duration, error)
+}
+
 // linuxDog is a device of the kernel. Only the owner of the device uses it; it
 // has no lock.
 type linuxDog struct {
 	fd   int
 	info Info
+	can  uint32 // WDIOF_ options
 	pet  [1]byte
 }
 
@@ -34,11 +42,7 @@ type linuxDog struct {
 // outside the driver's range and a driver that stops the device on every close
 // (ErrStopsOnClose). A device in use is ErrBusy, with the holders in the message.
 func OpenLinux(path string, timeout time.Duration) (Device, error) {
-	d, err := openLinux(realKernel{}, newHost(), path, timeout)
-	if err != nil {
-		return nil, fmt.Errorf("watchdog %s: %w", path, err)
-	}
-	return d, nil
+	return Open(Config{Device: path, Timeout: timeout})
 }
 
 func openLinux(k kernel, h host, path string, timeout time.Duration) (*linuxDog, error) {
@@ -82,6 +86,7 @@ func (d *linuxDog) inspect(k kernel, sys Listed) (settable bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("ask what the driver can do: %w", err)
 	}
+	d.can = w.Options
 	d.info.Identity = cString(w.Identity[:])
 	d.info.Driver = driverName(sys.Driver, d.info.Identity)
 	d.info.Software = d.info.Driver == softdog
@@ -94,6 +99,18 @@ func (d *linuxDog) inspect(k kernel, sys Listed) (settable bool, err error) {
 		return false, errors.New("the device only raises an alarm, it does not reset the machine")
 	}
 	return w.Options&unix.WDIOF_SETTIMEOUT != 0, nil
+}
+
+// setPretimeout sets how long before the reset the device interrupts, where it can,
+// and reads back what came of it.
+func (d *linuxDog) setPretimeout(k interrupter, before time.Duration) {
+	if d.can&unix.WDIOF_PRETIMEOUT == 0 {
+		return
+	}
+	if before >= time.Second && before < d.info.Timeout {
+		_ = k.setPretimeout(d.fd, int(before/time.Second)) // Info tells
+	}
+	d.info.Pretimeout, _ = k.pretimeout(d.fd) // 0: it does not tell
 }
 
 func (d *linuxDog) readTimeout(k kernel) error {
@@ -195,6 +212,15 @@ func (realKernel) support(fd int) (*unix.WatchdogInfo, error) {
 // nanoseconds where it wants seconds and gets EINVAL for every value.
 func (realKernel) setTimeout(fd, seconds int) error {
 	return unix.IoctlSetPointerInt(fd, unix.WDIOC_SETTIMEOUT, seconds)
+}
+
+func (realKernel) setPretimeout(fd, seconds int) error {
+	return unix.IoctlSetPointerInt(fd, unix.WDIOC_SETPRETIMEOUT, seconds)
+}
+
+func (realKernel) pretimeout(fd int) (time.Duration, error) {
+	seconds, err := unix.IoctlGetUint32(fd, unix.WDIOC_GETPRETIMEOUT)
+	return time.Duration(seconds) * time.Second, err
 }
 
 func (realKernel) timeout(fd int) (time.Duration, error) {

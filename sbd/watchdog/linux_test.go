@@ -128,6 +128,60 @@ func TestOpenLinuxSetsTheTimeoutOnceAndReadsItBack(t *testing.T) {
 	}
 }
 
+// A device that interrupts before it resets: set where it can, read back, and never
+// in the way of arming it.
+func TestPretimeout(t *testing.T) {
+	for name, c := range map[string]struct {
+		can    uint32
+		before time.Duration
+		want   time.Duration
+		sets   []int
+	}{
+		"as asked":        {unix.WDIOF_PRETIMEOUT, 2 * time.Second, 2 * time.Second, []int{2}},
+		"not asked":       {unix.WDIOF_PRETIMEOUT, 0, 7 * time.Second, nil},
+		"not at all":      {0, 2 * time.Second, 0, nil},
+		"not so early":    {unix.WDIOF_PRETIMEOUT, time.Minute, 7 * time.Second, nil},
+		"driver refuses":  {unix.WDIOF_PRETIMEOUT, 3 * time.Second, 7 * time.Second, []int{3}},
+		"less than whole": {unix.WDIOF_PRETIMEOUT, time.Millisecond, 7 * time.Second, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newDriver(t)
+			k.options |= c.can
+			d, err := openLinux(k, testHost(t, nil), "/dev/watchdog0", 20*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := &interrupts{is: 7}
+			d.setPretimeout(i, c.before)
+			if got := d.Info().Pretimeout; got != c.want || !slices.Equal(i.sets, c.sets) {
+				t.Errorf("pretimeout %v after sets %v; want %v after %v", got, i.sets, c.want, c.sets)
+			}
+			if w := k.written(t); w != "" {
+				t.Errorf("it fed the device: %q", w)
+			}
+		})
+	}
+}
+
+// interrupts is the pretimeout of a driver; it refuses an odd one.
+type interrupts struct {
+	is   int
+	sets []int
+}
+
+func (i *interrupts) setPretimeout(_, seconds int) error {
+	i.sets = append(i.sets, seconds)
+	if seconds%2 == 1 {
+		return unix.EINVAL
+	}
+	i.is = seconds
+	return nil
+}
+
+func (i *interrupts) pretimeout(int) (time.Duration, error) {
+	return time.Duration(i.is) * time.Second, nil
+}
+
 func TestCloseWritesNothing(t *testing.T) {
 	k := newDriver(t)
 	d, err := openLinux(k, testHost(t, nil), "/dev/watchdog0", 5*time.Second)

@@ -12,6 +12,7 @@ package watchdog
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -44,6 +45,7 @@ type Info struct {
 	Identity   string        // the driver's identity string
 	Driver     string        // kernel driver, "emulated" for the emulator
 	Timeout    time.Duration // as read back from the driver: this is T_wd
+	Pretimeout time.Duration // as read back: how long before the reset it interrupts; 0: never
 	MagicClose bool          // WDIOF_MAGICCLOSE: close without 'V' keeps it running
 	NoWayOut   bool          // cannot be stopped once started
 	Software   bool          // softdog: runs on the kernel's own timers
@@ -57,6 +59,10 @@ type Config struct {
 	Device string
 	// Timeout is set once, before the first feed; Info tells what came of it.
 	Timeout time.Duration
+	// Pretimeout, if set, is how long before the reset the device interrupts, in
+	// whole seconds: a line in the kernel's log, or whatever its governor does. A
+	// driver that cannot is opened all the same; Info tells what came of it.
+	Pretimeout time.Duration
 	// Emulator is the Unix socket of a power emulator; empty: a real device.
 	Emulator string
 	// Node is this node's name at the emulator.
@@ -67,9 +73,19 @@ type Config struct {
 // emulator no path of the machine is ever opened.
 func Open(c Config) (Device, error) {
 	if c.Emulator != "" {
-		return OpenEmulated(c.Emulator, c.Node, c.Device, c.Timeout)
+		d, err := openEmulated(c.Emulator, c.Node, c.Device, c.Timeout)
+		if err != nil {
+			return nil, fmt.Errorf("emulated watchdog %s of node %s at %s: %w", c.Device, c.Node, c.Emulator, err)
+		}
+		d.setPretimeout(c.Pretimeout)
+		return d, nil
 	}
-	return OpenLinux(c.Device, c.Timeout)
+	d, err := openLinux(realKernel{}, newHost(), c.Device, c.Timeout)
+	if err != nil {
+		return nil, fmt.Errorf("watchdog %s: %w", c.Device, err)
+	}
+	d.setPretimeout(realKernel{}, c.Pretimeout)
+	return d, nil
 }
 
 // ErrClosed says that the device was closed or disarmed by its owner before.

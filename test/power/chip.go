@@ -14,6 +14,8 @@ type chip struct {
 	// magic says that the last write before now was 'V'.
 	magic   bool
 	timeout time.Duration
+	before  time.Duration // its deadline it interrupts; 0: it does not
+	told    int64         // the pet that the last interrupt was for
 	lastPet int64
 	// timer fires at or before the deadline; a pet moves the deadline and
 	// leaves the timer, which then looks again.
@@ -24,7 +26,7 @@ func (c *chip) deadline() int64 { return c.lastPet + int64(c.timeout) }
 
 // start is the driver's open of a stopped device.
 func (c *chip) start(e *Emulator) {
-	c.timeout = c.spec.Default
+	c.timeout, c.before = c.spec.Default, 0
 	c.running = true
 	c.lastPet = now()
 	c.wait(e)
@@ -35,7 +37,11 @@ func (c *chip) wait(e *Emulator) {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	c.timer = time.AfterFunc(time.Duration(c.deadline()-now()), func() { e.expired(c) })
+	next := c.deadline()
+	if c.before > 0 && c.told != c.lastPet {
+		next -= int64(c.before)
+	}
+	c.timer = time.AfterFunc(time.Duration(next-now()), func() { e.expired(c) })
 }
 
 // pet restarts the count. A pet that comes after the deadline is too late even
@@ -67,6 +73,25 @@ func (c *chip) written(e *Emulator, b []byte) {
 		c.magic = c.magic || x == 'V' && !c.spec.StopsOnClose
 	}
 	c.pet(e)
+}
+
+// setPretimeout has the chip interrupt before it bites. It is no pet.
+func (c *chip) setPretimeout(e *Emulator, d time.Duration) error {
+	if d < 0 || d >= c.timeout || !c.running {
+		return fmt.Errorf("pretimeout %v: want less than the timeout of %v, of a running device", d, c.timeout)
+	}
+	c.before = d
+	c.wait(e)
+	return nil
+}
+
+// interrupt tells of a bite to come, once after each pet.
+func (c *chip) interrupt(e *Emulator, at int64) {
+	if c.before == 0 || c.told == c.lastPet || at < c.deadline()-int64(c.before) {
+		return
+	}
+	c.told = c.lastPet
+	e.journal.add(Event{What: Pretimeout, Node: c.node.spec.Name, Device: c.spec.Name, LastPet: c.lastPet})
 }
 
 func (c *chip) setTimeout(e *Emulator, d time.Duration) error {

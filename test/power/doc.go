@@ -33,7 +33,7 @@
 // A watchdog connection then takes a packet that does not begin with '{' as a
 // write to the device: each pets it, and 'V' as the last one before the close
 // allows the close to stop it. It takes {"op":"settimeout","timeout_ns":N}, a
-// pet, and {"op":"info"}, none. The end of the connection is the close of the
+// pet, and {"op":"info"} and {"op":"setpretimeout","timeout_ns":N}, none. The end of the connection is the close of the
 // device: the kernel delivers it when the last duplicate of the descriptor is
 // closed, which is what a real driver sees too. Without 'V' before it, the close
 // is a pet and the device runs on. Opening a stopped device starts it with its

@@ -252,10 +252,12 @@ func (e *Emulator) expired(c *chip) {
 	if !c.running || e.closed {
 		return
 	}
-	if at := now(); at >= c.deadline() {
+	at := now()
+	if at >= c.deadline() {
 		e.bite(c, at)
 		return
 	}
+	c.interrupt(e, at)
 	c.wait(e)
 }
 

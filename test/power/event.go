@@ -35,6 +35,7 @@ const (
 	TimeoutSet     What = "timeout-set"
 	ClosePet       What = "close-pet"
 	Disarmed       What = "disarmed"
+	Pretimeout     What = "pretimeout" // a bite is to come
 	Bite           What = "bite"
 	ResetRequested What = "reset-requested"
 	PowerOff       What = "power-off"

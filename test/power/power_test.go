@@ -364,6 +364,35 @@ func TestChipsThatDifferFromTheRule(t *testing.T) {
 	}
 }
 
+// A device that interrupts does so once before its bite, and not while it is fed.
+func TestPretimeout(t *testing.T) {
+	e, _, socket := testPower(t, power.Supply{}, power.Chip{Name: "hw"})
+	d, err := watchdog.Open(watchdog.Config{Emulator: socket, Node: "alpha", Device: "hw", Timeout: 600 * time.Millisecond, Pretimeout: 400 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if got := d.Info().Pretimeout; got != 400*time.Millisecond {
+		t.Errorf("pretimeout %v as read back", got)
+	}
+	if err := d.Feed(); err != nil {
+		t.Fatal(err)
+	}
+	bite := await(t, e, power.Bite, 10*time.Second)
+	told := 0
+	for _, ev := range e.Events() {
+		if ev.What == power.Pretimeout && ev.LastPet == bite.LastPet {
+			told++
+			if before := time.Duration(bite.At - ev.At); before <= 0 || ev.At-ev.LastPet < int64(200*time.Millisecond) {
+				t.Errorf("interrupted %v before the bite, %v after the last pet", before, time.Duration(ev.At-ev.LastPet))
+			}
+		}
+	}
+	if told != 1 {
+		t.Errorf("interrupted %d times after the last pet", told)
+	}
+}
+
 func TestPlatformIdentityAndClock(t *testing.T) {
 	e, c, socket := testPower(t, power.Supply{})
 	if err := c.Register(power.Node{Name: "beta"}); err != nil {

@@ -31,6 +31,7 @@ type reply struct {
 	Path     string `json:"path,omitempty"`
 	Identity string `json:"identity,omitempty"`
 	Timeout  int64  `json:"timeout_ns,omitempty"`
+	Before   int64  `json:"pretimeout_ns,omitempty"`
 	Magic    bool   `json:"magic_close,omitempty"`
 	NoWayOut bool   `json:"nowayout,omitempty"`
 	Software bool   `json:"software,omitempty"`
@@ -197,6 +198,11 @@ func (e *Emulator) chipPacket(c *connection, b []byte) (r reply, ok bool) {
 	switch q.Op {
 	case "info":
 		return c.chip.info(e.socket), true
+	case "setpretimeout":
+		if err := c.chip.setPretimeout(e, time.Duration(q.Timeout)); err != nil {
+			return reply{Error: err.Error()}, true
+		}
+		return reply{}, true
 	case "settimeout":
 		if err := c.chip.setTimeout(e, time.Duration(q.Timeout)); err != nil {
 			return reply{Error: err.Error()}, true
@@ -210,7 +216,7 @@ func (e *Emulator) chipPacket(c *connection, b []byte) (r reply, ok bool) {
 func (c *chip) info(socket string) reply {
 	return reply{
 		Path: socket + "/" + c.node.spec.Name + "/" + c.spec.Name, Identity: c.spec.Identity,
-		Timeout: int64(c.timeout), Magic: !c.spec.StopsOnClose, NoWayOut: c.spec.NoWayOut,
+		Timeout: int64(c.timeout), Before: int64(c.before), Magic: !c.spec.StopsOnClose, NoWayOut: c.spec.NoWayOut,
 		Software: c.spec.Software,
 	}
 }

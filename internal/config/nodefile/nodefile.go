@@ -80,6 +80,10 @@ func (w *writer) watchdogs(n config.Node) {
 	}
 	for _, d := range n.Watchdogs {
 		switch {
+		case d.Pretimeout != 0 && d.Timeout != 0:
+			w.line("  - {device: %s, timeout: %s, pretimeout: %s}", quote(d.Device), short(d.Timeout), short(d.Pretimeout))
+		case d.Pretimeout != 0:
+			w.line("  - {device: %s, pretimeout: %s}", quote(d.Device), short(d.Pretimeout))
 		case d.Timeout != 0:
 			w.line("  - {device: %s, timeout: %s}", quote(d.Device), short(d.Timeout))
 		case strings.HasPrefix(d.Device, "/"):

@@ -65,6 +65,9 @@ func HardwareOf(n *config.Node, host ident.UUID) (Hardware, error) {
 		SecondHolder: n.Platform.Holder != "" || !n.Platform.Emulated && bootedWithSystemd(),
 		PauseBound:   n.Platform.PauseBound, AcceptSoftdog: n.AcceptSoftdog,
 	}}
+	if !n.Platform.PauseSet && !n.Platform.Emulated && isGuest() {
+		h.Input.PauseBound = guestPause // as the daemon counts where node.yaml says nothing
+	}
 	var list []watchdog.Listed
 	if !n.Platform.Emulated {
 		var err error
@@ -196,7 +199,10 @@ func settings(n *config.Node, t timing.Table, layout guardwire.Layout) ([]byte, 
 			}
 			device = l.Path
 		}
-		s.Watchdogs = append(s.Watchdogs, guardwire.WatchdogSetting{Device: device, Timeout: t.Timeouts[i]})
+		if w.Pretimeout >= t.Timeouts[i] {
+			return nil, fmt.Errorf("watchdog %s: its pretimeout of %v is not less than its timeout of %v: write a shorter one into node.yaml", w.Device, w.Pretimeout, t.Timeouts[i])
+		}
+		s.Watchdogs = append(s.Watchdogs, guardwire.WatchdogSetting{Device: device, Timeout: t.Timeouts[i], Pretimeout: w.Pretimeout})
 	}
 	return s.Marshal()
 }

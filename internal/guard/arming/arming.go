@@ -55,6 +55,9 @@ func Arm(s *guardwire.Settings, id clock.Identity, own *[]watchdog.Named, log ze
 			a.Infos = append(a.Infos, guardwire.Watchdog{Path: w.Device, Class: cluster.WatchdogNone, Why: err.Error()})
 			continue
 		}
+		if before := d.Info().Pretimeout; before != w.Pretimeout {
+			log.Warn().Str("watchdog", w.Device).Stringer("asked", w.Pretimeout).Stringer("is", before).Msg("the device made another pretimeout of it")
+		}
 		a.Dogs = append(a.Dogs, d)
 		a.Infos = append(a.Infos, describe(s, id, d.Info()))
 	}
@@ -78,7 +81,7 @@ func openDog(s *guardwire.Settings, w guardwire.WatchdogSetting, kept []watchdog
 			return watchdog.Adopt(k.FD, w.Device)
 		}
 	}
-	return watchdog.Open(watchdog.Config{Device: w.Device, Timeout: w.Timeout, Emulator: s.Emulator, Node: s.Name})
+	return watchdog.Open(watchdog.Config{Device: w.Device, Timeout: w.Timeout, Pretimeout: w.Pretimeout, Emulator: s.Emulator, Node: s.Name})
 }
 
 // keep hands the devices to the second holder; if that fails there is none, and
