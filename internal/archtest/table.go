@@ -20,6 +20,7 @@ func importTable() []row {
 	rows = append(rows, partRows()...)
 	rows = append(rows, deviceRows()...)
 	rows = append(rows, internalRows()...)
+	rows = append(rows, guardRows()...)
 	rows = append(rows, processRows()...)
 	rows = append(rows, ctlRows()...)
 	rows = append(rows, machineRows()...)
@@ -277,7 +278,8 @@ func internalRows() []row {
 	}
 }
 
-func processRows() []row {
+// guardRows are about the guard and its parts.
+func guardRows() []row {
 	return []row{
 		{
 			tree: "internal/guard/mailbox", may: []string{"cluster/ident", "quorumdisk", "sbd", "storage"},
@@ -287,6 +289,10 @@ func processRows() []row {
 			tree: "internal/guard/arming",
 			may:  []string{"cluster", "cluster/ident", "sbd/watchdog", "internal/clock", "internal/guardwire"},
 			why:  "what the devices are and what may rest on them is found once, before anything is fed",
+		},
+		{
+			tree: "internal/guard/holding", may: []string{"sbd/watchdog/holder", "internal/guard/realtime"},
+			why: "who only holds descriptors knows nothing of what they are",
 		},
 		{
 			tree: "internal/guard/handover", may: []string{"internal/guardwire", "sbd/watchdog"},
@@ -300,6 +306,11 @@ func processRows() []row {
 			},
 			why: "the guard beats, feeds and resets; it is small enough to read in one sitting and has no heartbeat, BMC, resources or YAML",
 		},
+	}
+}
+
+func processRows() []row {
+	return []row{
 		{
 			tree: "internal/daemon", may: []string{"..."},
 			not: []string{"internal/ctl", "internal/guard", "internal/archtest", "cmd/..."},

@@ -20,6 +20,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/guard/arming"
 	"github.com/holdfast-ha/holdfast/internal/guard/handover"
+	"github.com/holdfast-ha/holdfast/internal/guard/holding"
 	"github.com/holdfast-ha/holdfast/internal/guard/realtime"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
@@ -47,6 +48,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("holdfast-guard", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	file := flags.String("config", defaultConfig, "settings `file`, written by holdfast")
+	hold := flags.String("hold", "", "only hold the watchdogs' descriptors for another guard, at this `socket`")
 	check := flags.Bool("check", false, "read the settings, say what is wrong with them, and end")
 	takes := flags.Int("takes", 0, "with -check: fail unless this program can take over from one that speaks this `version` of the guard's protocol")
 	switch err := flags.Parse(args); {
@@ -57,6 +59,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	case flags.NArg() > 0:
 		fmt.Fprintf(stderr, "holdfast-guard: %q: no arguments are taken, only flags\n", flags.Arg(0))
 		return exitUsage
+	}
+	if *hold != "" {
+		return holding.Main(context.Background(), *hold, stdout, stderr)
 	}
 	text, err := os.ReadFile(*file)
 	var s *guardwire.Settings

@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/sbd"
+	"github.com/holdfast-ha/holdfast/sbd/watchdog/holder"
 	"github.com/holdfast-ha/holdfast/storage"
 	"github.com/holdfast-ha/holdfast/storage/storagetest"
 	"github.com/holdfast-ha/holdfast/test/power"
@@ -109,7 +110,7 @@ func (n *node) reboot() {
 	var err error
 	n.boot, err = n.control.PowerOn("alpha")
 	must(n.t, err)
-	n.holder, err = power.StartHolder(n.path("holder.sock"))
+	n.holder, err = holder.Start(n.path("holder.sock"))
 	must(n.t, err)
 }
 

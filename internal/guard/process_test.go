@@ -18,6 +18,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/sbd/watchdog/holder"
 	"github.com/holdfast-ha/holdfast/test/power"
 )
 
@@ -40,7 +41,7 @@ type node struct {
 	t        *testing.T
 	emulator *power.Emulator
 	control  *power.Control
-	holder   *power.Holder
+	holder   *holder.Holder
 	boot     ident.BootID
 	dir      string
 	guard    *exec.Cmd
@@ -60,7 +61,7 @@ func newNodeOn(t *testing.T, disk string, l quorumdisk.Layout) *node {
 	n.emulator, err = power.Start(n.path("power.sock"), nil)
 	must(t, err)
 	t.Cleanup(func() { _ = n.emulator.Close() })
-	n.holder, err = power.StartHolder(n.path("holder.sock"))
+	n.holder, err = holder.Start(n.path("holder.sock"))
 	must(t, err)
 	t.Cleanup(func() { _ = n.holder.Close() })
 	n.control, err = power.DialControl(n.path("power.sock"))

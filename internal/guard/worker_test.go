@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
@@ -433,6 +435,51 @@ func TestLastWord(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever the reason, nothing is logged before the reset line is pulled: a log that
+// blocks must not keep the node up.
+func TestNothingIsLoggedBeforeTheReset(t *testing.T) {
+	for name, end := range map[string]func(r *rig){
+		"order":   func(r *rig) { _ = r.g.obey(2, &guardwire.Reset{Why: "a test"}) },
+		"mail":    func(r *rig) { r.mail(0, sbd.Reset); _ = r.g.workers[0].turn(true) },
+		"suspend": func(r *rig) { r.g.feeder.round(); r.p.suspended = time.Hour; r.g.feeder.round() },
+		"clock":   func(r *rig) { r.g.feeder.round(); r.p.step(-time.Second); r.g.feeder.round() },
+		"kill": func(r *rig) {
+			r.g.feeder.round()
+			r.g.state.kill(k7, guardwire.Killed{Ver: 1})
+			r.p.step(time.Minute)
+			r.g.feeder.round()
+		},
+		"late feed": func(r *rig) { r.hard.before = func() { r.p.step(10 * time.Second) }; r.g.feeder.round() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			log := &logged{}
+			r.deps.Log = zerolog.New(log)
+			r.start().claim()
+			r.turn()
+			before, resets := log.lines, 0
+			r.p.onReset = func() {
+				resets++
+				if log.lines != before {
+					t.Errorf("%d lines were logged before the reset", log.lines-before)
+				}
+			}
+			end(r)
+			if resets != 1 {
+				t.Errorf("%d resets", resets)
+			}
+		})
+	}
+}
+
+// logged counts lines.
+type logged struct{ lines int }
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.lines++
+	return len(p), nil
 }
 
 // While a guard runs, its workers leave the word before the reset.

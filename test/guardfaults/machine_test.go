@@ -18,6 +18,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/sbd/watchdog"
+	"github.com/holdfast-ha/holdfast/sbd/watchdog/holder"
 	"github.com/holdfast-ha/holdfast/storage/storagetest"
 	"github.com/holdfast-ha/holdfast/test/demo/loop"
 	"github.com/holdfast-ha/holdfast/test/power"
@@ -84,9 +85,9 @@ func newMachine(t *testing.T, o options) *machine {
 	m.emulator, err = power.Start(m.path("power.sock"), io.Discard)
 	must(t, err)
 	t.Cleanup(func() { _ = m.emulator.Close() })
-	holder, err := power.StartHolder(m.path("holder.sock"))
+	second, err := holder.Start(m.path("holder.sock"))
 	must(t, err)
-	t.Cleanup(func() { _ = holder.Close() })
+	t.Cleanup(func() { _ = second.Close() })
 	m.control, err = power.DialControl(m.path("power.sock"))
 	must(t, err)
 	t.Cleanup(func() { _ = m.control.Close() })

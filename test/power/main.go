@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-ha/holdfast/sbd/watchdog/holder"
 )
 
 // Ready is the line that EmulatorMain and HolderMain print once they listen.
@@ -49,7 +51,7 @@ func EmulatorMain(args []string) error {
 	return untilTold(*stdin, e.Close)
 }
 
-// HolderMain runs a Holder until SIGTERM or SIGINT, with -socket and -stdin as
+// HolderMain runs a holder.Holder until SIGTERM or SIGINT, with -socket and -stdin as
 // EmulatorMain has them.
 func HolderMain(args []string) error {
 	flags := flag.NewFlagSet("descriptor-holder", flag.ContinueOnError)
@@ -58,7 +60,7 @@ func HolderMain(args []string) error {
 	if err := parse(flags, args, socket); err != nil {
 		return err
 	}
-	h, err := StartHolder(*socket)
+	h, err := holder.Start(*socket)
 	if err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func HardwareOf(n *config.Node, host ident.UUID) (Hardware, error) {
 		case err == nil:
 			d.Class, d.TMax, d.At = timing.Qualified, q.TMax, q.Timeout
 		default:
-			h.Notes = append(h.Notes, fmt.Sprintf("watchdog %s is not measured, so it counts with twice its timeout and a second: %v", w.Device, err))
+			h.Notes = append(h.Notes, fmt.Sprintf("watchdog %s is not measured, so it counts with twice its timeout and a second (%v); before the node has work, `holdfast watchdog qualify %s` measures it", w.Device, err, w.Device))
 		}
 		h.Input.Devices = append(h.Input.Devices, d)
 	}

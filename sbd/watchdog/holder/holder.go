@@ -1,4 +1,8 @@
-package power
+// Package holder is the other side of watchdog.Holding: who keeps duplicates of the
+// watchdogs' descriptors where no service manager has a descriptor store, and does
+// nothing with them. As long as it has them, the end of a guard closes no device,
+// and so feeds none.
+package holder
 
 import (
 	"encoding/json"
@@ -11,10 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Holder is the second holder of a node's watchdogs where no service manager has
-// a descriptor store: it takes descriptors and does nothing with them. It should
-// run in a cgroup of its own, which is the node's all the same. The protocol is
-// that of watchdog.Holding.
+// maxPacket is the largest packet, in bytes.
+const maxPacket = 64 << 10
+
+// Holder takes descriptors and does nothing with them. It should run in a cgroup
+// of its own, which is the node's all the same. The protocol is that of
+// watchdog.Holding.
 type Holder struct {
 	listener *net.UnixListener
 	tasks    sync.WaitGroup
@@ -43,8 +49,8 @@ type holderReply struct {
 // maxHeld bounds the descriptors in one message.
 const maxHeld = 16
 
-// StartHolder makes a holder that listens on the Unix socket path.
-func StartHolder(path string) (*Holder, error) {
+// Start makes a holder that listens on the Unix socket path.
+func Start(path string) (*Holder, error) {
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
 	if err != nil {
 		return nil, fmt.Errorf("holder: %w", err)
@@ -52,6 +58,13 @@ func StartHolder(path string) (*Holder, error) {
 	h := &Holder{listener: l, conns: map[*net.UnixConn]struct{}{}}
 	h.tasks.Go(h.accept)
 	return h, nil
+}
+
+// Held lists the names of what is held, in the order in which it came.
+func (h *Holder) Held() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.names()
 }
 
 // Close ends the holder. What it holds is closed, which the watchdogs notice.
