@@ -47,6 +47,9 @@ func Begin(f cluster.Fence, to Machine, from Daemon) *Attempt {
 	case cluster.FenceCheck:
 		from.Later(latency, func() {
 			if t.answers() {
+				if to.Kind().Says(!to.Up(), 1) {
+					t.first = from.Clock()
+				}
 				t.done(cluster.FenceProven, "answers")
 			}
 		})
@@ -113,6 +116,6 @@ func (t *Attempt) read() {
 func (t *Attempt) done(o cluster.FenceOutcome, text string) {
 	if !t.ended {
 		t.ended = true
-		t.from.Tell(cluster.FenceDone{Op: t.Fence.Op, Outcome: o, Text: text})
+		t.from.Tell(cluster.FenceDone{Op: t.Fence.Op, Outcome: o, First: t.first, Text: text})
 	}
 }
