@@ -1,0 +1,185 @@
+package container_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/resources/agenttest"
+	"github.com/holdfast-ha/holdfast/resources/container"
+)
+
+// TestMain is the agent, and the program in the container.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "app" {
+		fmt.Println("the application has begun")
+		<-time.After(time.Hour)
+	}
+	agenttest.Main(m, resources.Kinds{"container": container.Agent{}})
+}
+
+// engine is podman with a store of its own and an image that holds the test's
+// program and nothing else.
+func engine(t *testing.T) (env []string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("not root: containers need it here; run this test as root")
+	}
+	if _, err := exec.LookPath("podman"); err != nil {
+		t.Skip("podman is not installed: apt-get install podman crun, or run test/setup.sh")
+	}
+	dir, err := os.MkdirTemp("", "hf-pod-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	write("containers.conf", "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\nlog_driver = \"k8s-file\"\n"+
+		"[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n")
+	write("storage.conf", fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = %q\nrunroot = %q\n", dir+"/root", dir+"/run"))
+	env = []string{"CONTAINERS_CONF=" + dir + "/containers.conf", "CONTAINERS_STORAGE_CONF=" + dir + "/storage.conf"}
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		t.Setenv(name, value)
+	}
+	t.Cleanup(func() {
+		_ = exec.Command("podman", "rm", "--all", "--force").Run()
+		_ = exec.Command("podman", "rmi", "--all", "--force").Run()
+		_ = os.RemoveAll(dir)
+	})
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := exec.Command("/bin/sh", "-c", `tar -C "$1" -c --transform "s,$2,app," "$2" | podman import - localhost/suite:1`, "sh", filepath.Dir(self), filepath.Base(self))
+	if out, err := image.CombinedOutput(); err != nil {
+		t.Skipf("podman makes no image here: %v: %s", err, out)
+	}
+	try := exec.Command("podman", "run", "--rm", "--network=none", "localhost/suite:1", "/app", "-test.run=^$")
+	if out, err := try.CombinedOutput(); err != nil {
+		t.Skipf("podman runs no container on this kernel: %v: %s", err, out)
+	}
+	return env
+}
+
+func spec() map[string]any {
+	return map[string]any{
+		"image": "localhost/suite:1", "engine": "podman", "options": []string{"--network=none"}, "command": []string{"/app", "app"}, "grace": "0s",
+	}
+}
+
+func ask(t *testing.T, v func(context.Context, resources.Request) resources.Report, spec map[string]any, outcome resources.Outcome, words string) {
+	t.Helper()
+	raw, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	r := v(ctx, resources.Request{Service: "suite", Member: "m", Spec: raw, Timeout: 30 * time.Second})
+	if r.Outcome != outcome || !strings.Contains(r.Text, words) {
+		t.Errorf("%v: %s; want %v with %q", r.Outcome, r.Text, outcome, words)
+	}
+}
+
+func TestPodman(t *testing.T) {
+	env := engine(t)
+	t.Run("lives", func(t *testing.T) {
+		agenttest.Lives(t, agenttest.Case{Kind: "container", Spec: spec(), Env: env, Brief: true, Lose: func(t *testing.T) {
+			if out, err := exec.Command("podman", "kill", "holdfast-suite-m").CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		}})
+	})
+	a := container.Agent{}
+	t.Run("a check inside", func(t *testing.T) {
+		s := spec()
+		s["check"] = []string{"/app", "-test.run=^$"}
+		ask(t, a.Start, s, resources.OK, "")
+		ask(t, a.Check, s, resources.OK, "satisfied")
+		s["check"] = []string{"/app", "-no-such-flag"}
+		ask(t, a.Check, s, resources.Failed, "exits with 2")
+		ask(t, a.Stop, s, resources.OK, "removed")
+	})
+	t.Run("a container that ends at once", func(t *testing.T) {
+		s := spec()
+		s["command"] = []string{"/app", "-test.run=^$"}
+		ask(t, a.Start, s, resources.Failed, "exit status 0")
+		ask(t, a.Stop, s, resources.OK, "")
+	})
+	t.Run("somebody else's", func(t *testing.T) {
+		s := spec()
+		s["name"] = "theirs"
+		if out, err := exec.Command("podman", "run", "--detach", "--name=theirs", "--network=none", "localhost/suite:1", "/app", "app").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		ask(t, a.Start, s, resources.Failed, "not made")
+		ask(t, a.Probe, s, resources.NotRunning, "of ours")
+		ask(t, a.Stop, s, resources.OK, "of ours")
+		if out, err := exec.Command("podman", "container", "inspect", "--format={{.State.Status}}", "theirs").Output(); err != nil || string(out) != "running\n" {
+			t.Errorf("theirs: %s, %v", out, err)
+		}
+	})
+	t.Run("a missing image", func(t *testing.T) {
+		s := spec()
+		s["image"] = "localhost/nowhere:1"
+		ask(t, a.Fit, s, resources.Failed, "podman pull localhost/nowhere:1")
+	})
+}
+
+// docker words things differently; this is how (docker 26).
+const docker = `#!/bin/sh
+case "$1 $2" in
+"container inspect") [ -e "$DIR/up" ] && cat "$DIR/up" || { echo '[]'; echo "Error response from daemon: No such container: $3" >&2; exit 1; };;
+"image inspect") exit 0;;
+run*) case "$*" in *--restart=no*) ;; *) exit 9;; esac
+  echo '[{"State":{"Status":"running","Running":true,"Pid":0,"ExitCode":0,"Health":{"Status":"healthy"}},"Config":{"Labels":{"holdfast":"s/m"}}}]' >"$DIR/up";;
+"rm --force"|stop*) rm -f "$DIR/up";;
+"exec "*) exit 0;;
+esac
+`
+
+func TestDocker(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(docker), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DIR", dir)
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	s := map[string]any{"image": "shop:7", "engine": "docker"}
+	agenttest.Run(t, container.Agent{}, s)
+	a := container.Agent{}
+	unhealthy := `[{"State":{"Status":"running","Health":{"Status":"unhealthy"}},"Config":{"Labels":{"holdfast":"s/m"}}}]`
+	if err := os.WriteFile(filepath.Join(dir, "up"), []byte(unhealthy), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ask(t, a.Check, s, resources.Failed, "unhealthy")
+	// An engine that does not answer is not one without containers.
+	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ask(t, a.Probe, s, resources.Unknown, "Cannot connect")
+	ask(t, a.Stop, s, resources.Unknown, "Cannot connect")
+	ask(t, a.Check, s, resources.Unknown, "Cannot connect")
+}
+
+func TestBadSpecifications(t *testing.T) {
+	for _, s := range []map[string]any{
+		{}, {"image": "x", "engine": "rkt"}, {"image": "x", "options": []string{"--restart=always"}}, {"image": "x", "options": []string{"-v", "/a:/b"}},
+		{"image": "x", "name": "a b"}, {"image": "--privileged"},
+	} {
+		ask(t, container.Agent{}.Start, s, resources.Failed, "")
+	}
+}
