@@ -26,6 +26,11 @@ needs() {
 	sbd       sbd        compatibility of the SBD area
 	fence_sbd fence-agents messages and power through unchanged fence agents
 	dbus-daemon dbus-daemon a bus for an emulated service manager
+	podman    podman     containers under a member of a service
+	runc      runc       what executes them
+	virsh     libvirt-clients virtual machines under a member of a service
+	libvirtd  libvirt-daemon a hypervisor in memory
+	exportfs  nfs-kernel-server exports under a member of a service
 	curl      curl       asking what an agent started whether it answers
 	nginx     nginx-light a service under an unchanged OCF agent
 	apache2   apache2-bin a service under an unchanged OCF agent

@@ -7,12 +7,15 @@ import (
 	"testing"
 
 	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/resources/container"
 	"github.com/holdfast-ha/holdfast/resources/exec"
+	"github.com/holdfast-ha/holdfast/resources/export"
 	"github.com/holdfast-ha/holdfast/resources/filesystem"
 	"github.com/holdfast-ha/holdfast/resources/ip"
 	"github.com/holdfast-ha/holdfast/resources/kinds"
 	"github.com/holdfast-ha/holdfast/resources/ocf"
 	"github.com/holdfast-ha/holdfast/resources/systemd"
+	"github.com/holdfast-ha/holdfast/resources/vm"
 )
 
 // TestKinds holds the keys that the configuration accepts against what the agent
@@ -31,6 +34,9 @@ func TestKinds(t *testing.T) {
 	specs := map[string]reflect.Type{
 		"exec": reflect.TypeFor[exec.Spec](), "filesystem": reflect.TypeFor[filesystem.Spec](), "ip": reflect.TypeFor[ip.Spec](),
 		"ocf": reflect.TypeFor[ocf.Spec](), "systemd": reflect.TypeFor[systemd.Spec](),
+		"container": reflect.TypeFor[container.Spec](),
+		"vm":        reflect.TypeFor[vm.Spec](),
+		"export":    reflect.TypeFor[export.Spec](),
 	}
 	besides := map[string]bool{"guard": true, "with": true} // for the cluster; beside the kind
 	for kind := range kinds.All() {

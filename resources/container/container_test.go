@@ -177,8 +177,12 @@ func TestDocker(t *testing.T) {
 
 func TestBadSpecifications(t *testing.T) {
 	for _, s := range []map[string]any{
-		{}, {"image": "x", "engine": "rkt"}, {"image": "x", "options": []string{"--restart=always"}}, {"image": "x", "options": []string{"-v", "/a:/b"}},
-		{"image": "x", "name": "a b"}, {"image": "--privileged"},
+		{},
+		{"image": "x", "engine": "rkt"},
+		{"image": "x", "options": []string{"--restart=always"}},
+		{"image": "x", "options": []string{"-v", "/a:/b"}},
+		{"image": "x", "name": "a b"},
+		{"image": "--privileged"},
 	} {
 		ask(t, container.Agent{}.Start, s, resources.Failed, "")
 	}

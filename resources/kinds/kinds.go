@@ -5,11 +5,14 @@ package kinds
 
 import (
 	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/resources/container"
 	"github.com/holdfast-ha/holdfast/resources/exec"
+	"github.com/holdfast-ha/holdfast/resources/export"
 	"github.com/holdfast-ha/holdfast/resources/filesystem"
 	"github.com/holdfast-ha/holdfast/resources/ip"
 	"github.com/holdfast-ha/holdfast/resources/ocf"
 	"github.com/holdfast-ha/holdfast/resources/systemd"
+	"github.com/holdfast-ha/holdfast/resources/vm"
 )
 
 // All returns the kinds that this build knows.
@@ -20,5 +23,8 @@ func All() resources.Kinds {
 		"ip":         ip.Agent{},
 		"ocf":        ocf.Agent{},
 		"systemd":    systemd.Agent{},
+		"export":     export.Agent{},
+		"vm":         vm.Agent{},
+		"container":  container.Agent{},
 	}
 }

@@ -1,6 +1,8 @@
 package members
 
 import (
+	"time"
+
 	"github.com/holdfast-ha/holdfast/internal/config/form"
 )
 
@@ -17,4 +19,37 @@ func systemdShape() form.Shape {
 	unit := form.Text("A unit of systemd, which must not be enabled", "postgresql@15-main.service",
 		form.Like(`^[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]+)?$`, "is no name of a unit"))
 	return short(unit, form.Object("A unit of the system's service manager", form.Required("unit", unit)))
+}
+
+func containerShape() form.Shape {
+	words := func(doc, example string) form.Shape { return form.List(doc, form.Raw("", example)) }
+	return form.Object("A container of podman or docker, made anew at each start",
+		form.Required("image", form.Text("Its image, which must be on the node already", "registry.example/shop:7", nil)),
+		form.Optional("engine", form.OneOf("Without it, the first of these that is installed", "podman", "docker")),
+		form.Optional("name", form.Text("Name of the container; default holdfast-SERVICE-MEMBER", "shop", form.Like(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`, "is no name of a container"))),
+		form.Optional("options", words("Options of run, each with its value as one word", "--network=host")),
+		form.Optional("command", words("What runs in it; default: the image's own", "")),
+		form.Optional("check", words("A command inside that exits with 0 when all is well; default: the image's health check", "")),
+		form.Optional("grace", form.Span("From SIGTERM to SIGKILL; default 10s", "10s", 0, time.Hour)),
+	)
+}
+
+func vmShape() form.Shape {
+	return form.Object("A virtual machine of libvirt",
+		form.Required("domain", form.Text("Its name in libvirt", "shop", form.Like(`^[A-Za-z0-9_+][A-Za-z0-9_.+:@ -]*$`, "is no name of a virtual machine"))),
+		form.Optional("xml", form.Text("File with its definition; then libvirt forgets it with its end. Without it, it must be defined on every node", "/srv/shop/shop.xml", form.Absolute)),
+		form.Optional("connect", form.Text("The hypervisor; default qemu:///system", "qemu:///system", nil)),
+		form.Optional("grace", form.Span("How long the guest has to shut down; default 60s", "60s", 0, time.Hour)),
+	)
+}
+
+func exportShape() form.Shape {
+	return form.Object("A directory that NFS clients may mount",
+		form.Required("path", form.Text("The directory", "/srv/orders", mountPoint)),
+		form.Required("clients", form.List("Hosts, networks and netgroups as in exports(5)", form.Text("", "192.0.2.0/24",
+			form.Like(`^[A-Za-z0-9*?@\[][A-Za-z0-9*?@_.:/\[\]-]*$`, "is no client")))),
+		form.Optional("options", form.Text("As in exports(5), but for fsid; default rw,no_subtree_check", "rw,no_subtree_check",
+			form.Like(`^[A-Za-z0-9_=,.:/@*-]*$`, "are no options of an export"))),
+		form.Optional("fsid", form.Raw("Identity of the file system in file handles, a UUID or a number; default: derived from service and path", "7")),
+	)
 }

@@ -43,6 +43,9 @@ func All() []Kind {
 		{Name: "ip", Shape: ipShape(), Check: checkIP},
 		{Name: "ocf", Shape: ocfShape(), Short: "agent", With: true},
 		{Name: "systemd", Shape: systemdShape(), Short: "unit", Usual: Limits{Start: 100 * time.Second, Stop: 100 * time.Second, Check: 60 * time.Second}},
+		{Name: "container", Shape: containerShape(), Usual: Limits{Start: 120 * time.Second, Stop: 90 * time.Second, Check: 30 * time.Second}},
+		{Name: "vm", Shape: vmShape(), Usual: Limits{Start: 120 * time.Second, Stop: 120 * time.Second, Check: 30 * time.Second}},
+		{Name: "export", Shape: exportShape(), Usual: Limits{Start: 40 * time.Second, Stop: 120 * time.Second, Check: 20 * time.Second}},
 	}
 }
 
