@@ -183,11 +183,12 @@ const (
 	Up
 	Stopping
 	Broken // a stop failed or nobody knows what runs
+	Partly // a part of it has failed too often, no other node can have it, and the rest is up
 )
 
 // String is the word that status shows.
 func (s ServiceState) String() string {
-	names := [...]string{"stopped", "starting", "running", "stopping", "broken"}
+	names := [...]string{"stopped", "starting", "running", "stopping", "broken", "partly running"}
 	if int(s) < len(names) {
 		return names[s]
 	}

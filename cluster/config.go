@@ -64,7 +64,16 @@ type Service struct {
 	Restarts  Budget
 	QuickStop bool     // begin the emergency stop while the lease is merely overdue
 	Needs     []Amount // of what nodes offer; sorted by Name
+	Patience  Patience
 	Stack     []Member
+}
+
+// Patience is how much trouble with a service is borne before something is done
+// about it.
+type Patience struct {
+	Fails int           // so many of the latest checks have to fail; 0: one
+	Of    int           // of so many
+	Stop  time.Duration // for how long a stop that failed is tried again before the node is fenced
 }
 
 // FailbackMode says whether a service returns to a more preferred node.

@@ -117,6 +117,10 @@ type RunDone struct {
 	Op      uint64
 	Outcome Outcome
 	Text    string // what failed and why, for people
+	Member  int    // the place in the stack of what failed, from 1 on; 0: none, or not known
+	// Stall is what stalled on this node meanwhile, so that an answer which did not
+	// come in time says nothing of the service; empty: nothing did.
+	Stall string
 }
 
 // Outcome is how an operation ended. Unknown is a value of its own.
@@ -232,6 +236,8 @@ type Run struct {
 	Service *Service
 	Term    uint64
 	Storage bool // a RunStart of the leading storage members only: more is not proven
+	From    int  // a RunStop of the members from this place in the stack on, from 0 on; 0: of everything
+	To      int  // a RunCheck of the members before this place; 0: of all
 }
 
 // Reply answers a request of an administrator.
@@ -275,6 +281,7 @@ const (
 	NoteStopped   NoteKind = "stopped"
 	NoteReleased  NoteKind = "released"
 	NoteFailed    NoteKind = "failed"
+	NoteSlow      NoteKind = "slow" // a check gave no answer, or failed, and that is borne: it counts as no failure yet
 	NoteJoined    NoteKind = "joined"
 	NoteLeft      NoteKind = "left"
 	NoteLease     NoteKind = "lease"

@@ -60,3 +60,22 @@ func serviceView(s *cluster.State, seen *sight.View, g *cluster.Grant, run func(
 	}
 	return v
 }
+
+// Elsewhere says that another node than its owner could run a service now.
+func Elsewhere(s *cluster.State, seen *sight.View, service string) bool {
+	g := s.Grant(service)
+	if g == nil || s.Conf == nil {
+		return false
+	}
+	book := Book(s.Conf)
+	i, ok := book.Index(service)
+	if !ok {
+		return false
+	}
+	for _, c := range World(book, s, seen).Standing().Judge(i) {
+		if c.Able && c.Node != g.Owner {
+			return true
+		}
+	}
+	return false
+}

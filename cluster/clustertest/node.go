@@ -15,6 +15,12 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/lease"
 )
 
+// Hang is what gives no answer in time, and what the runner has seen stall meanwhile.
+type Hang struct {
+	On    bool
+	Stall string
+}
+
 // Faults are what a test does to a node. They may be changed at any time.
 type Faults struct {
 	Frozen     bool          // nothing of it executes; see Freeze and Thaw
@@ -23,7 +29,8 @@ type Faults struct {
 	Clones     []bool        // per disk: the path leads to a clone of it, which is not opened
 	StopFails  bool          // every stop of a service fails
 	StartFails bool          // every start of a service fails
-	CheckFails bool          // every check of a service fails
+	CheckFails bool          // every check of the last member of a service fails
+	CheckHang  Hang          // checks give no answer in time
 	StartTime  time.Duration // how long a start takes
 	StopTime   time.Duration // how long a stop takes
 	NoReboot   bool          // stays off after a reset

@@ -17,8 +17,12 @@ func (n *Node) run(a cluster.Run) {
 	name := a.Service.Name
 	life := n.daemon.life
 	done := func(o cluster.Outcome, text string) {
+		ev := cluster.RunDone{Op: a.Op, Outcome: o, Text: text}
+		if o != cluster.OK && a.Kind != cluster.RunStop && a.Kind != cluster.RunKill {
+			ev.Member, ev.Stall = len(a.Service.Stack), n.CheckHang.Stall
+		}
 		if life == n.daemon.life {
-			n.deliver(cluster.RunDone{Op: a.Op, Outcome: o, Text: text})
+			n.deliver(ev)
 		}
 	}
 	switch a.Kind {
@@ -46,18 +50,23 @@ func (n *Node) run(a cluster.Run) {
 				n.later(20*time.Millisecond, stop)
 				return
 			}
-			delete(n.running, name)
-			n.w.judge.Stops(n.body, name)
+			if a.From == 0 {
+				delete(n.running, name)
+				n.w.judge.Stops(n.body, name)
+			}
 			done(cluster.OK, "")
 		}
 		n.later(n.StopTime, stop)
 	case cluster.RunCheck:
 		n.later(10*time.Millisecond, func() {
-			if n.CheckFails {
+			switch {
+			case n.CheckHang.On:
+				done(cluster.Unknown, "nothing came within 20s")
+			case n.CheckFails && (a.To == 0 || a.To == len(a.Service.Stack)):
 				done(cluster.Failed, "no answer")
-				return
+			default:
+				done(cluster.OK, "")
 			}
-			done(cluster.OK, "")
 		})
 	}
 }

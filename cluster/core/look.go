@@ -37,6 +37,11 @@ func (c *Core) View(now ident.Instant) cluster.View {
 	return v
 }
 
+// elsewhere says that another node could run a service now.
+func (c *Core) elsewhere(service string) bool {
+	return allot.Elsewhere(c.reg.state, c.sight(c.reg.state), service)
+}
+
 func (c *Core) nodeView(n *cluster.NodeState) cluster.NodeView {
 	v := n.View()
 	if n.ID == c.set.Self {

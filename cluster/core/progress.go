@@ -162,13 +162,8 @@ func (c *Core) fromJoining() {
 		c.enter(member)
 	case n.Inc == c.self.inc && n.Phase == cluster.MemberPhase:
 		c.enter(member)
-	case n.Inc == c.self.inc:
-		c.self.waiting = "every member has to learn that this node is joining"
-		if c.reg.state.Conf != nil && c.reg.state.Conf.Evict {
-			c.self.waiting += ", and to hear it and be heard over the network (partition: evict)"
-		}
 	default:
-		c.self.waiting = "the coordinator has to admit this node"
+		c.self.waiting = decide.JoinWaits(c.reg.state, n.Inc == c.self.inc)
 	}
 }
 
@@ -354,11 +349,10 @@ func (c *Core) order(o cluster.Order) uint64 {
 // restarted daemon has agreed on the register itself it does nothing: it cannot
 // tell a grant that it is the first to see from one that its former life knew.
 func (c *Core) manage() {
-	if c.reg.state == nil || c.self.stage < joining || c.self.inc.IsZero() || c.guard.bound != c.self.inc {
-		return
+	if c.reg.state != nil && c.self.stage >= joining && !c.self.inc.IsZero() && c.guard.bound == c.self.inc {
+		c.services.Manage(c.env())
+		c.serve()
 	}
-	c.services.Manage(c.env())
-	c.serve()
 }
 
 // env is this node as its services see it.
@@ -366,6 +360,7 @@ func (c *Core) env() services.Env {
 	e := services.Env{Now: c.now, State: c.reg.state, Self: c.set.Self, Inc: c.self.inc, Why: c.self.waiting}
 	e.Storage = func(g *cluster.Grant) (string, bool) { return c.dec.keys.Storage(c.keyEnv(), g) }
 	e.Standing = [...]services.Standing{member: services.Member, leaving: services.Leaving, yielding: services.Leaving, ending: services.Ending, out: services.Other}[c.self.stage]
+	e.Elsewhere, e.Slow = c.elsewhere, c.ownAge() > 2*c.beatPeriod()
 	e.MayStart = c.self.stage == member && !c.guard.killed && !c.guard.retire && c.now <= c.leaseEnd()
 	return e
 }

@@ -23,6 +23,18 @@ func StandingOrders(s *cluster.State, spoken cluster.Protocol) string {
 	return ""
 }
 
+// JoinWaits says what a node that is coming in waits for; admitted: the state
+// names its incarnation.
+func JoinWaits(s *cluster.State, admitted bool) string {
+	switch {
+	case !admitted:
+		return "the coordinator has to admit this node"
+	case s.Conf != nil && s.Conf.Evict:
+		return "every member has to learn that this node is joining, and to hear it and be heard over the network (partition: evict)"
+	}
+	return "every member has to learn that this node is joining"
+}
+
 // TooNew says that a cluster uses a later protocol than a node speaks.
 func TooNew(used, spoken cluster.Protocol) string {
 	return fmt.Sprintf("the cluster uses protocol %d, this holdfastd speaks up to %d: upgrade holdfast on this node", used, spoken)

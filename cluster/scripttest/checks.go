@@ -22,6 +22,16 @@ func checks() []check {
 			n := r.w.Owner(w[0])
 			return n != nil && n.Name == w[2] && r.w.Running(w[0])
 		}},
+		{"SERVICE is partly up on NODE", func(r *run, w []string) bool {
+			return r.any(func(v *cluster.View) bool {
+				for i := range v.Services {
+					if s := &v.Services[i]; s.Name == w[0] && s.State == cluster.Partly && v.State.NameOf(s.Owner) == w[5] {
+						return true
+					}
+				}
+				return false
+			})
+		}},
 		{"SERVICE is down", func(r *run, w []string) bool { return r.w.Owner(w[0]) == nil }},
 		{"SERVICE beside SERVICE", func(r *run, w []string) bool { return r.w.Owner(w[0]) != nil && r.w.Owner(w[0]) == r.w.Owner(w[2]) }},
 		{"SERVICE away from SERVICE", func(r *run, w []string) bool {
@@ -180,7 +190,7 @@ func broken(r *run, b ban) string {
 func isNote(word string) bool {
 	switch cluster.NoteKind(word) {
 	case cluster.NoteSuspected, cluster.NoteFencing, cluster.NoteWay, cluster.NoteProof, cluster.NoteGrant, cluster.NoteStarting,
-		cluster.NoteStarted, cluster.NoteStopping, cluster.NoteStopped, cluster.NoteReleased, cluster.NoteFailed, cluster.NoteJoined,
+		cluster.NoteStarted, cluster.NoteStopping, cluster.NoteStopped, cluster.NoteReleased, cluster.NoteFailed, cluster.NoteSlow, cluster.NoteJoined,
 		cluster.NoteLeft, cluster.NoteLease, cluster.NoteAdmin, cluster.NoteAlarm, "maintenance":
 		return true
 	}

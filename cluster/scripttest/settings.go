@@ -134,7 +134,7 @@ func (s *Script) service(words []string) error {
 
 func isKey(w string) bool {
 	switch w {
-	case "prefer", "only", "avoid", "start-after", "with", "apart-from", "failback", "restarts", "priority", "quick-stop", "needs", "stack":
+	case "prefer", "only", "avoid", "start-after", "with", "apart-from", "failback", "restarts", "priority", "quick-stop", "needs", "checks", "stop-grace", "stack":
 		return true
 	}
 	return false
@@ -163,6 +163,10 @@ func serviceKey(svc *cluster.Service, key string, values []string) (err error) {
 		a := cluster.Amount{Name: values[0]}
 		a.Value, err = strconv.ParseInt(values[1], 10, 64)
 		svc.Needs = append(svc.Needs, a)
+	case key == "checks" && len(values) == 3:
+		_, err = fmt.Sscanf(strings.Join(values, " "), "%d of %d", &svc.Patience.Fails, &svc.Patience.Of)
+	case key == "stop-grace" && len(values) == 1:
+		svc.Patience.Stop, err = time.ParseDuration(values[0])
 	case key == "restarts" && len(values) == 3:
 		svc.Restarts.Count, err = strconv.Atoi(values[0])
 		if err == nil {

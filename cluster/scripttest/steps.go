@@ -46,8 +46,13 @@ func machineSteps() []verb {
 		{"starts fail on NODES", nodes(3, func(n *clustertest.Node) { n.StartFails = true })},
 		{"starts work on NODES", nodes(3, func(n *clustertest.Node) { n.StartFails = false })},
 		{"stops fail on NODES", nodes(3, func(n *clustertest.Node) { n.StopFails = true })},
+		{"stops work on NODES", nodes(3, func(n *clustertest.Node) { n.StopFails = false })},
 		{"checks fail on NODES", nodes(3, func(n *clustertest.Node) { n.CheckFails = true })},
-		{"checks work on NODES", nodes(3, func(n *clustertest.Node) { n.CheckFails = false })},
+		{"checks work on NODES", nodes(3, func(n *clustertest.Node) { n.CheckFails, n.CheckHang = false, clustertest.Hang{} })},
+		{"checks hang on NODES", nodes(3, func(n *clustertest.Node) { n.CheckHang.On = true })},
+		{"checks hang because of a stall on NODES", nodes(7, func(n *clustertest.Node) {
+			n.CheckHang = clustertest.Hang{On: true, Stall: "its tasks waited for I/O 83% of the time"}
+		})},
 		{"starts take TIME on NODES", func(r *run, w []string) {
 			d, _ := time.ParseDuration(w[2])
 			r.each(w[4:], func(n *clustertest.Node) { n.StartTime = d })

@@ -63,9 +63,11 @@ func (s *Set) held(g *cluster.Grant) bool {
 }
 
 // startable says that there is something to start: all of the service, or what
-// is left of it when its storage was started on a proof for that alone.
+// is left of it when its storage was started on a proof for that alone, or when a
+// part of it was stopped to be started again.
 func (s *Set) startable(l *local, g *cluster.Grant) bool {
-	return l.state == cluster.Down || l.state == cluster.Starting && l.op == 0 && l.half && g != nil && len(g.Pending) == 0
+	rest := l.half && g != nil && len(g.Pending) == 0
+	return l.state == cluster.Down || l.state == cluster.Starting && l.op == 0 && (rest || l.partial)
 }
 
 // reserved says that the storage of a guarded service is this node's alone. Once

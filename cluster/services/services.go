@@ -6,11 +6,8 @@
 package services
 
 import (
-	"bytes"
-	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -42,6 +39,9 @@ type Env struct {
 	// has become pointless. Nil: nothing is ever missing.
 	Storage func(*cluster.Grant) (why string, stuck bool)
 	Why     string // why everything is being stopped at once, for people
+	// Elsewhere says that another node could run a service now. Nil: one always could.
+	Elsewhere func(service string) bool
+	Slow      bool // this node's own beats take long: its disks, or the node itself, stall
 }
 
 // Set is all services of this node. It is used by one goroutine.
@@ -216,14 +216,17 @@ type local struct {
 	giveUp   string // the term is to be released because of this
 	text     string // what status shows
 	again    bool   // stop, then start in the same term
-	restarts []ident.Instant
-	checkAt  ident.Instant
-	retryAt  ident.Instant
-	stops    int
+	trouble
+	checkAt ident.Instant
+	retryAt ident.Instant
 }
 
 func (l *local) runState() cluster.RunState {
-	return cluster.RunState{Service: l.name, Term: l.term, State: l.state, Text: cluster.Limit(l.text, 120)}
+	state := l.state
+	if state == cluster.Broken && l.borne {
+		state = cluster.Stopping
+	}
+	return cluster.RunState{Service: l.name, Term: l.term, State: state, Text: cluster.Limit(l.text, 120)}
 }
 
 // mine is the grant of a service if this incarnation owns it.
@@ -252,7 +255,7 @@ func (s *Set) meet(g *cluster.Grant) {
 	if l.state != cluster.Down || l.op != 0 {
 		return // the term before is not over here yet
 	}
-	l.term, l.giveUp, l.text, l.again, l.stops = g.Term, "", "", false, 0
+	l.term, l.giveUp, l.text, l.again, l.trouble = g.Term, "", "", false, trouble{}
 	l.spec, _ = s.env.State.Conf.Service(g.Service)
 	if t, ok := s.inherited[g.Service]; ok && t == g.Term {
 		s.adopt(l, g)
@@ -311,45 +314,58 @@ func (s *Set) manageOne(l *local) {
 	case l.state == cluster.Broken:
 		if s.env.Standing == Ending {
 			s.run(l, cluster.RunKill, "again: the stop before failed")
-		} else if s.env.State.Life.Stop.On {
+		} else if s.env.State.Life.Stop.On || l.borne {
 			s.run(l, cluster.RunStop, "again: the stop before failed")
 		}
 	case s.env.Standing == Ending && l.state != cluster.Down:
 		s.run(l, cluster.RunKill, s.env.Why)
 	case l.state != cluster.Down && why != "":
 		s.run(l, cluster.RunStop, why)
-	case l.state == cluster.Up && l.again && !s.held(g) && !s.env.State.Life.Stop.On:
-		s.run(l, cluster.RunStop, "restart: "+l.text)
+	case (l.state == cluster.Up || l.state == cluster.Partly) && l.again && !s.held(g) && !s.env.State.Life.Stop.On:
+		s.runFrom(l, cluster.RunStop, l.from, "restart: "+l.text)
 	case l.state == cluster.Down && l.term > l.released && (why != "" || s.env.Standing == Ending):
 		s.release(l)
 	case s.startable(l, g) && l.term > l.released && s.mayStart(l, g) && s.env.Now >= l.retryAt:
-		s.run(l, cluster.RunStart, "")
-	case l.state == cluster.Up && s.env.Now >= l.checkAt:
+		s.runFrom(l, cluster.RunStart, l.begins(), "")
+	case l.state == cluster.Partly && s.env.Now >= l.retryAt && !s.held(g):
+		s.completes(l, g)
+	case (l.state == cluster.Up || l.state == cluster.Partly) && s.env.Now >= l.checkAt:
 		s.run(l, cluster.RunCheck, "")
 	}
 }
 
-func (s *Set) run(l *local, kind cluster.RunKind, why string) {
+func (s *Set) run(l *local, kind cluster.RunKind, why string) { s.runFrom(l, kind, 0, why) }
+
+// runFrom is run of the members from a place in the stack on, where it is a start or
+// a polite stop.
+func (s *Set) runFrom(l *local, kind cluster.RunKind, from int, why string) {
 	s.ops++
 	if l.op != 0 {
 		l.started = l.op
 	}
 	l.op, l.kind = s.ops, kind
+	r := cluster.Run{Op: l.op, Kind: kind, Term: l.term, From: from}
 	switch kind {
 	case cluster.RunStart:
-		l.state = cluster.Starting
+		l.state, l.partial = cluster.Starting, from > 0
 		l.spec, _ = s.env.State.Conf.Service(l.name)
 		g := s.mine(l.name)
 		if l.half = g != nil && len(g.Pending) > 0; l.half {
+			r.Storage = true
 			why = "its storage only: a former owner can reach it no more, but is not proven to have ended"
 		}
-		s.emit(cluster.Note{Kind: cluster.NoteStarting, Service: l.name, Term: l.term, Text: why})
+		s.emit(cluster.Note{Kind: cluster.NoteStarting, Service: l.name, Term: l.term, Text: why + part(l.spec, from)})
 	case cluster.RunStop, cluster.RunKill:
-		l.state = cluster.Stopping
+		l.state, l.partial = cluster.Stopping, from > 0
 		l.text = why
-		s.emit(cluster.Note{Kind: cluster.NoteStopping, Service: l.name, Term: l.term, Text: kind.String() + ": " + why})
+		s.emit(cluster.Note{Kind: cluster.NoteStopping, Service: l.name, Term: l.term, Text: kind.String() + part(l.spec, from) + ": " + why})
+	case cluster.RunCheck:
+		if l.state == cluster.Partly {
+			r.To = l.from
+		}
 	}
-	s.emit(cluster.Run{Op: l.op, Kind: kind, Service: l.spec, Term: l.term, Storage: kind == cluster.RunStart && l.half})
+	r.Service = l.spec
+	s.emit(r)
 }
 
 // Done takes the result of a Run.
@@ -382,90 +398,6 @@ func (s *Set) finished(l *local, e cluster.RunDone) {
 	}
 }
 
-func (s *Set) startDone(l *local, e cluster.RunDone) {
-	if e.Outcome == cluster.OK && l.half {
-		l.text = "its storage is there; the rest waits for the proven end of a former owner"
-		return
-	}
-	if e.Outcome == cluster.OK {
-		l.state, l.text, l.checkAt = cluster.Up, "", s.env.Now.Add(l.spec.CheckEvery())
-		s.emit(cluster.Note{Kind: cluster.NoteStarted, Service: l.name, Term: l.term, Text: e.Text})
-		return
-	}
-	l.state = cluster.Up // something of it may run: it has to be stopped
-	s.failed(l, "start: "+e.Text)
-}
-
-func (s *Set) checkDone(l *local, e cluster.RunDone) {
-	l.checkAt = s.env.Now.Add(l.spec.CheckEvery())
-	conf, ok := s.env.State.Conf.Service(l.name)
-	switch {
-	case e.Outcome == cluster.Failed:
-		s.failed(l, "check: "+e.Text)
-	case ok && !sameStack(conf, l.spec):
-		l.again, l.text = true, "its configuration has changed"
-	case ok:
-		l.spec = conf
-	}
-}
-
-// while says for how long a held service is left alone.
-func while(g *cluster.Grant) string {
-	if g.Frozen {
-		return "while the service is frozen"
-	}
-	return "during the maintenance"
-}
-
-// failed spends the failure budget: restart here, or give the service up.
-func (s *Set) failed(l *local, text string) {
-	if g := s.mine(l.name); g != nil && s.held(g) {
-		if text += "; nothing is done about it " + while(g); l.text != text {
-			l.text = text
-			s.emit(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: text})
-		}
-		return
-	}
-	l.text = text
-	s.emit(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: text})
-	b := l.spec.Restarts
-	l.restarts = append(l.restarts, s.env.Now)
-	for len(l.restarts) > 0 && b.Within > 0 && s.env.Now.Sub(l.restarts[0]) > b.Within {
-		l.restarts = l.restarts[1:]
-	}
-	if len(l.restarts) <= b.Count {
-		l.again = true
-		return
-	}
-	l.giveUp = text
-	if b.Count > 0 {
-		l.giveUp = fmt.Sprintf("failed %d times in %s: %s", len(l.restarts), b.Within, text)
-	}
-	l.restarts = nil
-}
-
-func (s *Set) stopDone(l *local, e cluster.RunDone) {
-	if e.Outcome != cluster.OK {
-		l.state, l.text = cluster.Broken, e.Text
-		l.retryAt = s.env.Now.Add(time.Second)
-		l.stops++
-		s.emit(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: "stop: " + e.Text})
-		return
-	}
-	if l.started != 0 {
-		return // it is not known whether that start came before this stop: stop again when it has ended
-	}
-	l.state = cluster.Down
-	s.emit(cluster.Note{Kind: cluster.NoteStopped, Service: l.name, Term: l.term, Text: "verified stopped"})
-	if l.again && s.mustStop(l, s.mine(l.name)) == "" && s.env.Standing == Member {
-		l.again = false
-		l.retryAt = s.env.Now.Add(time.Second)
-		return
-	}
-	l.again = false
-	s.release(l)
-}
-
 // release burns the term: it is never started again in this incarnation. It is
 // published once the guard has echoed it.
 func (s *Set) release(l *local) {
@@ -480,18 +412,6 @@ func (s *Set) release(l *local) {
 func (s *Set) AllDown() bool {
 	for _, l := range s.local {
 		if l.op != 0 || l.started != 0 || l.state != cluster.Down {
-			return false
-		}
-	}
-	return true
-}
-
-func sameStack(a, b *cluster.Service) bool {
-	if len(a.Stack) != len(b.Stack) {
-		return false
-	}
-	for i := range a.Stack {
-		if a.Stack[i].Kind != b.Stack[i].Kind || a.Stack[i].ID != b.Stack[i].ID || !bytes.Equal(a.Stack[i].Spec, b.Stack[i].Spec) {
 			return false
 		}
 	}
