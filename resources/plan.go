@@ -104,16 +104,28 @@ func (p *stopPlan) fail(member int) {
 	}
 }
 
+// above makes it the stop of the last members only: what is below them stays, and
+// so do its processes.
+func (p *stopPlan) above(first int) *stopPlan {
+	p.order = p.order[:max(len(p.order)-first, 0)]
+	p.swept = first > 0
+	return p
+}
+
 // startPlan brings members up in order. The first that does not say OK ends the
-// start; it and those before it are then stopped in reverse.
+// start; it and those that this start has begun before it are then stopped in
+// reverse.
 type startPlan struct {
 	members int
+	first   int // what is below it is up
 	at      int
 	undo    *stopPlan
 	outcome Outcome // of the member that did not start
 }
 
-func newStartPlan(members int) *startPlan { return &startPlan{members: members, outcome: OK} }
+func newStartPlan(first, members int) *startPlan {
+	return &startPlan{members: members, first: first, at: first, outcome: OK}
+}
 
 func (p *startPlan) next() (task, bool) {
 	if p.undo != nil {
@@ -135,7 +147,7 @@ func (p *startPlan) report(o Outcome) {
 		o = Failed
 	}
 	p.outcome = o
-	p.undo = newStopPlan(reversed(p.at+1), false)
+	p.undo = newStopPlan(reversed(p.at+1), false).above(p.first)
 }
 
 // checkPlan asks every member in order and ends at the first that is not well.

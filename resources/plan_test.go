@@ -36,7 +36,7 @@ func play(t *testing.T, p plan, script map[string][]Outcome) string {
 }
 
 func TestStartGoesTopToBottom(t *testing.T) {
-	p := newStartPlan(3)
+	p := newStartPlan(0, 3)
 	got := play(t, p, nil)
 	if want := "start 0, start 1, start 2"; got != want || p.outcome != OK || p.undo != nil {
 		t.Errorf("got %s (%v), want %s (ok)", got, p.outcome, want)
@@ -47,12 +47,34 @@ func TestFailedStartIsUndoneInReverse(t *testing.T) {
 	for _, test := range []struct{ said, want Outcome }{
 		{Failed, Failed}, {Unknown, Unknown}, {NotRunning, Failed},
 	} {
-		p := newStartPlan(3)
+		p := newStartPlan(0, 3)
 		got := play(t, p, map[string][]Outcome{"start 1": {test.said}})
 		want := "start 0, start 1=" + test.said.String() + ", stop 1, sweep 1, probe 1, stop 0, sweep 0, probe 0, sweep all"
 		if got != want || p.outcome != test.want || !p.undo.ok {
 			t.Errorf("got %s (%v, undone %v)\nwant %s (%v)", got, p.outcome, p.undo.ok, want, test.want)
 		}
+	}
+}
+
+// What is below the first member of a part is not touched, whatever becomes of the
+// part: it goes on running.
+func TestPartOfAStack(t *testing.T) {
+	p := newStartPlan(1, 3)
+	got := play(t, p, map[string][]Outcome{"start 2": {Failed}})
+	if want := "start 1, start 2=failed, stop 2, sweep 2, probe 2, stop 1, sweep 1, probe 1"; got != want || p.outcome != Failed || !p.undo.ok {
+		t.Errorf("got %s (%v)\nwant %s", got, p.outcome, want)
+	}
+	stop := newStopPlan(reversed(3), false).above(1)
+	if got, want := play(t, stop, nil), "stop 2, sweep 2, probe 2, stop 1, sweep 1, probe 1"; got != want || !stop.ok {
+		t.Errorf("got %s (%v)\nwant %s", got, stop.ok, want)
+	}
+	for _, first := range []int{3, 4} {
+		if got := play(t, newStopPlan(reversed(3), false).above(first), nil); got != "" {
+			t.Errorf("nothing stands above member %d, but: %s", first, got)
+		}
+	}
+	if got := play(t, newStartPlan(4, 3), nil); got != "" {
+		t.Errorf("nothing is left to start, but: %s", got)
 	}
 }
 
@@ -149,7 +171,7 @@ func TestStopIsNeverCalledVerifiedWithoutTheProbes(t *testing.T) {
 func TestStartNeverSkips(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		members := rapid.IntRange(0, 5).Draw(t, "members")
-		p := newStartPlan(members)
+		p := newStartPlan(0, members)
 		up := 0
 		for next, more := p.next(); more; next, more = p.next() {
 			o := rapid.SampledFrom([]Outcome{Unknown, OK, OK, OK, NotRunning, Failed}).Draw(t, "outcome")

@@ -94,6 +94,9 @@ type StartOptions struct {
 	// proof allows which covers the disks but not the former owner itself. A
 	// later Start without it brings up the rest.
 	StorageOnly bool
+	// From begins with this member, counted from 0: those below it are up, and stay
+	// so if the start fails.
+	From int
 }
 
 // Start brings a service up in a term, top to bottom. If a member fails or gives
@@ -116,7 +119,7 @@ func (r *Runner) Start(ctx context.Context, svc Service, term uint32, opts Start
 	if opts.StorageOnly {
 		count = storagePrefix(svc.Stack)
 	}
-	p := newStartPlan(count)
+	p := newStartPlan(opts.From, count)
 	for t, more := p.next(); more; t, more = p.next() {
 		if ctx.Err() != nil {
 			w.result.Outcome = Unknown
@@ -136,7 +139,7 @@ func (r *Runner) Start(ctx context.Context, svc Service, term uint32, opts Start
 	if p.undo == nil {
 		return w.result
 	}
-	if w.result.Stopped = p.undo.ok; !p.undo.ok {
+	if w.result.Stopped = p.undo.ok && opts.From == 0; !p.undo.ok {
 		w.result.Outcome = Unknown
 		w.result.Text += "; and it could not be undone: " + w.lastTrouble(p.undo.failed)
 	}
@@ -148,6 +151,9 @@ type StopOptions struct {
 	// Kill is the emergency stop: every process of the service gets SIGKILL
 	// before anything else, and no member is asked politely.
 	Kill bool
+	// From stops this member, counted from 0, and those above it, and leaves the
+	// others and their processes alone: the result has no Stopped then.
+	From int
 }
 
 // Stop takes a service down, bottom of the stack last, and verifies it: each
@@ -165,7 +171,7 @@ func (r *Runner) Stop(ctx context.Context, svc Service, term uint32, opts StopOp
 	}
 	defer done()
 	w := r.work(svc, term)
-	p := newStopPlan(reversed(len(svc.Stack)), opts.Kill)
+	p := newStopPlan(reversed(len(svc.Stack)), opts.Kill).above(opts.From)
 	for t, more := p.next(); more; t, more = p.next() {
 		if ctx.Err() != nil {
 			w.result.Outcome = Unknown
@@ -174,7 +180,7 @@ func (r *Runner) Stop(ctx context.Context, svc Service, term uint32, opts StopOp
 		}
 		p.report(w.do(ctx, t).Outcome)
 	}
-	w.result.Outcome, w.result.Stopped = OK, p.ok
+	w.result.Outcome, w.result.Stopped = OK, p.ok && opts.From == 0
 	if !p.ok {
 		w.result.Outcome = Failed
 		w.blame(p.failed, w.lastTrouble(p.failed))

@@ -15,6 +15,12 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/lease"
 )
 
+// Pace is how long the programs of a node take.
+type Pace struct {
+	StartTime time.Duration // a start
+	StopTime  time.Duration // a stop
+}
+
 // Hang is what gives no answer in time, and what the runner has seen stall meanwhile.
 type Hang struct {
 	On    bool
@@ -23,21 +29,20 @@ type Hang struct {
 
 // Faults are what a test does to a node. They may be changed at any time.
 type Faults struct {
-	Frozen     bool          // nothing of it executes; see Freeze and Thaw
-	DiskCut    []bool        // per disk: requests fail, and do nothing
-	DiskHang   []bool        // per disk: requests do not complete; see Unhang
-	Clones     []bool        // per disk: the path leads to a clone of it, which is not opened
-	StopFails  bool          // every stop of a service fails
-	StartFails bool          // every start of a service fails
-	CheckFails bool          // every check of the last member of a service fails
-	CheckHang  Hang          // checks give no answer in time
-	StartTime  time.Duration // how long a start takes
-	StopTime   time.Duration // how long a stop takes
-	NoReboot   bool          // stays off after a reset
-	LUNs       luns.Faults   // between it and the data LUNs
-	OrderLag   time.Duration // how much longer than usual an order is on its way to the guard
-	Poison     uint64        // the version of the register that its core panics on; 0: none
-	BMC        Controller    // what its management controller does, where it has one
+	Frozen     bool   // nothing of it executes; see Freeze and Thaw
+	DiskCut    []bool // per disk: requests fail, and do nothing
+	DiskHang   []bool // per disk: requests do not complete; see Unhang
+	Clones     []bool // per disk: the path leads to a clone of it, which is not opened
+	StopFails  bool   // every stop of a service fails
+	StartFails bool   // every start of a service fails
+	CheckFails bool   // every check of the last member of a service fails
+	CheckHang  Hang   // checks give no answer in time
+	Pace
+	NoReboot bool          // stays off after a reset
+	LUNs     luns.Faults   // between it and the data LUNs
+	OrderLag time.Duration // how much longer than usual an order is on its way to the guard
+	Poison   uint64        // the version of the register that its core panics on; 0: none
+	BMC      Controller    // what its management controller does, where it has one
 	RegFaults
 }
 
@@ -102,7 +107,7 @@ func newNode(w *World, id ident.NodeID) *Node {
 		ID: id, Name: story.Name(id), host: ident.UUID{byte(id)}, body: id, w: w, running: map[string]*process{},
 		Faults: Faults{
 			DiskCut: make([]bool, mostDisks), DiskHang: make([]bool, mostDisks), Clones: make([]bool, mostDisks),
-			StartTime: 300 * time.Millisecond, StopTime: 200 * time.Millisecond,
+			Pace: Pace{StartTime: 300 * time.Millisecond, StopTime: 200 * time.Millisecond},
 		},
 		machine: machine{clock: agenda.Clock{Rate: 1 + (w.rng.Float64()-0.5)*0.0098}},
 	}

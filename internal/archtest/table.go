@@ -191,6 +191,7 @@ func deviceRows() []row {
 		{tree: "bmc/...", may: []string{"bmc"}, why: alone},
 		{tree: "iscsi", why: alone},
 		{tree: "sbd/watchdog", why: alone},
+		{tree: "internal/daemon/pressure", why: alone},
 		{tree: "sbd/watchdog/...", may: []string{"sbd/watchdog"}, why: alone},
 		{
 			tree: "resources", may: []string{"resources/groups"},
@@ -338,7 +339,7 @@ func processRows() []row {
 			why:  "what a node keeps on its own disk is words and states; it reaches no other node",
 		},
 		{
-			tree: "internal/daemon/operations", may: []string{"cluster", "cluster/ident", "resources"},
+			tree: "internal/daemon/operations", may: []string{"cluster", "cluster/ident", "resources", "internal/daemon/pressure"},
 			why: "what became of an operation is translated, not judged",
 		},
 		{

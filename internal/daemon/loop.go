@@ -214,7 +214,7 @@ func (d *Daemon) act(ctx context.Context) func(cluster.Action) error {
 			}
 		case cluster.Run:
 			d.tasks.Go(func() error { // task "run N": ends with its operation
-				post[cluster.Event](ctx, d.loop.events, operations.CarryOut(ctx, d.deps.Runner, a))
+				post[cluster.Event](ctx, d.loop.events, operations.CarryOut(ctx, d.deps.Runner, operations.Kernel(d.watch.instant), a))
 				return nil
 			})
 		case cluster.Fence:

@@ -7,12 +7,15 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/internal/daemon/pressure"
 	"github.com/holdfast-ha/holdfast/resources"
 )
 
@@ -58,9 +61,21 @@ func serviceOf(s *cluster.Service) resources.Service {
 	return out
 }
 
-// CarryOut does one Run and says what came of it. A start or a stop that did not
+// Watch reads what stalls on this node; pressure.Files is one.
+type Watch interface {
+	// Read says what has stalled up to now.
+	Read() pressure.Sample
+}
+
+// Kernel is what the kernel of this node counts, beside the daemon's clock.
+func Kernel(now func() ident.Instant) Watch {
+	return pressure.Files{Now: func() time.Duration { return time.Duration(now()) }}
+}
+
+// CarryOut does one Run and says what came of it, and of a check without an answer
+// what stalled meanwhile. A start or a stop that did not
 // end in time, or was interrupted because the daemon ends, is Unknown.
-func CarryOut(ctx context.Context, r Runner, a cluster.Run) cluster.RunDone {
+func CarryOut(ctx context.Context, r Runner, w Watch, a cluster.Run) cluster.RunDone {
 	done := cluster.RunDone{Op: a.Op, Outcome: cluster.Failed}
 	if a.Service == nil || a.Term > math.MaxUint32 {
 		done.Text = fmt.Sprintf("there is no such operation: term %d of %v", a.Term, a.Service)
@@ -72,21 +87,29 @@ func CarryOut(ctx context.Context, r Runner, a cluster.Run) cluster.RunDone {
 	var res resources.Result
 	switch a.Kind {
 	case cluster.RunStart:
-		res = r.Start(ctx, svc, term, resources.StartOptions{StorageOnly: a.Storage})
+		res = r.Start(ctx, svc, term, resources.StartOptions{StorageOnly: a.Storage, From: a.From})
 		done.Outcome = outcomeOf(res.Outcome)
 	case cluster.RunStop, cluster.RunKill:
-		res = r.Stop(ctx, svc, term, resources.StopOptions{Kill: a.Kind == cluster.RunKill})
+		res = r.Stop(ctx, svc, term, resources.StopOptions{Kill: a.Kind == cluster.RunKill, From: a.From})
 		done.Outcome = outcomeOf(res.Outcome)
-		if done.Outcome == cluster.OK && !res.Stopped {
+		if done.Outcome == cluster.OK && !res.Stopped && a.From == 0 {
 			done.Outcome = cluster.Unknown
 		}
 	case cluster.RunCheck:
+		if a.To > 0 && a.To < len(svc.Stack) {
+			svc.Stack = svc.Stack[:a.To]
+		}
+		before := w.Read()
 		res = r.Check(ctx, svc, term)
+		if res.Outcome == resources.Unknown {
+			done.Stall = pressure.Between(before, w.Read())
+		}
 		done.Outcome = outcomeOf(res.Outcome)
 	default:
 		res.Text = fmt.Sprintf("an operation of kind %d is not known", a.Kind)
 	}
 	done.Text = res.Text
+	done.Member = 1 + slices.IndexFunc(svc.Stack, func(m resources.Member) bool { return m.ID == res.Member })
 	return done
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/internal/daemon/pressure"
 	"github.com/holdfast-ha/holdfast/resources"
 )
 
@@ -35,6 +36,8 @@ type verdicts struct {
 	res  resources.Result
 	term uint32
 	opts resources.StopOptions
+
+	members int
 }
 
 func (v *verdicts) Start(_ context.Context, _ resources.Service, term uint32, _ resources.StartOptions) resources.Result {
@@ -49,7 +52,43 @@ func (v *verdicts) Stop(_ context.Context, _ resources.Service, _ uint32, o reso
 
 func (*verdicts) Longest(resources.Service) time.Duration { return time.Minute }
 
-func (v *verdicts) Check(context.Context, resources.Service, uint32) resources.Result { return v.res }
+func (v *verdicts) Check(_ context.Context, s resources.Service, _ uint32) resources.Result {
+	v.members = len(s.Stack)
+	return v.res
+}
+
+// calm is a node on which nothing stalls; busy is one whose tasks wait for I/O.
+type calm struct{}
+
+func (calm) Read() pressure.Sample { return pressure.Sample{At: time.Second} }
+
+type busy struct{ at time.Duration }
+
+func (b *busy) Read() pressure.Sample {
+	b.at += 10 * time.Second
+	return pressure.Sample{At: b.at, IO: b.at * 8 / 10}
+}
+
+// What stalls is told of a check without an answer, and of nothing else, and which
+// member it was.
+func TestStalls(t *testing.T) {
+	svc := &cluster.Service{Name: "s", Stack: []cluster.Member{{ID: "filesystem"}, {ID: "ip"}, {ID: "exec"}}}
+	for _, c := range []struct {
+		outcome resources.Outcome
+		stall   bool
+	}{{resources.Unknown, true}, {resources.Failed, false}, {resources.OK, false}} {
+		v := &verdicts{res: resources.Result{Outcome: c.outcome, Member: "ip"}}
+		done := CarryOut(context.Background(), v, &busy{}, cluster.Run{Kind: cluster.RunCheck, Service: svc, To: 2})
+		if (done.Stall != "") != c.stall || done.Member != 2 || v.members != 2 {
+			t.Errorf("%+v of %d members", done, v.members)
+		}
+	}
+	v := &verdicts{res: resources.Result{Outcome: resources.OK}}
+	done := CarryOut(context.Background(), v, calm{}, cluster.Run{Kind: cluster.RunStop, Service: svc, From: 1})
+	if done.Outcome != cluster.OK || v.opts.From != 1 || done.Member != 0 {
+		t.Errorf("a stop of a part: %+v %+v", done, v.opts)
+	}
+}
 
 // A timeout is never an answer: what is not known stays Unknown, and a stop that
 // was not verified is not OK.
@@ -72,7 +111,7 @@ func TestOutcomes(t *testing.T) {
 		{99, resources.Result{Outcome: resources.OK}, cluster.Failed},
 	} {
 		v := &verdicts{res: c.res}
-		done := CarryOut(context.Background(), v, cluster.Run{Op: 5, Kind: c.kind, Term: 9, Service: &cluster.Service{Name: "s"}})
+		done := CarryOut(context.Background(), v, calm{}, cluster.Run{Op: 5, Kind: c.kind, Term: 9, Service: &cluster.Service{Name: "s"}})
 		if done.Outcome != c.want || done.Op != 5 {
 			t.Errorf("%s with %+v became %+v, want %s", c.kind, c.res, done, c.want)
 		}
@@ -81,7 +120,7 @@ func TestOutcomes(t *testing.T) {
 		}
 	}
 	v := &verdicts{res: resources.Result{Outcome: resources.OK}}
-	if d := CarryOut(context.Background(), v, cluster.Run{Kind: cluster.RunStart, Term: 1 << 40, Service: &cluster.Service{}}); d.Outcome != cluster.Failed {
+	if d := CarryOut(context.Background(), v, calm{}, cluster.Run{Kind: cluster.RunStart, Term: 1 << 40, Service: &cluster.Service{}}); d.Outcome != cluster.Failed {
 		t.Errorf("a term that does not fit: %+v", d)
 	}
 }
