@@ -65,8 +65,23 @@ type Service struct {
 	QuickStop bool     // begin the emergency stop while the lease is merely overdue
 	Needs     []Amount // of what nodes offer; sorted by Name
 	Patience  Patience
+	Copy      Copy
 	Stack     []Member
 }
+
+// MostCopies is how many copies a service has at most.
+const MostCopies = 32
+
+// Copy says of which service this is a copy. Every copy is a service of its own,
+// with its own grants, and is apart from the others. The zero value is none.
+type Copy struct {
+	Of         string // name of the service in the configuration
+	Number     int    // from 1 on
+	Everywhere bool   // there are as many as nodes that may run it
+}
+
+// CopyName is the name of a copy of a service.
+func CopyName(of string, number int) string { return of + "@" + itoa(uint64(number)) }
 
 // Patience is how much trouble with a service is borne before something is done
 // about it.
@@ -133,6 +148,21 @@ func (c *Config) Service(name string) (*Service, bool) {
 		return nil, false
 	}
 	return &c.Services[i], true
+}
+
+// Copies lists the services that are meant by a name: the service itself, or all of
+// its copies, or nothing.
+func (c *Config) Copies(name string) []string {
+	if _, ok := c.Service(name); ok || c == nil {
+		return []string{name}
+	}
+	var list []string
+	for i := range c.Services {
+		if c.Services[i].Copy.Of == name {
+			list = append(list, c.Services[i].Name)
+		}
+	}
+	return list
 }
 
 // OffersOf is what a node has for services; nothing where that is not configured.

@@ -150,12 +150,16 @@ func (s *State) Goes(g *Grant) bool {
 // is still owned that it is to be stopped too, whatever the state says; it may be
 // nil.
 func (s *State) Dependent(service string, also func(*Grant) bool) string {
+	of := service
+	if c, ok := s.Conf.Service(service); ok && c.Copy.Of != "" {
+		of = c.Copy.Of
+	}
 	for i := range s.Services {
 		g := &s.Services[i]
 		if g.Owner == 0 {
 			continue
 		}
-		if c, ok := s.Conf.Service(g.Service); ok && slices.Contains(c.After, service) && (s.Goes(g) || also != nil && also(g)) {
+		if c, ok := s.Conf.Service(g.Service); ok && slices.Contains(c.After, of) && (s.Goes(g) || also != nil && also(g)) {
 			return g.Service
 		}
 	}

@@ -6,6 +6,7 @@ package allot
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,14 +100,19 @@ func Maintained(s *cluster.State, g *cluster.Grant) bool {
 	return m != nil
 }
 
-// Waits says which service of after: is not up yet; empty if all are.
+// Waits says which service of after: is not up yet; empty if all are. Of one that
+// has copies, one is enough.
 func Waits(s *cluster.State, v *sight.View, svc *cluster.Service) string {
 	for _, name := range svc.After {
-		g := s.Grant(name)
-		if g == nil {
-			return name
+		up := func(one string) bool {
+			g := s.Grant(one)
+			if g == nil {
+				return false
+			}
+			r := v.Run(g)
+			return r.Known && r.State == cluster.Up
 		}
-		if r := v.Run(g); !r.Known || r.State != cluster.Up {
+		if !slices.ContainsFunc(s.Conf.Copies(name), up) {
 			return name
 		}
 	}

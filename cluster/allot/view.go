@@ -2,6 +2,7 @@ package allot
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/placement"
@@ -19,6 +20,9 @@ func ServiceViews(s *cluster.State, seen *sight.View, run func(*cluster.Grant) (
 		stand = World(book, s, seen).Standing()
 	}
 	for i := range s.Services {
+		if Surplus(s, &s.Services[i]) {
+			continue
+		}
 		v := serviceView(s, seen, &s.Services[i], run)
 		if stand != nil {
 			if k, ok := book.Index(v.Name); ok {
@@ -30,6 +34,30 @@ func ServiceViews(s *cluster.State, seen *sight.View, run func(*cluster.Grant) (
 		list = append(list, v)
 	}
 	return list
+}
+
+// Surplus says that a copy of a service that runs everywhere is one for which there
+// is no node: there are as many as a cluster may ever have nodes.
+func Surplus(s *cluster.State, g *cluster.Grant) bool {
+	svc, ok := s.Conf.Service(g.Service)
+	if !ok || !svc.Copy.Everywhere || g.Owner != 0 {
+		return false
+	}
+	nodes := 0
+	for i := range s.Nodes {
+		name := s.Nodes[i].Name
+		if !slices.Contains(svc.Never, name) && (len(svc.Only) == 0 || slices.Contains(svc.Only, name)) {
+			nodes++
+		}
+	}
+	for _, name := range s.Conf.Copies(svc.Copy.Of) {
+		if c, _ := s.Conf.Service(name); name != g.Service && c.Copy.Number < svc.Copy.Number {
+			nodes-- // those before it have the first claim
+		} else if o := s.Grant(name); name != g.Service && o != nil && o.Owner != 0 {
+			nodes--
+		}
+	}
+	return nodes <= 0
 }
 
 func serviceView(s *cluster.State, seen *sight.View, g *cluster.Grant, run func(*cluster.Grant) (cluster.RunState, bool)) cluster.ServiceView {

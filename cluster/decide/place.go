@@ -17,6 +17,7 @@ type placing struct {
 	world *placement.World
 	plan  *placement.Plan
 	makes map[string]bool // services that are asked to make room, in this plan
+	open  bool            // something waits for what neither the state nor the nodes tell
 }
 
 // place works out where everything is to be, and makes of that what may be done
@@ -49,7 +50,7 @@ func (d *Draft) place() {
 			d.edit().Services[i].Yield = "" // there is room by now
 		}
 	}
-	if len(p.plan.Choices) == 0 && d.State == d.Base {
+	if !p.open && d.State == d.Base {
 		d.mem.rest = now
 	}
 }
@@ -59,6 +60,10 @@ func (d *Draft) place() {
 func (p *placing) award(g *cluster.Grant, c placement.Choice) {
 	svc, _ := p.State.Conf.Service(g.Service)
 	if allot.Waits(p.State, p.sight, svc) != "" {
+		p.open = true
+		return
+	}
+	if c.Node == 0 && allot.Surplus(p.State, g) {
 		return
 	}
 	if c.Node == 0 {
@@ -68,6 +73,7 @@ func (p *placing) award(g *cluster.Grant, c placement.Choice) {
 		return
 	}
 	if p.world.InTheWay(c.Service, c.Node) != "" || p.sight.Settling && p.betterAbsent(c) {
+		p.open = true
 		return
 	}
 	n := p.State.Node(c.Node)
@@ -124,6 +130,7 @@ func (p *placing) objection(g *cluster.Grant, c placement.Choice) string {
 // failback lets a bundle that runs wholly return to a node that it prefers, once
 // that has been healthy for long enough.
 func (p *placing) failback(g *cluster.Grant, c placement.Choice) {
+	p.open = true
 	book := p.world.Book
 	for _, o := range book.Bundle(c.Service) {
 		mate := p.State.Grant(book.Rules(o).Service)
@@ -154,6 +161,8 @@ func (d *Draft) wishMove(r cluster.MoveService) (string, string) {
 	book := d.mem.books.Of(d.State.Conf)
 	i, ok := book.Index(r.Service)
 	switch {
+	case (g == nil || !ok) && len(d.State.Conf.Copies(r.Service)) > 0:
+		return "", fmt.Sprintf("%s runs on several nodes: name the copy to move, as %s", r.Service, strings.Join(d.State.Conf.Copies(r.Service), " or "))
 	case g == nil || !ok:
 		return "", noService(r.Service)
 	case g.Owner == 0:

@@ -16,6 +16,9 @@ func (d *Draft) grantWish(r cluster.Request) (text, refused string) {
 	if d.State.Conf == nil && needsConfig(r) {
 		return "", "the configuration on the quorum disk cannot be read by this version of holdfastd: ask a newer node, or apply one that can be read"
 	}
+	if each := copies(d.State.Conf, r); each != nil {
+		return d.wishEach(each)
+	}
 	switch r := r.(type) {
 	case cluster.MoveService:
 		return d.wishMove(r)
@@ -51,6 +54,40 @@ func (d *Draft) grantWish(r cluster.Request) (text, refused string) {
 		return d.wishKeep(r)
 	}
 	return "", "this version does not know the request"
+}
+
+// copies makes a request about a service that has copies into one for each of them;
+// nil if it is about something else.
+func copies(conf *cluster.Config, r cluster.Request) (each []cluster.Request) {
+	of := func(name string, with func(string) cluster.Request) {
+		for _, one := range conf.Copies(name) {
+			if one != name {
+				each = append(each, with(one))
+			}
+		}
+	}
+	switch r := r.(type) {
+	case cluster.StartService:
+		of(r.Service, func(one string) cluster.Request { return cluster.StartService{Service: one} })
+	case cluster.StopService:
+		of(r.Service, func(one string) cluster.Request { return cluster.StopService{Service: one} })
+	case cluster.FreezeService:
+		of(r.Service, func(one string) cluster.Request { return cluster.FreezeService{Service: one, On: r.On} })
+	case cluster.ClearService:
+		of(r.Service, func(one string) cluster.Request { return cluster.ClearService{Service: one} })
+	}
+	return each
+}
+
+// wishEach grants a request for every copy of a service, or refuses it for the first
+// that it cannot be granted for: what was done for the others stays done.
+func (d *Draft) wishEach(each []cluster.Request) (text, refused string) {
+	for _, r := range each {
+		if text, refused = d.grantWish(r); refused != "" {
+			return "", refused
+		}
+	}
+	return fmt.Sprintf("%s, all %d copies", text, len(each)), ""
 }
 
 // needsConfig says that a request cannot be judged without a configuration that

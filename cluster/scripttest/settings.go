@@ -128,13 +128,25 @@ func (s *Script) service(words []string) error {
 		}
 		rest = rest[n:]
 	}
-	s.opt.Services = append(s.opt.Services, svc)
+	count := svc.Copy.Number
+	if count == 0 {
+		s.opt.Services = append(s.opt.Services, svc)
+		return nil
+	}
+	for n := 1; n <= count; n++ { // as the reader of the configuration makes them
+		one := svc
+		one.Name, one.Copy, one.ApartFrom = cluster.CopyName(svc.Name, n), cluster.Copy{Of: svc.Name, Number: n}, nil
+		for o := 1; o < n; o++ {
+			one.ApartFrom = append(one.ApartFrom, cluster.CopyName(svc.Name, o))
+		}
+		s.opt.Services = append(s.opt.Services, one)
+	}
 	return nil
 }
 
 func isKey(w string) bool {
 	switch w {
-	case "prefer", "only", "avoid", "start-after", "with", "apart-from", "failback", "restarts", "priority", "quick-stop", "needs", "checks", "stop-grace", "stack":
+	case "prefer", "only", "avoid", "start-after", "with", "apart-from", "failback", "restarts", "priority", "quick-stop", "needs", "checks", "stop-grace", "copies", "stack":
 		return true
 	}
 	return false
@@ -163,6 +175,8 @@ func serviceKey(svc *cluster.Service, key string, values []string) (err error) {
 		a := cluster.Amount{Name: values[0]}
 		a.Value, err = strconv.ParseInt(values[1], 10, 64)
 		svc.Needs = append(svc.Needs, a)
+	case key == "copies" && len(values) == 1:
+		svc.Copy.Number, err = strconv.Atoi(values[0])
 	case key == "checks" && len(values) == 3:
 		_, err = fmt.Sscanf(strings.Join(values, " "), "%d of %d", &svc.Patience.Fails, &svc.Patience.Of)
 	case key == "stop-grace" && len(values) == 1:

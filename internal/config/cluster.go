@@ -69,6 +69,7 @@ func parseCluster(file string, src []byte, opts []Option) (*cluster.Config, []Al
 	conf := c.config(v)
 	alerts := c.alerts(v)
 	c.references(conf)
+	c.copy(conf)
 	if err := r.Err(); err != nil {
 		return nil, nil, err
 	}
@@ -101,6 +102,7 @@ func (c *clusterReader) config(v *form.Value) *cluster.Config {
 			conf.Fencing = append(conf.Fencing, cluster.Ways{Node: e.Name, Ways: c.ways(e.Value, "fencing.ways."+e.Name)})
 		}
 	}
+	conf.Offers = c.offers(v.Get("nodes"))
 	conf.PowerOn = v.Get("fencing").Yes("power_on")
 	slices.SortFunc(conf.Fencing, func(a, b cluster.Ways) int { return strings.Compare(a.Node, b.Node) })
 	switch head.Str("on_disk_loss") {
@@ -140,6 +142,9 @@ func (c *clusterReader) service(name string, v *form.Value) cluster.Service {
 	}
 	s.Failback, _ = phrase.Failback(v.Str("failback"))
 	s.Restarts, _ = phrase.Budget(v.Str("restarts"))
+	s.Patience, _ = phrase.Checks(v.Str("checks"))
+	s.Patience.Stop = v.Dur("stop_grace")
+	s.Needs = c.amounts(v.Get("needs"), where+".needs")
 	if p := v.Get("priority"); p != nil {
 		s.Priority = int(p.Num)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/internal/config/form"
 	"github.com/holdfast-ha/holdfast/internal/config/members"
 	"github.com/holdfast-ha/holdfast/internal/config/phrase"
@@ -29,6 +30,8 @@ func clusterShape() *form.Shape {
 			form.Required("ways", form.Table("The ways of each node, tried together; the first proof wins", nodeName, form.List("Ways to fence this node", wayShape()))),
 			form.Optional("power_on", form.Truth("A node that was fenced by its power gets it back; default false")),
 		)),
+		form.Optional("nodes", form.Table("What the nodes have for services", nodeName, form.Object("A node",
+			form.Required("offers", form.Table("How much it has of what services need; what is not named here it has none of", amountName, form.Raw("", "64G")))))),
 		form.Optional("alerts", form.List("Who is told", alertShape())),
 	)
 	return &s
@@ -50,6 +53,12 @@ func serviceShape() form.Shape {
 		form.Optional("apart_from", names("Never on the same node as these services", "reports", serviceName)),
 		form.Optional("restarts", form.Text("Failures on a node before it moves; without it, it moves at the first", "3 in 15m",
 			form.Parsed(phrase.Budget, "is not COUNT in DURATION"))),
+		form.Optional("checks", form.Text("How many of the latest checks have to fail before something is done; the default is 1 of 1", "2 of 3",
+			form.Parsed(phrase.Checks, "is not COUNT of COUNT, at most 32"))),
+		form.Optional("stop_grace", form.Span("How long a stop that failed is tried again before the node is fenced; without it, it is fenced at once", "30s", 0, time.Hour)),
+		form.Optional("needs", form.Table("What it needs of what nodes offer", amountName, form.Raw("", "8G"))),
+		form.Optional("copies", form.Number("On how many nodes it runs at once, as NAME@1, NAME@2 and so on", 1, cluster.MostCopies)),
+		form.Optional("everywhere", form.Truth("It runs on every node that may run it, as NAME@1, NAME@2 and so on")),
 		form.Optional("quick-stop", form.OneOf("early: begin the emergency stop while the lease is merely overdue", "early")),
 		form.Required("stack", form.List("Started top to bottom, stopped bottom to top", memberShape())),
 	)
@@ -96,6 +105,10 @@ func memberShape() form.Shape {
 		}
 	}
 	return s
+}
+
+func amountName(s string) string {
+	return form.Like(`^[a-z][a-z0-9_-]{0,31}$`, "is no name of something to count, such as memory: small letters, digits, hyphens and underscores")(s)
 }
 
 func serviceName(s string) string {

@@ -22,6 +22,21 @@ func (c *clusterReader) references(conf *cluster.Config) {
 	}
 	c.cycles(conf)
 	c.apart(conf)
+	c.offered(conf)
+}
+
+// offered refuses what is needed and what no node has.
+func (c *clusterReader) offered(conf *cluster.Config) {
+	for _, s := range conf.Services {
+		for _, a := range s.Needs {
+			has := slices.ContainsFunc(conf.Offers, func(o cluster.Offer) bool {
+				return slices.ContainsFunc(o.Has, func(h cluster.Amount) bool { return h.Name == a.Name && h.Value >= a.Value })
+			})
+			if n := c.services[s.Name].Get("needs").Get(a.Name); !has && n != nil {
+				c.Add(n.Node, fmt.Sprintf("services.%s.needs.%s: no node offers so much", s.Name, a.Name), fmt.Sprintf("say what a node has: nodes: {NODE: {offers: {%s: ...}}}", a.Name))
+			}
+		}
+	}
 }
 
 func (c *clusterReader) referenced(service, list string, names []string) {

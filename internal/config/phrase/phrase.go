@@ -52,3 +52,31 @@ func Budget(s string) (cluster.Budget, bool) {
 	d, err2 := time.ParseDuration(words[2])
 	return cluster.Budget{Count: n, Within: d}, err == nil && err2 == nil && n >= 0 && n <= 1000 && d > 0
 }
+
+// Checks reads COUNT of COUNT: how many of the latest checks have to fail; empty is
+// one of one, which is the zero value.
+func Checks(s string) (cluster.Patience, bool) {
+	words := strings.Fields(s)
+	if len(words) == 0 {
+		return cluster.Patience{}, true
+	}
+	if len(words) != 3 || words[1] != "of" {
+		return cluster.Patience{}, false
+	}
+	n, err := strconv.Atoi(words[0])
+	of, err2 := strconv.Atoi(words[2])
+	return cluster.Patience{Fails: n, Of: of}, err == nil && err2 == nil && n >= 1 && n <= of && of <= 32
+}
+
+// Amount reads a whole number with K, M, G or T behind it, or none: powers of 1024.
+func Amount(s string) (int64, bool) {
+	shift := 0
+	for k, unit := range []string{"K", "M", "G", "T"} {
+		if rest, ok := strings.CutSuffix(s, unit); ok {
+			s, shift = rest, 10*(k+1)
+			break
+		}
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n << shift, err == nil && n >= 0 && n<<shift>>shift == n
+}
