@@ -140,6 +140,8 @@ func unfit(v *sight.View, n *cluster.NodeState) (reason, remedy string) {
 		return "it is stopping", ""
 	case !v.Of(n.ID).Present:
 		return "it shows no signs of life", ""
+	case v.Of(n.ID).Lost:
+		return "its beats do not reach the quorum disks", ""
 	}
 	return "", ""
 }

@@ -60,6 +60,10 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 		return v
 	}
 	v.Retired = c.hasRetired(p, n)
+	if c.peers[n.ID] != nil && n.ID != c.set.Self {
+		q := c.quiet(p)
+		v.Lost = q.Stale(c.t.Tsus)
+	}
 	if n.Fencing.IsZero() {
 		v.Suspect = c.suspect(n)
 		return v

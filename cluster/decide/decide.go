@@ -263,8 +263,11 @@ func (d *Draft) mustFence(n *cluster.NodeState) string {
 		if g.Owner != n.ID || g.Inc != n.Inc || allot.Held(d.State, g) != "" {
 			continue
 		}
-		if r := d.sight.Run(g); r.Known && r.State == cluster.Broken {
+		switch r := d.sight.Run(g); {
+		case r.Known && r.State == cluster.Broken:
 			return fmt.Sprintf("%s could not be stopped: %s", g.Service, r.Text)
+		case v.Retired && !r.Released:
+			return fmt.Sprintf("it has retired, and %s was granted to it after that", g.Service)
 		}
 	}
 	return ""

@@ -217,3 +217,34 @@ func TestFailureIsForgottenAfterItsWindow(t *testing.T) {
 		t.Error("not forgotten after the window")
 	}
 }
+
+// TestGrantedToOneThatRetires: a node that alone has lost its disks gives its service up and retires, and the service was
+// granted to that same incarnation in between. It will never run it: the end of that incarnation is made known, so that
+// another can.
+func TestGrantedToOneThatRetires(t *testing.T) {
+	s, v := pair()
+	v.Nodes[0] = decide.Node{ID: 1, Retired: true, Last: inc(5)}
+	v.Runs = nil
+	if n := revise(s, v).State.Node(1); n.Fencing != inc(5) || !strings.Contains(n.Why, "has retired, and orders was granted") {
+		t.Errorf("the owner: %+v", n)
+	}
+	v.Runs = []decide.Run{{RunState: cluster.RunState{Service: "orders", Term: 4}, Known: true, Released: true}}
+	d := revise(s, v)
+	if n := d.State.Node(1); !n.Fencing.IsZero() {
+		t.Errorf("its release is enough: %+v", n)
+	}
+	if g := d.State.Grant("orders"); g.Owner != 2 {
+		t.Errorf("the service: %+v", g)
+	}
+}
+
+// TestNothingNewWithoutDisks: who gives a service up because its beats do not reach the disks is still heard over the
+// network, and does not get it back.
+func TestNothingNewWithoutDisks(t *testing.T) {
+	s, v := pair()
+	v.Nodes[0].Lost = true
+	v.Runs = []decide.Run{{RunState: cluster.RunState{Service: "orders", Term: 4}, Known: true, Released: true}}
+	if g := revise(s, v).State.Grant("orders"); g.Owner != 2 || g.Term != 5 {
+		t.Errorf("the service: %+v", g)
+	}
+}
