@@ -38,11 +38,14 @@ func machines(t *testing.T) {
 	}
 }
 
+// all says that not only the short set is wanted.
+func all() bool { return os.Getenv("HOLDFAST_VM") == "all" }
+
 // whole skips where only the short set is wanted.
 func whole(t *testing.T) {
 	t.Helper()
 	machines(t)
-	if os.Getenv("HOLDFAST_VM") != "all" {
+	if !all() {
 		t.Skip("not of the short set: make vm runs it (HOLDFAST_VM=all)")
 	}
 }

@@ -49,6 +49,9 @@ func Make(dir, serial string, size int64) (*Disk, error) {
 // File is the file below, for a look from outside.
 func (d *Disk) File() *os.File { return d.file }
 
+// Path is the name of that file.
+func (d *Disk) Path() string { return d.file.Name() }
+
 // Export offers the disk to a machine and returns the socket.
 func (d *Disk) Export(machine string) (string, error) {
 	path := filepath.Join(d.dir, d.Serial+"-"+machine)

@@ -11,9 +11,8 @@ import (
 	"github.com/u-root/u-root/pkg/cpio"
 )
 
-// libraries is where the programs of packages find their libraries inside a machine: the only folder of u-root's
-// LD_LIBRARY_PATH.
-const libraries = "usr/local/lib"
+// libraries is where programs find their libraries inside a machine: every dynamic linker looks there without being told.
+const libraries = "usr/lib"
 
 // Initiator adds the iSCSI initiator of the distribution, open-iscsi: /sbin/iscsid and /sbin/iscsiadm with the libraries
 // that they need, and its iscsid.conf. Libraries are taken from the downloaded packages, else from this machine.
@@ -51,6 +50,29 @@ func (c Cache) Initiator() ([]cpio.Record, error) {
 			return nil, err
 		}
 		more, err := withLibraries(root, name, file, needed)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, more...)
+	}
+	return records, nil
+}
+
+// HostPrograms adds programs of this machine, with the libraries that they need. They stand in /sbin inside, whatever their
+// folder is here.
+func HostPrograms(names ...string) ([]cpio.Record, error) {
+	needed := map[string]bool{}
+	var records []cpio.Record
+	for _, name := range names {
+		var places []string
+		for _, d := range []string{"/sbin", "/usr/sbin", "/bin", "/usr/bin"} {
+			places = append(places, filepath.Join(d, name))
+		}
+		file, err := first(places...)
+		if err != nil {
+			return nil, fmt.Errorf("%s is not installed: run test/setup.sh: %w", name, err)
+		}
+		more, err := withLibraries("/", path.Join("sbin", name), file, needed)
 		if err != nil {
 			return nil, err
 		}

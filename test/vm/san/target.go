@@ -53,7 +53,7 @@ func Serve(ctx context.Context, m *machine.Machine, disk, address string, initia
 	group := path.Join(configuration, "iscsi", Target, "tpgt_1")
 	lun := path.Join(group, "lun/lun_1")
 	list := []wire.Request{
-		{Op: wire.Mount, Args: []string{"configfs", "/sys/kernel/config"}},
+		{Op: wire.Mount, Args: []string{"configfs", "/sys/kernel/config", "configfs"}},
 		mkdir("/var/target/pr", "/etc/target/pr", "/var/target/alua", store),
 		set(path.Join(store, "control"), "udev_path="+disk),
 		set(path.Join(store, "wwn/vpd_unit_serial"), "HOLDFASTLUN1"),

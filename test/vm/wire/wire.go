@@ -25,7 +25,7 @@ const (
 	Get     Op = "get"     // Output are Length bytes of the disk Args[0] at Offset, likewise
 	Mkdir   Op = "mkdir"   // make the folders Args, with all above them
 	Symlink Op = "symlink" // make Args[1] a link to Args[0]
-	Mount   Op = "mount"   // mount a file system of the kind Args[0] at Args[1]
+	Mount   Op = "mount"   // mount a file system of the kind Args[0] at Args[1], from the disk Args[2] if it has one
 	Module  Op = "module"  // load module Args[0] with parameters Args[1:]
 )
 

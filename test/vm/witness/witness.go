@@ -14,7 +14,10 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -89,13 +92,14 @@ func Newest(all []Block, owner uint32) uint64 {
 	return n
 }
 
-// Run writes blocks to a disk, several at once, until one fails: "init witness -disk PATH -owner N [-region N] [-depth N]".
-// It prints "wrote NUMBER" behind every 64th block, and "failed NUMBER: why" for each that failed.
+// Run writes blocks to a disk, several at once, until one fails: "init witness -disk PATH -owner N [-region N] [-depth N]
+// [-pace D]". It prints "wrote NUMBER" behind every 64th block, and "failed NUMBER: why" for each that failed.
 func Run(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("witness", flag.ContinueOnError)
 	disk := flags.String("disk", "", "path of the disk")
-	owner := flags.Uint("owner", 0, "who writes")
-	region := flags.Int("region", 0, "where")
+	owner := flags.Uint("owner", hostNumber(), "who writes; else the number at the end of the host's name")
+	region := flags.Int("region", 0, "where; else in the region of the owner's number")
+	pace := flags.Duration("pace", 0, "how long each writer rests after a write")
 	depth := flags.Int("depth", 8, "how many writes are under way at once")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -105,7 +109,10 @@ func Run(args []string, out io.Writer) error {
 		return err
 	}
 	defer f.Close()
-	w := writer{file: f, out: out, owner: uint32(*owner), start: int64(*region) * Slots * Size}
+	if *region == 0 {
+		*region = int(*owner)
+	}
+	w := writer{pace: *pace, file: f, out: out, owner: uint32(*owner), start: int64(*region) * Slots * Size}
 	var all sync.WaitGroup
 	for range *depth {
 		all.Add(1)
@@ -122,6 +129,7 @@ type writer struct {
 	file  *os.File
 	out   io.Writer
 	owner uint32
+	pace  time.Duration
 	start int64 // of the region
 
 	mu     sync.Mutex
@@ -152,5 +160,13 @@ func (w *writer) work() {
 			fmt.Fprintf(w.out, "wrote %d\n", k.Number)
 		}
 		w.mu.Unlock()
+		time.Sleep(w.pace)
 	}
+}
+
+// hostNumber is the number at the end of the host's name; 0: there is none.
+func hostNumber() uint {
+	name, _ := os.Hostname()
+	n, _ := strconv.ParseUint(strings.TrimLeft(name, "abcdefghijklmnopqrstuvwxyz-"), 10, 32)
+	return uint(n)
 }

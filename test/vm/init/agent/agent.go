@@ -120,7 +120,7 @@ func (a *agent) do(r wire.Request) wire.Answer {
 	case wire.Symlink:
 		err = os.Symlink(name, r.Args[1])
 	case wire.Mount:
-		err = unix.Mount(name, r.Args[1], name, 0, "")
+		err = unix.Mount(r.Args[len(r.Args)-1], r.Args[1], name, 0, "")
 	case wire.Module:
 		err = kmodule.Probe(name, strings.Join(r.Args[1:], " "))
 	default:

@@ -3,6 +3,7 @@
 package boot
 
 import (
+	"crypto/md5"
 	"errors"
 	"fmt"
 	"os"
@@ -92,7 +93,9 @@ func modules() error {
 // network gives the cards their addresses, in the order in which the kernel found them.
 func network() error {
 	name, _ := cmdline.Flag(wire.NameFlag)
-	errs := []error{unix.Sethostname([]byte(name))}
+	// What systemd-machine-id-setup would make; the same at every boot, as on a machine's own disk.
+	id := md5.Sum([]byte(name))
+	errs := []error{unix.Sethostname([]byte(name)), os.WriteFile("/etc/machine-id", fmt.Appendf(nil, "%x\n", id), 0o444)}
 	list, _ := cmdline.Flag(wire.NetFlag)
 	for i, address := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' }) {
 		link, err := netlink.LinkByName(fmt.Sprintf("eth%d", i))

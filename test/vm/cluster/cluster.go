@@ -1,0 +1,279 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/test/vm/disk"
+	"github.com/holdfast-ha/holdfast/test/vm/image"
+	"github.com/holdfast-ha/holdfast/test/vm/lab"
+	"github.com/holdfast-ha/holdfast/test/vm/machine"
+	"github.com/holdfast-ha/holdfast/test/vm/network"
+	"github.com/holdfast-ha/holdfast/test/vm/wire"
+)
+
+// What the cluster promises, and what its watchdogs are set to. The watchdogs are not qualified, so each counts for more than
+// twice its timeout; the rest is for the noise of a machine that emulates three others.
+const (
+	Within  = 24 * time.Second
+	Timeout = 2 * time.Second
+)
+
+// Sizes of the disks, in bytes.
+const (
+	quorumSize = 80 << 20
+	dataSize   = 8 << 20
+	ownSize    = 32 << 20
+)
+
+// service is the name of the only service.
+const service = "witness"
+
+// Cluster is nodes and what they share.
+type Cluster struct {
+	*lab.Lab
+	Quorum, Data *disk.Disk
+	Links        [2]*network.Switch
+	Nodes        []*Node
+}
+
+// Node is a machine with Holdfast on it.
+type Node struct {
+	*machine.Machine
+	Number int
+}
+
+// Open boots nodes, makes a cluster of them with the commands that an administrator types, and waits until its service runs.
+func Open(t testing.TB, nodes int) *Cluster {
+	t.Helper()
+	files, dir := map[string]string{}, t.TempDir()
+	for _, name := range []string{"holdfast", "holdfastd", "holdfast-guard"} {
+		program, err := image.Program(t.Context(), dir, "cmd/"+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files["usr/bin/"+name] = program
+	}
+	tools, err := image.HostPrograms("blkid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Cluster{Lab: lab.Open(t, image.Content{Files: files, Records: tools, Modules: []string{"ext4", "crc32c_generic"}})}
+	c.Quorum, c.Data = c.Disk("QUORUM1", quorumSize), c.Disk("DATA1", dataSize)
+	c.Links = [2]*network.Switch{c.Network("hb0"), c.Network("hb1")}
+	var all []*machine.Machine
+	for i := 1; i <= nodes; i++ {
+		own := c.Disk(fmt.Sprintf("OWN%d", i), ownSize)
+		if out, err := exec.Command("mkfs.ext4", "-q", "-F", own.Path()).CombinedOutput(); err != nil {
+			t.Fatalf("mkfs.ext4 (package e2fsprogs; test/setup.sh installs it): %v: %s", err, out)
+		}
+		n := &Node{Number: i, Machine: c.Machine(lab.Plan{
+			Name: fmt.Sprintf("n%d", i), Number: i, Watchdog: true, Networks: c.Links[:],
+			Disks: []*disk.Disk{c.Quorum, c.Data, own}, Modules: []string{"crc32c_generic", "ext4", "i6300esb", "softdog"},
+		})}
+		c.Nodes, all = append(c.Nodes, n), append(all, n.Machine)
+	}
+	c.PowerOn(all...)
+	ctx := c.Context(4 * time.Minute)
+	if err := c.form(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// form makes the cluster.
+func (c *Cluster) form(ctx context.Context) error {
+	for i, n := range c.Nodes {
+		if err := n.mount(ctx); err != nil {
+			return err
+		}
+		args := []string{"init", "--cluster", "rig", "--failover-within", Within.String()}
+		if i > 0 {
+			text, err := c.Nodes[0].Holdfast(ctx, "token", "--json")
+			if err != nil {
+				return err
+			}
+			var token api.TokenReply
+			if err := json.Unmarshal([]byte(text), &token); err != nil {
+				return fmt.Errorf("holdfast token --json: %w: %s", err, text)
+			}
+			args = []string{"join", token.Token}
+		}
+		if out, err := n.Holdfast(ctx, append(args, n.flags()...)...); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		if err := n.start(ctx); err != nil {
+			return err
+		}
+		if err := c.AwaitMembers(ctx, c.Nodes[:i+1]...); err != nil {
+			return err
+		}
+	}
+	err := c.Nodes[0].Write(ctx, own+"/services.yaml", configuration())
+	if err == nil {
+		_, err = c.Nodes[0].Holdfast(ctx, "apply", "--yes", "-f", own+"/services.yaml")
+	}
+	if err == nil {
+		_, err = c.AwaitOwner(ctx)
+	}
+	return err
+}
+
+func configuration() string {
+	// Nodes that are made to fail again and again are not to be left out for it.
+	return fmt.Sprintf(`cluster:
+  name: rig
+  failover_within: %s
+  quarantine: off
+services:
+  %s:
+    stack:
+      - exec: {run: [/init, witness, -disk, /dev/disk/by-id/virtio-DATA1, -depth, "2", -pace, 20ms]}
+`, Within, service)
+}
+
+// own is where a node's own disk is mounted.
+const own = "/own"
+
+// mount mounts the node's own disk.
+func (n *Node) mount(ctx context.Context) error {
+	for _, r := range []wire.Request{
+		{Op: wire.Mkdir, Args: []string{own, "/run/holdfast"}},
+		{Op: wire.Mount, Args: []string{"ext4", own, fmt.Sprintf("/dev/disk/by-id/virtio-OWN%d", n.Number)}},
+	} {
+		if _, err := n.Ask(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flags are what a node says of itself.
+func (n *Node) flags() []string {
+	return []string{
+		"--name", n.Name, "--disk", "/dev/disk/by-id/virtio-QUORUM1", "--etc", own + "/etc", "--state", own + "/state",
+		"--run", "/run/holdfast", "--cgroup", "/sys/fs/cgroup/holdfast/services", "--pause-bound", "0s",
+		"--link", lab.Address(0, n.Number), "--link", lab.Address(1, n.Number),
+		"--watchdog", "/dev/watchdog0:" + Timeout.String(), "--watchdog", "/dev/watchdog1:" + Timeout.String(),
+	}
+}
+
+// start starts guard and daemon, and waits until the daemon answers.
+func (n *Node) start(ctx context.Context) error {
+	for name, args := range map[string][]string{
+		"guard":  {"/usr/bin/holdfast-guard", "-config", own + "/etc/guard.conf"},
+		"daemon": {"/usr/bin/holdfastd", "-config", own + "/etc/node.yaml"},
+	} {
+		if err := n.Start(ctx, name, args...); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return Await(ctx, n.Name+": holdfastd answers", func() error {
+		_, err := n.Status(ctx)
+		return err
+	})
+}
+
+// Boot waits for the node's boot of that number and starts Holdfast there.
+func (n *Node) Boot(ctx context.Context, number int) error {
+	_, err := n.AwaitBoot(ctx, number)
+	if err == nil {
+		err = n.mount(ctx)
+	}
+	if err == nil {
+		err = n.start(ctx)
+	}
+	return err
+}
+
+// Holdfast runs the command holdfast on the node and returns what it prints.
+func (n *Node) Holdfast(ctx context.Context, args ...string) (string, error) {
+	return n.Run(ctx, append([]string{"/usr/bin/holdfast", "--config", own + "/etc/node.yaml"}, args...)...)
+}
+
+// Status asks the node's daemon.
+func (n *Node) Status(ctx context.Context) (*api.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	text, err := n.Holdfast(ctx, "status", "--json")
+	// The status command ends with a status of its own where something is wrong.
+	var st api.Status
+	if bad := json.Unmarshal([]byte(text), &st); bad != nil {
+		return nil, errors.Join(err, bad)
+	}
+	return &st, nil
+}
+
+// AwaitMembers waits until each of the nodes knows all of them as members.
+func (c *Cluster) AwaitMembers(ctx context.Context, nodes ...*Node) error {
+	for _, n := range nodes {
+		if err := Await(ctx, n.Name+" sees every node as a member", func() error {
+			st, err := n.Status(ctx)
+			if err != nil {
+				return err
+			}
+			phases := map[string]string{}
+			for _, v := range st.Nodes {
+				phases[v.Name] = v.Phase
+			}
+			for _, m := range nodes {
+				if phases[m.Name] != "member" {
+					return fmt.Errorf("%s is %q; %s is at stage %q and waits for %q", m.Name, phases[m.Name], n.Name, st.Self.Stage, st.Self.Waiting)
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AwaitOwner waits until the service runs, by the word of a node that runs it itself.
+func (c *Cluster) AwaitOwner(ctx context.Context) (owner *Node, err error) {
+	err = Await(ctx, "the service runs", func() error {
+		var words []string
+		for _, n := range c.Nodes {
+			st, err := n.Status(ctx)
+			if err != nil {
+				words = append(words, err.Error())
+				continue
+			}
+			for _, s := range st.Services {
+				words = append(words, fmt.Sprintf("%s says %s on %s", n.Name, s.State, s.Node))
+				if s.State == "running" && s.Node == n.Name {
+					owner = n
+					return nil
+				}
+			}
+		}
+		return errors.New(strings.Join(words, "; "))
+	})
+	return owner, err
+}
+
+// Await polls until met returns nil; its last error says what was missing.
+func Await(ctx context.Context, what string, met func() error) error {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := met()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: not in time: %w", what, err)
+		}
+	}
+}
