@@ -38,7 +38,7 @@ func (c *Core) judge() {
 
 // suspicion tells the story of a peer that falls silent, once.
 func (c *Core) suspicion(p *peer, n *cluster.NodeState) {
-	why := c.suspect(n)
+	why, _ := c.suspect(n)
 	if why == "" {
 		p.suspected = false
 		return
@@ -50,17 +50,17 @@ func (c *Core) suspicion(p *peer, n *cluster.NodeState) {
 	}
 }
 
-// suspect says why a member should be fenced; empty if it should not.
-func (c *Core) suspect(n *cluster.NodeState) string {
+// suspect says why a member should be fenced, empty if it should not, and whether its beats do not reach the disks.
+func (c *Core) suspect(n *cluster.NodeState) (why string, lost bool) {
 	if n.ID == c.set.Self || c.peers[n.ID] == nil && c.now.Sub(c.self.seeing) < c.t.Tsus {
-		return ""
+		return "", false
 	}
 	p := c.peerOf(n.ID)
 	if p.joined != n.Inc {
 		p.joined, p.since = n.Inc, c.now
 	}
 	q := c.quiet(p)
-	return q.Suspect(c.t.Tsus, c.guard.grace.Demand(p.id) == grace.Refuse)
+	return q.Suspect(c.t.Tsus, c.guard.grace.Demand(p.id) == grace.Refuse), q.Stale(c.t.Tsus)
 }
 
 // quiet is for how long a peer has been silent, as far as that may be held

@@ -60,12 +60,8 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 		return v
 	}
 	v.Retired = c.hasRetired(p, n)
-	if c.peers[n.ID] != nil && n.ID != c.set.Self {
-		q := c.quiet(p)
-		v.Lost = q.Stale(c.t.Tsus)
-	}
 	if n.Fencing.IsZero() {
-		v.Suspect = c.suspect(n)
+		v.Suspect, v.Lost = c.suspect(n)
 		return v
 	}
 	if pr, ok := c.dec.ways.Proof(c.fenceEnv(), n); ok && v.Word.Kind == cluster.NoProof {
