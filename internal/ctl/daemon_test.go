@@ -325,3 +325,14 @@ func TestTokenAndTiming(t *testing.T) {
 	d.holdfast("", "timing", "--json").says(t, 0, `"value_seconds": 5.8`)
 	d.holdfast("", "timing", "-f", "chart").says(t, 2, "table or explain")
 }
+
+// TestCheckCommand: whatever happens, a monitor gets one line and a number from 0 to 3.
+func TestCheckCommand(t *testing.T) {
+	t.Parallel()
+	holdfast("", "check", "--socket", filepath.Join(t.TempDir(), "none.sock")).says(t, 3, "HOLDFAST UNKNOWN - ")
+	holdfast("", "check", "--nonsense").says(t, 3, "HOLDFAST UNKNOWN - ", "--nonsense")
+	holdfast("", "check", "--latency-warning", "2s", "--latency-critical", "1s").says(t, 3, "HOLDFAST UNKNOWN - ", "is below")
+	d := newDaemon(t)
+	d.answer("GET /v1/status", &api.Status{Version: 1, Health: api.Warning, Cluster: api.ClusterInfo{Name: "hospital"}, Self: api.Self{Stage: "member"}, Warnings: []string{"one link is down"}})
+	d.holdfast("", "check").says(t, 1, "HOLDFAST WARNING - hospital: one link is down | members=0;;;0;0")
+}
