@@ -322,7 +322,7 @@ func TestABusyDeviceNamesItsHolders(t *testing.T) {
 
 func TestAdoptPetsNothing(t *testing.T) {
 	k := newDriver(t)
-	k.seconds, k.identity = 7, softdogIdentity
+	k.seconds, k.identity = 7, "Software Watchdog"
 	fd, _ := k.open("")
 	d, err := adoptLinux(k, testHost(t, nil), fd, "/dev/watchdog0")
 	if err != nil {
@@ -378,6 +378,40 @@ func TestListReadsSysfsOnly(t *testing.T) {
 	if l.Path != "/dev/watchdog0" || l.Driver != "iTCO_wdt" || l.MinTimeout != 4*time.Second || !l.MagicClose ||
 		!slices.Equal(l.Parameters, []string{"heartbeat=30", "nowayout=N"}) || len(l.Holders) != 0 {
 		t.Errorf("listed %+v", l)
+	}
+}
+
+// Devices without a parent in sysfs, and one without a class there.
+func TestDriversThatSysfsDoesNotName(t *testing.T) {
+	for identity, want := range map[string]string{"Software Watchdog": "softdog", "i6300ESB timer": "i6300esb", "IPMI": "ipmi_watchdog", "other": ""} {
+		h := testHost(t, map[string]string{"identity": identity})
+		write(t, filepath.Join(h.sys, "module/i6300esb/parameters/heartbeat"), "30")
+		all, err := h.list()
+		if err != nil || len(all) != 1 || all[0].Driver != want || (len(all[0].Parameters) == 1) != (want == "i6300esb") {
+			t.Errorf("%s: listed %+v, %v; want driver %q", identity, all, err, want)
+		}
+	}
+	h := testHost(t, nil)
+	if err := os.RemoveAll(filepath.Join(h.sys, "class/watchdog")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(h.sys, "class/misc/watchdog/dev"), "10:130")
+	write(t, filepath.Join(h.sys, "module/ipmi_watchdog/parameters/nowayout"), "Y")
+	all, err := h.list()
+	if err != nil || len(all) != 1 || all[0].Path != "/dev/watchdog" || all[0].Driver != "ipmi_watchdog" || !all[0].NoWayOut {
+		t.Errorf("listed %+v, %v", all, err)
+	}
+	if l := h.find("/dev/watchdog"); l.Driver != "ipmi_watchdog" {
+		t.Errorf("found %+v", l)
+	}
+	k := newDriver(t)
+	k.identity = "IPMI"
+	if _, err := openLinux(k, h, "/dev/watchdog", 5*time.Second); err == nil || k.opens > 0 {
+		t.Errorf("a controller that may block for seconds was armed for 5 s: %v", err)
+	}
+	d, err := openLinux(k, h, "/dev/watchdog", 10*time.Second)
+	if err != nil || d.Info().Driver != "ipmi_watchdog" {
+		t.Errorf("opened %+v, %v", d, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -12,11 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// softdog is the kernel's software watchdog; it has no parent device, so sysfs
-// does not name its driver, but its identity string does.
+// softdog is the kernel's software watchdog, ipmi the one of a management
+// controller.
 const (
-	softdog         = "softdog"
-	softdogIdentity = "Software Watchdog"
+	softdog = "softdog"
+	ipmi    = "ipmi_watchdog"
+
+	// ipmiLeast is the least timeout that a controller is armed with: while it
+	// restarts itself, it keeps whoever feeds it waiting for seconds.
+	ipmiLeast = 10 * time.Second
 )
 
 // Listed is what sysfs tells of a device, without opening it: listing a watchdog
@@ -87,7 +92,11 @@ func (h host) list() ([]Listed, error) {
 		return nil, err
 	}
 	sort.Strings(dirs)
-	out := make([]Listed, 0, len(dirs))
+	out := make([]Listed, 0, len(dirs)+1)
+	if l, ok := h.alone(); ok {
+		l.Holders = h.holders(l.Path)
+		out = append(out, l)
+	}
 	for _, dir := range dirs {
 		l := h.describe(dir)
 		l.Holders = h.holders(l.Path)
@@ -104,6 +113,9 @@ func (h host) find(path string) Listed {
 		return Listed{Path: path}
 	}
 	number := fmt.Sprintf("%d:%d", unix.Major(rdev), unix.Minor(rdev))
+	if l, ok := h.alone(); ok && number == legacyNumber {
+		return l
+	}
 	if number == legacyNumber {
 		return h.describe(filepath.Join(h.sys, "class/watchdog/watchdog0"))
 	}
@@ -118,6 +130,26 @@ func (h host) find(path string) Listed {
 
 // legacyNumber is /dev/watchdog, the misc device that is an alias of watchdog0.
 const legacyNumber = "10:130"
+
+// alone describes /dev/watchdog where it is no alias: a driver older than the
+// kernel's watchdog core has made it, and sysfs knows little of it. Of these the
+// one that servers have is the management controller's.
+func (h host) alone() (Listed, bool) {
+	if !isThere(h.sys, "class/misc/watchdog") || isThere(h.sys, "class/watchdog/watchdog0") {
+		return Listed{}, false
+	}
+	l := Listed{Path: "/dev/watchdog"}
+	if isThere(h.sys, "module", ipmi) {
+		l.Driver, l.Parameters, l.MinTimeout = ipmi, h.parameters(ipmi), ipmiLeast
+		l.NoWayOut = slices.Contains(l.Parameters, "nowayout=Y")
+	}
+	return l, true
+}
+
+func isThere(path ...string) bool {
+	_, err := os.Stat(filepath.Join(path...))
+	return err == nil
+}
 
 func (h host) describe(dir string) Listed {
 	l := Listed{
@@ -143,21 +175,35 @@ func (h host) describe(dir string) Listed {
 		l.ResetLast = status&unix.WDIOF_CARDRESET != 0
 	}
 	l.Pretimeout = Pretimeout{Before: readSeconds(dir, "pretimeout"), Governor: readLine(dir, "pretimeout_governor")}
-	l.Parameters = h.parameters(l.Driver)
+	module, err := os.Readlink(filepath.Join(dir, "device/driver/module"))
+	if err != nil {
+		module = l.Driver
+	}
+	l.Parameters = h.parameters(filepath.Base(module))
 	return l
 }
 
+// driverName is the driver that sysfs names. Some devices have no parent there; their
+// drivers are known by what they call themselves.
 func driverName(link, identity string) string {
-	if link == "" && identity == softdogIdentity {
-		return softdog
+	if link != "" {
+		return link
 	}
-	return link
+	switch identity {
+	case "Software Watchdog":
+		return softdog
+	case "i6300ESB timer":
+		return "i6300esb"
+	case "IPMI":
+		return ipmi
+	}
+	return ""
 }
 
 // parameters reads /sys/module/<driver>/parameters. The module of a driver may
 // be spelled with underscores where the driver has hyphens.
 func (h host) parameters(driver string) []string {
-	if driver == "" {
+	if driver == "" || driver == "." {
 		return nil
 	}
 	module := strings.ReplaceAll(driver, "-", "_")

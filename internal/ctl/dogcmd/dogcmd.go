@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,7 +114,7 @@ func (b *bench) find(device string) error {
 	if p, err := filepath.EvalSymlinks(device); err == nil && device != "" {
 		path = p
 	}
-	if path == "/dev/watchdog" {
+	if path == "/dev/watchdog" && !slices.ContainsFunc(all, func(l watchdog.Listed) bool { return l.Path == path }) {
 		path = "/dev/watchdog0" // an alias of it
 	}
 	var have []string
