@@ -57,6 +57,9 @@ type Request struct {
 	Spec    json.RawMessage `json:"spec"`
 	// Left are the processes that earlier starts of this member left running.
 	Left []int `json:"left,omitempty"`
+	// Above are the kinds of the members above this one in the stack; only with the
+	// verb "fit": what they bring need not be there yet.
+	Above []string `json:"above,omitempty"`
 	// Timeout is when the runner kills the agent; the context ends a little
 	// earlier, so that the agent can still say what it was waiting for.
 	Timeout   time.Duration `json:"timeout_ns"`

@@ -33,6 +33,7 @@ type operation struct {
 	verb   Verb
 	left   []int
 	limit  time.Duration
+	above  []string
 }
 
 // answer is what came of it.
@@ -109,7 +110,7 @@ type child struct {
 func (r *Runner) launch(op operation) (*child, error) {
 	request, err := json.Marshal(Request{
 		Service: op.svc, Term: op.term, Member: op.member.ID, Spec: op.member.Spec,
-		Left: op.left, Timeout: op.limit,
+		Left: op.left, Above: op.above, Timeout: op.limit,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("specification: %w", err)

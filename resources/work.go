@@ -56,6 +56,14 @@ func (w *work) operate(ctx context.Context, m Member, verb Verb) answer {
 		}
 	}
 	op := operation{svc: w.svc.Name, term: w.term, member: m, verb: verb, left: left}
+	if verb == VerbFit {
+		for _, above := range w.svc.Stack {
+			if above.ID == m.ID {
+				break
+			}
+			op.above = append(op.above, above.Kind)
+		}
+	}
 	op.limit = m.limit(verb, w.r.usual(ctx, op))
 	return w.r.operate(ctx, op)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-ha/holdfast/resources/filesystem"
 	"github.com/holdfast-ha/holdfast/resources/ip"
 	"github.com/holdfast-ha/holdfast/resources/kinds"
+	"github.com/holdfast-ha/holdfast/resources/lvm"
 	"github.com/holdfast-ha/holdfast/resources/ocf"
 	"github.com/holdfast-ha/holdfast/resources/systemd"
 	"github.com/holdfast-ha/holdfast/resources/vm"
@@ -37,6 +38,7 @@ func TestKinds(t *testing.T) {
 		"container": reflect.TypeFor[container.Spec](),
 		"vm":        reflect.TypeFor[vm.Spec](),
 		"export":    reflect.TypeFor[export.Spec](),
+		"lvm":       reflect.TypeFor[lvm.Spec](),
 	}
 	besides := map[string]bool{"guard": true, "with": true} // for the cluster; beside the kind
 	for kind := range kinds.All() {

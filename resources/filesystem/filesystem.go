@@ -25,6 +25,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,9 +51,6 @@ type Spec struct {
 	KillHolders *bool `json:"kill_holders,omitempty"`
 	// Grace is from SIGTERM to SIGKILL for such processes, default 2 s.
 	Grace resources.Duration `json:"grace,omitempty"`
-	// Volume says that the device appears only with another member of the stack,
-	// such as a logical volume with its group, and need not be there before.
-	Volume bool `json:"volume,omitempty"`
 	// WriteTest makes the check write, sync and remove a small file.
 	WriteTest bool `json:"write_test,omitempty"`
 }
@@ -174,7 +172,7 @@ func (Agent) Fit(_ context.Context, req resources.Request) resources.Report {
 	if err := spec.tools(); err != nil {
 		return resources.Missing("%v", err)
 	}
-	if !spec.here() {
+	if !spec.here(req.Above) {
 		return resources.Missing("device %s is not on this node; check its cabling, zoning or session, and that the name is the same on all nodes", spec.Device)
 	}
 	if spec.CreateMountpoint != nil && !*spec.CreateMountpoint {
@@ -185,11 +183,10 @@ func (Agent) Fit(_ context.Context, req resources.Request) resources.Report {
 	return resources.Done("device %s is here", spec.Device)
 }
 
-// here says whether the device can be seen. A logical volume appears only when
-// its group is activated, which is another member's work.
-func (s Spec) here() bool {
+// here says whether the device can be seen, or may appear with a member above.
+func (s Spec) here(above []string) bool {
 	_, err := os.Stat(s.Device)
-	return err == nil || s.Volume
+	return err == nil || slices.Contains(above, "lvm") || slices.Contains(above, "iscsi")
 }
 
 // tools says what this node lacks to check and mount a file system of the type.

@@ -10,6 +10,7 @@ import (
 	"github.com/holdfast-ha/holdfast/resources/export"
 	"github.com/holdfast-ha/holdfast/resources/filesystem"
 	"github.com/holdfast-ha/holdfast/resources/ip"
+	"github.com/holdfast-ha/holdfast/resources/lvm"
 	"github.com/holdfast-ha/holdfast/resources/ocf"
 	"github.com/holdfast-ha/holdfast/resources/systemd"
 	"github.com/holdfast-ha/holdfast/resources/vm"
@@ -23,6 +24,7 @@ func All() resources.Kinds {
 		"ip":         ip.Agent{},
 		"ocf":        ocf.Agent{},
 		"systemd":    systemd.Agent{},
+		"lvm":        lvm.Agent{},
 		"export":     export.Agent{},
 		"vm":         vm.Agent{},
 		"container":  container.Agent{},

@@ -53,3 +53,22 @@ func exportShape() form.Shape {
 		form.Optional("fsid", form.Raw("Identity of the file system in file handles, a UUID or a number; default: derived from service and path", "7")),
 	)
 }
+
+func lvmShape() form.Shape {
+	group := form.Text("A volume group on a shared disk", "vg_orders", form.Like(`^[A-Za-z0-9_+.][A-Za-z0-9_+.-]*$`, "is no name of a volume group"))
+	return short(group, form.Object("A volume group on a shared disk",
+		form.Required("group", group),
+		form.Optional("owner", form.OneOf("How its disks tell whose it is: the system ID of a machine (default), or a tag", "system-id", "tag")),
+		form.Optional("devices", devicesShape()),
+		form.Optional("guard", guardShape()),
+	))
+}
+
+func guardShape() form.Shape {
+	return form.OneOf("reservation: every LUN below the service's storage lets only the owner write", "reservation")
+}
+
+func devicesShape() form.Shape {
+	return form.List("The disks below it, by names that are the same on all nodes; needed with guard: reservation, unless an iscsi member above brings them",
+		form.Text("", "/dev/disk/by-id/wwn-0x600", form.Absolute))
+}

@@ -46,6 +46,7 @@ func All() []Kind {
 		{Name: "container", Shape: containerShape(), Usual: Limits{Start: 120 * time.Second, Stop: 90 * time.Second, Check: 30 * time.Second}},
 		{Name: "vm", Shape: vmShape(), Usual: Limits{Start: 120 * time.Second, Stop: 120 * time.Second, Check: 30 * time.Second}},
 		{Name: "export", Shape: exportShape(), Usual: Limits{Start: 40 * time.Second, Stop: 120 * time.Second, Check: 20 * time.Second}},
+		{Name: "lvm", Shape: lvmShape(), Storage: true, Short: "group", Usual: Limits{Start: 90 * time.Second, Stop: 90 * time.Second, Check: 60 * time.Second}},
 	}
 }
 

@@ -52,8 +52,7 @@ func filesystemShape() form.Shape {
 		form.Optional("create_mountpoint", form.Truth("Make the mount point if it is missing; default true")),
 		form.Optional("kill_holders", form.Truth("End the processes that keep it busy at a stop; default true")),
 		form.Optional("grace", form.Span("From SIGTERM to SIGKILL for such processes", "2s", 0, time.Hour)),
-		form.Optional("guard", form.OneOf("reservation: every LUN below the service's storage lets only the owner write", "reservation")),
-		form.Optional("volume", form.Truth("The device appears only with another member of the stack, as a logical volume with its group: it need not be there before")),
+		form.Optional("guard", guardShape()),
 		form.Optional("write_test", form.Truth("The check writes, syncs and removes a small file")),
 	)
 }
