@@ -22,6 +22,7 @@ type daemon struct {
 	stalled bool
 	waiting []cluster.Event // for the end of the stall
 	panics  panics
+	wrote   media.Written // what was written last, per disk
 }
 
 // StartDaemon begins a life of the daemon; services keep running over it.
@@ -33,6 +34,7 @@ func (n *Node) StartDaemon() {
 	// The slot lock of a life is free only once the kernel has finished its
 	// requests: those that were reported as failed land now, or never.
 	n.daemon.late.Settle(func() bool { return n.w.rng.IntN(2) == 0 })
+	n.daemon.wrote = media.Written{}
 	set := core.Settings{
 		Self: n.ID, Name: n.Name, Host: n.host, Protocol: n.Protocol, Boot: n.machine.boot, Life: uint64(n.clock()),
 		Timing: n.devices(), WaitLess: n.w.opt.Broken.WaitLess, Disks: n.boots(),
@@ -232,6 +234,9 @@ func (n *Node) registerOp(op register.Op[*cluster.State]) {
 		var gone error
 		n.request(d, latency, func(bool) { all, gone = k.on.Headers(), k.on.StillThere() },
 			n.outcome(func(ok bool) {
+				if b, shown := n.daemon.wrote.In(all, d); shown && ok && gone == nil {
+					n.w.judge.Relies(n.body, d, len(n.w.Disks), b)
+				}
 				n.deliver(cluster.RegisterHeaders{Disk: op.Disk, Seq: op.Seq, All: all, OK: ok && gone == nil})
 			}))
 	case register.ReadBody:
@@ -246,18 +251,20 @@ func (n *Node) registerOp(op register.Op[*cluster.State]) {
 
 // registerWrite writes a block: its body, and when that is complete its header.
 func (n *Node) registerWrite(k *Disk, d int, op register.Op[*cluster.State], latency time.Duration) {
-	n.w.judge.WritesBlock(n.body)
 	b, err := n.w.bytes.format.Block(op.Header, op.Value)
 	if err != nil {
 		n.w.Fail("the register of %s: %v", n.Name, err)
 	}
 	done := n.outcome(func(ok bool) {
-		n.deliver(cluster.RegisterWrote{Disk: op.Disk, Seq: op.Seq, OK: ok && n.w.rng.Float64() >= n.RegDrops})
+		if ok = ok && n.w.rng.Float64() >= n.RegDrops; ok {
+			n.daemon.wrote[d] = op.Header
+		}
+		n.deliver(cluster.RegisterWrote{Disk: op.Disk, Seq: op.Seq, OK: ok})
 	})
 	if n.RegLate > 0 && n.w.rng.Float64() < n.RegLate && !n.DiskCut[d] {
 		n.after(n.w.Jitter(time.Second, 50*time.Second), n.daemon.late.Add(func() {
 			k.on.PutBody(b, false)
-			k.on.PutHeader(b, false)
+			k.on.Land(b, false, k.index, n.w.judge)
 		}))
 		n.after(latency, func() { done(false) })
 		return
@@ -267,18 +274,14 @@ func (n *Node) registerWrite(k *Disk, d int, op register.Op[*cluster.State], lat
 			done(false)
 			return
 		}
-		n.write(d, latency/2, false, k.header(b), done)
+		n.write(d, latency/2, false, func(torn bool) { k.on.Land(b, torn, d, n.w.judge) }, done)
 	}
 	if b.Body == nil {
 		header(true)
 		return
 	}
-	n.write(d, latency/2, true, k.body(b), header)
+	n.write(d, latency/2, true, func(torn bool) { k.on.PutBody(b, torn) }, header)
 }
-
-func (k *Disk) body(b media.Block) landing { return func(torn bool) { k.on.PutBody(b, torn) } }
-
-func (k *Disk) header(b media.Block) landing { return func(torn bool) { k.on.PutHeader(b, torn) } }
 
 // learned tells the oracle what this node holds for decided.
 func (n *Node) learned(a cluster.Action) {

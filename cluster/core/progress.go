@@ -11,12 +11,11 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/cluster/reserve"
 	"github.com/holdfast-ha/holdfast/cluster/services"
-	"github.com/holdfast-ha/holdfast/cluster/slot"
 )
 
 // started begins this daemon's life.
 func (c *Core) started(e cluster.Started) {
-	c.reg.m = register.New[*cluster.State](register.Config{Self: c.set.Self, Life: c.set.Life, Disks: len(c.disks.Disks), Floor: e.Floor, Still: slot.Hold(e.Bound)})
+	c.reg.m = register.New[*cluster.State](register.Config{Self: c.set.Self, Life: c.set.Life, Disks: len(c.disks.Disks), Floor: e.Floor, Ticket: e.Bound.IsZero()})
 	c.reg.m.SetFit(c.disks)
 	c.guard.bound, c.guard.killed, c.guard.frozen, c.guard.since = e.Bound, e.Killed, e.Frozen, e.LeaseStart
 	c.self.inc = e.Bound

@@ -25,10 +25,13 @@ type disk struct {
 // ring is what the life knows of its own ring on a disk.
 type ring struct {
 	known   bool
-	settled bool          // it is read again, and nothing may land in it any more
-	own     Header        // newest at recovery
-	had     Header        // the one with the highest accepted value
-	still   ident.Instant // until then the first block of this life has to stand alone; 0: none was written
+	settled bool         // it is read again, and nothing may land in it any more
+	read    bool         // it was read: what is newer than own is another machine's
+	own     Header       // newest at recovery
+	had     Header       // the one with the highest accepted value
+	mbal    ident.Ballot // the highest one entered
+	ticket  Header       // what has to stand in the place of tickets
+	entry   entry
 }
 
 // memory is what a disk must not forget.
@@ -65,7 +68,7 @@ func (m *Machine[V]) feed(now ident.Instant, d int) {
 	switch {
 	case m.phase == halted || k.memory.ejected || !m.cfg.Sets.All().Has(d):
 	case !k.ring.known:
-		m.issue(d, Op[V]{Kind: ReadHeaders})
+		m.feedRing(now, d)
 	case m.phase == recovering:
 		m.feedRecovery(d)
 	case m.phase == fetching:
@@ -127,12 +130,13 @@ func (k *disk) nextGen(now ident.Instant) (uint64, bool) {
 	}
 	used := k.used(now)
 	for g := k.gen + 1; g <= k.gen+Generations && used <= maxUnknown; g++ {
-		if k.unknown[g%Generations] == 0 && !k.orphaned(now, g) {
+		if g%Generations == ticketSlot || k.orphaned(now, g) {
+			continue
+		}
+		if k.unknown[g%Generations] == 0 {
 			return g, true
 		}
-		if !k.orphaned(now, g) {
-			used++
-		}
+		used++
 	}
 	return 0, false
 }
@@ -142,7 +146,7 @@ func (k *disk) nextGen(now ident.Instant) (uint64, bool) {
 func (k *disk) used(now ident.Instant) int {
 	n := 0
 	for g := k.shown + 1; g <= k.gen; g++ {
-		if !k.orphaned(now, g) {
+		if g%Generations != ticketSlot && !k.orphaned(now, g) {
 			n++
 		}
 	}
@@ -199,6 +203,11 @@ func (m *Machine[V]) Wrote(now ident.Instant, d int, seq uint64, ok bool) {
 	if !mine {
 		return
 	}
+	if k.header.IsTicket() {
+		m.wroteTicket(now, k, ok)
+		m.Tick(now)
+		return
+	}
 	if !ok {
 		k.unknown[k.header.Slot] = max(now, 1)
 		k.redo = k.header
@@ -212,7 +221,6 @@ func (m *Machine[V]) Wrote(now ident.Instant, d int, seq uint64, ok bool) {
 	}
 	if k.header.Mbal == m.mbal && k.header.Bal == m.own.bal && k.header.Ver == m.own.ver {
 		k.written, k.memory.block = m.step, k.header
-		m.hold(now, k)
 	}
 	m.Tick(now)
 }
@@ -228,20 +236,20 @@ func (m *Machine[V]) Headers(now ident.Instant, d int, seq uint64, all []Header,
 		k.notBefore = now.Add(retry)
 		return
 	}
-	if k.memory.check = false; m.foreign(k, all) {
-		m.shared()
+	if k.memory.check = false; m.forgotten(d, all) {
+		m.Eject(d)
 		m.Tick(now)
 		return
 	}
-	if m.forgotten(d, all) {
-		m.Eject(d)
+	if m.foreign(k, all) {
+		m.shared()
 		m.Tick(now)
 		return
 	}
 	m.noteRounds(all)
 	switch {
 	case !k.ring.known:
-		m.recoverRing(now, d, all)
+		m.readRing(now, d, all)
 	case k.learning:
 		m.locate(d, all)
 	case (m.phase == phase1 || m.phase == phase2) && k.written == m.step && !k.shows(all):

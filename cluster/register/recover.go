@@ -12,30 +12,49 @@ import "github.com/holdfast-ha/holdfast/cluster/ident"
 func (m *Machine[V]) recoverRing(now ident.Instant, d int, all []Header) {
 	k := &m.disks[d]
 	k.gen, k.ring.had = 0, Header{}
+	seen := m.see(all)
 	for i := range all {
 		h := &all[i]
 		if h.Node != m.cfg.Self {
 			continue
 		}
-		if h.Newer(&k.ring.own) {
+		if mine := k.ring.entry.step == inside && h.same(&k.ring.ticket); !mine && h.Newer(&k.ring.own) {
 			k.ring.own = *h
+		}
+		if h.IsTicket() {
+			continue
 		}
 		if h.accepted(k.ring.had.Bal, k.ring.had.Ver) > 0 {
 			k.ring.had = *h // the newest, but for what a second machine has written
 		}
+		if h.Mbal.Compare(k.ring.mbal) > 0 {
+			k.ring.mbal = h.Mbal
+		}
 		k.gen = max(k.gen, h.Gen)
 	}
 	m.life.inc = max(m.life.inc, k.ring.own.Inc+1)
-	k.orphan = [Generations]ident.Instant{}
-	for range maxUnknown + 1 {
-		if !k.ring.settled {
-			k.gen++
-			k.orphan[k.gen%Generations] = max(now, 1)
-		}
-	}
+	k.leaveOut(now, seen.next)
+	k.ring.ticket, k.ring.read = seen.ticket, true
 	k.shown, k.redo, k.ring.known, k.ring.settled = k.gen, Header{}, true, false
 	if m.phase == recovering {
 		m.recoverQuorum(now)
+	}
+}
+
+// leaveOut has the places left alone into which somebody else may write yet: next,
+// and where this life took a ticket those of another that may have begun.
+func (k *disk) leaveOut(now ident.Instant, next places) {
+	k.orphan = [Generations]ident.Instant{}
+	if k.ring.settled {
+		return
+	}
+	if k.ring.entry.step == inside {
+		next = k.ring.entry.left
+	}
+	for g := range uint64(Generations) {
+		if next.has(g) {
+			k.orphan[g] = max(now, 1)
+		}
 	}
 }
 
@@ -50,8 +69,8 @@ func (m *Machine[V]) recoverQuorum(now ident.Instant) {
 		if !k.ring.known {
 			continue
 		}
-		if k.ring.own.Mbal.Compare(m.mbal) > 0 {
-			m.mbal = k.ring.own.Mbal
+		if k.ring.mbal.Compare(m.mbal) > 0 {
+			m.mbal = k.ring.mbal
 		}
 		m.consider(d, &k.ring.had)
 	}
@@ -71,7 +90,7 @@ func (m *Machine[V]) recoverBody(now ident.Instant, d int, val V, ok bool) {
 	k := &m.disks[d]
 	if !ok {
 		// Read the ring again: a write of a former life may just have landed.
-		k.ring.known = false
+		k.ring.known, k.ring.read = false, false
 		k.notBefore = now.Add(retry)
 		m.adopting.best, m.adopting.sources = value[V]{}, nil
 		m.recoverQuorum(now) // without this disk, if the others are enough
@@ -82,7 +101,7 @@ func (m *Machine[V]) recoverBody(now ident.Instant, d int, val V, ok bool) {
 }
 
 func (m *Machine[V]) recovered(now ident.Instant) {
-	m.phase, m.life.read = idle, now
+	m.phase, m.life.entered = idle, m.life.tickets
 	m.give.outcomes = append(m.give.outcomes, Outcome[V]{Kind: Recovered})
 	if m.propose != nil {
 		m.enter(now)

@@ -23,7 +23,8 @@ import (
 
 // Generations is the length of a node's ring: the block of a node on a disk is
 // its valid header with the highest (life, generation), so a write that
-// lands late falls into its own place and hides nothing newer.
+// lands late falls into its own place and hides nothing newer. The last place is
+// for tickets (see shared.go).
 const Generations = 16
 
 // quarantine is how long the place of a write whose outcome is unknown is left
@@ -146,9 +147,10 @@ type Config struct {
 	// Floor is a version that is known to have been committed before this life:
 	// a majority that shows less has been rolled back.
 	Floor uint64
-	// Still is how long the first block of this life has to stand alone on a disk
-	// before it counts: see shared. Zero where nobody else can write it.
-	Still time.Duration
+	// Ticket says that another machine may have this node's identity: before the
+	// first block is written to a disk, that takes a second (see shared.go). It
+	// need not be said where the node's guard has an incarnation bound.
+	Ticket bool
 }
 
 type phase uint8
@@ -238,11 +240,11 @@ func (m *Machine[V]) Propose(now ident.Instant, f Propose[V]) {
 	}
 	m.propose = f
 	switch {
+	case m.cfg.Ticket && !m.life.entered:
+		m.again(true)
+		m.Tick(now)
 	case m.leader:
 		m.extend(now)
-	case m.outdated(now):
-		m.again()
-		m.Tick(now)
 	default:
 		m.enter(now)
 	}
@@ -354,7 +356,7 @@ func (m *Machine[V]) choose(v value[V], c Claim, kind OutcomeKind) {
 func (m *Machine[V]) phaseDone(now ident.Instant) {
 	switch m.phase {
 	case phase1:
-		m.leader, m.life.alone = true, true
+		m.leader = true
 		m.adopt(now)
 	case phase2:
 		kind := Committed

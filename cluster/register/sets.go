@@ -70,6 +70,9 @@ func (m *Machine[V]) Change(life uint64, disks int, sets quorum.Sets) {
 	for d := range min(len(before), disks) {
 		m.disks[d].memory = before[d].memory
 		m.disks[d].memory.block = Header{}
+		if e := before[d].ring.entry; e.step == inside {
+			m.disks[d].ring.entry, m.disks[d].ring.ticket = e, before[d].ring.ticket
+		}
 	}
 	m.phase, m.leader, m.own, m.adopting = recovering, false, value[V]{}, adoption[V]{fit: m.adopting.fit}
 	m.life.inc++
@@ -110,7 +113,7 @@ func (m *Machine[V]) forgotten(d int, all []Header) bool {
 	seen := map[ident.NodeID]Header{}
 	for i := range all {
 		h := &all[i]
-		if have, ok := seen[h.Node]; !ok || h.Newer(&have) {
+		if have, ok := seen[h.Node]; !h.IsTicket() && (!ok || h.Newer(&have)) {
 			seen[h.Node] = *h
 		}
 	}

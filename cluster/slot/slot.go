@@ -18,19 +18,6 @@ import (
 // register's block is written: two beats at the slowest pace that there is.
 const Still = 2 * time.Second
 
-// Alone is how long the first block of a life has to stand alone in the register:
-// see register.Config.
-const Alone = time.Second
-
-// Hold is Alone for a daemon that begins with nothing bound; where its guard holds
-// an incarnation, the slot is its own.
-func Hold(bound ident.Incarnation) time.Duration {
-	if bound.IsZero() {
-		return Alone
-	}
-	return 0
-}
-
 // Twice is what is said where the node's block of the register was written by
 // somebody else.
 const Twice = "somebody else has written this node's block of the register: a late write of a former boot or, if it goes on, a second machine with this node's identity; switch one of them off"

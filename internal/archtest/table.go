@@ -75,7 +75,7 @@ func coreRows() []row {
 		},
 		{
 			tree: "cluster/clustertest/media",
-			may:  []string{"cluster", "cluster/ident", "cluster/register", "quorumdisk", "quorumdisk/statecodec", "storage"},
+			may:  []string{"cluster", "cluster/clustertest/oracle", "cluster/ident", "cluster/register", "quorumdisk", "quorumdisk/statecodec", "storage"},
 			why:  "a simulated disk is bytes under the real codecs; it knows neither time nor faults",
 		},
 	}

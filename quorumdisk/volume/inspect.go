@@ -46,7 +46,7 @@ func (v *Volume) Snapshot(timeout time.Duration) (*Snapshot, error) {
 // incarnation and generation. ok is false if it has none.
 func (h *Headers) Block(node ident.NodeID) (block register.Header, ok bool) {
 	for i := range h.Valid {
-		if e := &h.Valid[i]; e.Node == node && (!ok || e.Newer(&block)) {
+		if e := &h.Valid[i]; e.Node == node && !e.IsTicket() && (!ok || e.Newer(&block)) {
 			block, ok = *e, true
 		}
 	}

@@ -6,7 +6,7 @@ const small = " -DTERMS=2 -DLIVES=1"
 // table is every search, in the order of the page.
 func table() []run {
 	var all []run
-	for _, part := range [][]run{ring(), register(), lease(), takeover(), takeoverBroken(), graces(), reservation()} {
+	for _, part := range [][]run{ring(), ticket(), register(), lease(), takeover(), takeoverBroken(), graces(), reservation()} {
 		all = append(all, part...)
 	}
 	return all
@@ -25,6 +25,20 @@ func ring() []run {
 		{Model: "ring", What: "assumption dropped: older writes of a former life have settled", Flags: "-DOLDGHOST", Want: violated},
 		{Model: "ring", What: "assumption dropped: ... all of a life that completed none", Flags: "-DSILENTLIFE", Want: violated},
 		{Model: "ring", What: "assumption dropped: ... what was written over a wrap in haste", Flags: "-DFASTWRAP", Want: violated},
+	}
+}
+
+func ticket() []run {
+	return []run{
+		{Model: "ticket", What: "two machines, each begins twice", Want: safe, Short: true},
+		{Model: "ticket", What: "two machines, each begins three times", Flags: "-DTRIES=3", Want: safe},
+		{Model: "ticket", What: "dropped: a ticket that was written late does not count", Flags: "-DBUG_LATECOUNTS", Want: violated},
+		{Model: "ticket", What: "dropped: ... and its writer waits until everything has settled", Flags: "-DBUG_NOPAUSE -DTRIES=3", Want: violated},
+		{Model: "ticket", What: "dropped: it stands for longer than reading and writing take", Flags: "-DSTANDING=1", Want: violated},
+		{Model: "ticket", What: "dropped: the ring is read again once it has stood", Flags: "-DBUG_NOREREAD", Want: violated},
+		{Model: "ticket", What: "dropped: what an open ticket names is left out", Flags: "-DBUG_OPEN", Want: violated},
+		{Model: "ticket", What: "dropped: the next generation is left out", Flags: "-DBUG_LEAVE", Want: violated, Short: true},
+		{Model: "ticket", What: "dropped: a life ends when its ticket is exchanged", Flags: "-DBUG_NOTICKET", Want: violated},
 	}
 }
 

@@ -236,7 +236,7 @@ func registers() []Mutant {
 		},
 		{
 			Name: "a restarted proposer writes where writes of its former life may land",
-			File: "cluster/register/recover.go", Old: "for range maxUnknown + 1 {", New: "for range 1 {", Story: "./cluster/register ^Test",
+			File: "cluster/register/recover.go", Old: "if next.has(g) {", New: "if false {", Story: "./cluster/register ^Test",
 		},
 	}
 }

@@ -65,9 +65,7 @@ func machines() []fault {
 			}
 		}},
 		{name: "slew a clock", weight: 2, strike: func(r *run) { r.node().Slew(1 + (r.rng.Float64()-0.5)*0.0098) }},
-		// Two machines with one identity are against what the protocol assumes; the
-		// oracle "two writers" still finds a way (see docs/SIMULATION.md).
-		{name: "a second machine", weight: 1, apart: true, strike: func(r *run) {
+		{name: "a second machine", weight: 1, strike: func(r *run) {
 			n := r.node()
 			if r.twin(n) {
 				return // two are enough

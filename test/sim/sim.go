@@ -183,6 +183,7 @@ func (r *run) recover(within time.Duration, tidy bool) {
 		}
 		if tidy && step%50 == 0 {
 			r.tidy()
+			r.confirm()
 		}
 		r.w.Run(100 * time.Millisecond)
 	}
@@ -233,6 +234,16 @@ func (r *run) tidy() {
 		c.Ask(cluster.FreezeService{Service: name, On: false})
 		c.Ask(cluster.ClearService{Service: name})
 		c.Ask(cluster.StartService{Service: name})
+	}
+}
+
+// confirm says, where a node waits for the end of another machine that had its
+// slot, that this is off: it has been since the healing began.
+func (r *run) confirm() {
+	for _, n := range r.w.Nodes {
+		if strings.Contains(n.View().Waiting, "confirm-off "+n.Name) {
+			n.Ask(cluster.ConfirmOff{Node: n.Name, Operator: "ann", How: "looked"})
+		}
 	}
 }
 

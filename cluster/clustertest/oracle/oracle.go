@@ -32,7 +32,7 @@ const (
 	TwoDecisions Kind = "two decisions"            // one version of the register, or one term, with two meanings
 	Backwards    Kind = "undone"                   // what may only grow has shrunk
 	NotStopped   Kind = "released but not stopped" // an incarnation retired, or a term was released, while it could write
-	TwoWriters   Kind = "two writers"              // a machine writes the register block of a node that is bound on another machine
+	Lost         Kind = "a block is lost"          // a write to the register has replaced a block that somebody relies on
 	Words        Kind = "no explanation"           // an action nobody explains
 )
 
@@ -61,13 +61,15 @@ type Judge struct {
 	luns     map[string]*lun
 	versions map[uint64]decision
 	newest   uint64
+	phases   map[ident.NodeID]*phase // by machine
+	held     map[ring]Block
 	// Leases counts the cycles that were judged, Feeds the feeds.
 	Leases, Feeds uint64
 }
 
 // New returns a judge that tells fail of every violation.
 func New(l Limits, fail func(Violation)) *Judge {
-	j := &Judge{limits: l, fail: fail, services: map[string]*service{}, versions: map[uint64]decision{}}
+	j := &Judge{limits: l, fail: fail, services: map[string]*service{}, versions: map[uint64]decision{}, phases: map[ident.NodeID]*phase{}, held: map[ring]Block{}}
 	for id := range l.Nodes + 1 {
 		j.nodes = append(j.nodes, newNode(ident.NodeID(id)))
 	}
@@ -364,16 +366,6 @@ func graceEnd(b *bond) ident.Instant {
 		return e
 	}
 	return ident.Never
-}
-
-// WritesBlock says that a machine writes its node's block of the register, which
-// nobody else may do as long as that node is bound on another machine.
-func (j *Judge) WritesBlock(id ident.NodeID) {
-	for other, n := range j.nodes {
-		if n.id == j.nodes[id].id && other != int(id) && n.now != nil {
-			j.say(TwoWriters, "machine %d writes the register block of node %d, which is bound on machine %d as %v", id, n.id, other, n.now.inc)
-		}
-	}
 }
 
 // CalledDead says that a node asserts, by time, that an incarnation has ended.

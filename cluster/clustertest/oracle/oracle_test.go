@@ -98,9 +98,19 @@ func timeRules() []rule {
 			func(j *oracle.Judge) { owned(j); j.Runs(j.Twin(1), inc(1), "db", 1, 14*second) },
 		},
 		{
-			"one machine writes a node's block", oracle.TwoWriters,
-			func(j *oracle.Judge) { bound(j); j.Ends(1, 13*second); j.WritesBlock(j.Twin(1)) },
-			func(j *oracle.Judge) { bound(j); j.WritesBlock(j.Twin(1)) },
+			"what a machine relies on stays in its ring", oracle.Lost,
+			func(j *oracle.Judge) { relied(j); j.Replaces(0, 1, ring(2, 1), ring(1, 2)) },
+			func(j *oracle.Judge) { relied(j); j.Replaces(0, 1, ring(2, 1), ring(1, 1)) },
+		},
+		{
+			"and so does what it has accepted", oracle.Lost,
+			func(j *oracle.Judge) { relied(j); j.Replaces(0, 1, ring(2), ring(3)) },
+			func(j *oracle.Judge) { relied(j); j.Replaces(0, 1, ring(2), []oracle.Block{{Mbal: ballot(3)}}) },
+		},
+		{
+			"a block that one disk of three has shown is not relied on", oracle.Lost,
+			func(j *oracle.Judge) { j.Relies(1, 0, 3, block(2)); j.Replaces(0, 1, ring(2), ring(1)) },
+			func(j *oracle.Judge) { relied(j); j.Replaces(1, 1, ring(2), ring(1)) },
 		},
 		{
 			"the lease counts from the issue on a majority", oracle.FedLate,
@@ -304,4 +314,24 @@ func TestRules(t *testing.T) {
 func takeover(j *oracle.Judge, when time.Duration) {
 	j.Decided(2, 3, [32]byte{3}, []oracle.Grant{{Service: "db", Owner: 2, Inc: inc(1), Term: 2, Proven: true, Why: "node 1 is dead"}})
 	j.Runs(2, inc(1), "db", 2, when)
+}
+
+func ballot(round uint64) ident.Ballot { return ident.Ballot{Round: round, Node: 1} }
+
+// block is one that was accepted in the round in which it was written.
+func block(round uint64) oracle.Block {
+	return oracle.Block{Mbal: ballot(round), Bal: ballot(round), Ver: round}
+}
+
+func ring(rounds ...uint64) (all []oracle.Block) {
+	for _, r := range rounds {
+		all = append(all, block(r))
+	}
+	return all
+}
+
+// relied has machine 1 find its block of round 2 on two disks of three.
+func relied(j *oracle.Judge) {
+	j.Relies(1, 0, 3, block(2))
+	j.Relies(1, 1, 3, block(2))
 }

@@ -1,0 +1,179 @@
+package register_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/register"
+)
+
+// until completes requests of n, but no writes that hold says, until nothing else is
+// left to do, and lets the time pass that n waits for.
+func (w *world) until(n *node, hold func(register.Header) bool) {
+	w.t.Helper()
+	for range 200 {
+		i := slices.IndexFunc(n.fly, func(f flight) bool { return f.op.Kind != register.Write || !hold(f.op.Header) })
+		switch {
+		case i >= 0:
+			w.finish(n, i)
+		case len(n.fly) > 0 || n.m.Ready():
+			return
+		default:
+			w.now = w.now.Add(100 * time.Millisecond)
+			n.m.Tick(w.now)
+			w.collect(n)
+		}
+	}
+	w.t.Fatalf("node %d never comes to rest", n.id)
+}
+
+func (w *world) landAll(n *node) {
+	for _, f := range n.fly {
+		w.disks[f.op.Disk].land(cell{f.op.Header, f.op.Value})
+	}
+}
+
+// TestLateFirstWriteOfASecondMachineHidesNothing: a second machine with the node's
+// identity stops just when it was going to write its first block. The first
+// machine has long entered a ballot when that write lands. Another node, with a
+// lower ballot, must find the higher one all the same.
+func TestLateFirstWriteOfASecondMachineHidesNothing(t *testing.T) {
+	eachDisks(t, func(t *testing.T, disks int) {
+		w := twins(t, 1, disks)
+		a, c, b := w.nodes[0], w.nodes[1], w.nodes[2]
+		w.all(b)
+		w.begin(b)
+		w.until(b, func(register.Header) bool { return true }) // its write is on its way
+		w.all(c)
+		w.begin(c)
+		w.until(c, never)
+		w.all(a)
+		a.m.Learn(w.now, c.m.Claim())
+		w.collect(a)
+		w.all(a)
+		w.begin(a)
+		w.until(a, func(h register.Header) bool { return h.Ver == 2 }) // phase 1 is over
+		w.landAll(b)
+		w.begin(c)
+		w.all(c)
+		if c.got(register.Committed) != nil {
+			t.Error("node 2 decides version 2 under a ballot that another one has overtaken")
+		}
+		w.until(a, never)
+	})
+}
+
+// blocks says that h is a block, and no ticket.
+func blocks(h register.Header) bool { return !h.IsTicket() }
+
+func never(register.Header) bool { return false }
+
+// decide has n commit, whatever it has to wait for.
+func (w *world) decide(n *node) val {
+	w.t.Helper()
+	for range 20 {
+		if n.m.Ready() {
+			w.begin(n)
+		}
+		w.until(n, never)
+		if o := n.got(register.Committed); o != nil {
+			return o.Value
+		}
+	}
+	w.t.Fatalf("node %d does not commit", n.id)
+	return val{}
+}
+
+// TestSecondMachineLeavesPlacesOut: a machine stops with a block on its way: its
+// first, of which nobody can see where it will land, or a later one. The other
+// machine begins, and goes on; what lands then hides nothing.
+func TestSecondMachineLeavesPlacesOut(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		commits int
+		wait    time.Duration
+	}{
+		{"the first block", 0, 3 * time.Second},
+		{"a later block", 2, 40 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			eachDisks(t, func(t *testing.T, disks int) {
+				w := twins(t, 1, disks)
+				a, other, b := w.nodes[0], w.nodes[1], w.nodes[2]
+				w.decide(other)
+				for range c.commits {
+					w.decide(a)
+				}
+				w.until(a, never)
+				w.begin(a)
+				w.until(a, blocks)
+				if len(a.fly) != disks || a.fly[0].op.Kind != register.Write {
+					t.Fatalf("no block is on its way: %+v", a.fly)
+				}
+				var last val
+				for range 20 {
+					last = w.decide(b)
+					w.now = w.now.Add(c.wait / 20)
+				}
+				before := w.disks[0].headers()
+				for _, h := range before {
+					if g := a.fly[0].op.Header; h.Node == g.Node && h.Slot == g.Slot && h.Gen > g.Gen {
+						t.Errorf("generation %d stands where generation %d is still to land", h.Gen, g.Gen)
+					}
+				}
+				w.landAll(a)
+				if next := w.decide(other); next.base != last.id {
+					t.Errorf("the next version is built on %d, not on %d", next.base, last.id)
+				}
+			})
+		})
+	}
+}
+
+// TestTicketThatIsExchangedEndsALife: another machine takes a ticket. The first
+// one stops at its next look, and before it has used up what the other leaves out.
+func TestTicketThatIsExchangedEndsALife(t *testing.T) {
+	eachDisks(t, func(t *testing.T, disks int) {
+		w := twins(t, 1, disks)
+		a, b := w.nodes[0], w.nodes[2]
+		w.decide(a)
+		w.until(b, never)
+		w.begin(b)
+		for range 2 * disks { // it looks, and writes its tickets
+			w.finish(b, 0)
+		}
+		w.begin(a)
+		w.until(a, never)
+		if a.got(register.Committed) != nil || a.got(register.Shared) == nil {
+			t.Errorf("the first machine goes on: %+v", a.outs)
+		}
+		w.until(b, never)
+		if b.got(register.Committed) == nil {
+			t.Errorf("the second machine does not begin: %+v", b.outs)
+		}
+	})
+}
+
+// TestBlockInThePlaceOfTickets: an older version has left its newest block there. It
+// is not lost.
+func TestBlockInThePlaceOfTickets(t *testing.T) {
+	w := newWorld(t, 1, 2, 1)
+	w.disks[0].land(cell{
+		register.Header{Node: 1, Slot: 15, Inc: 3, Gen: 31, Mbal: ident.Ballot{Round: 4, Node: 1, Inc: 3}, Bal: ident.Ballot{Round: 4, Node: 1, Inc: 3}, Ver: 1},
+		val{id: 77, ver: 1},
+	})
+	n := w.nodes[0]
+	n.fly, n.life = nil, 9
+	n.m = register.New[val](register.Config{Self: 1, Life: 9, Disks: 1, Ticket: true})
+	n.m.Tick(w.now)
+	w.collect(n)
+	w.until(n, never)
+	if got := w.decide(n); got.base != 77 {
+		t.Errorf("built on %d", got.base)
+	}
+	if got := w.decide(w.nodes[1]); got.ver != 3 {
+		t.Errorf("version %d follows", got.ver)
+	}
+}
