@@ -39,6 +39,16 @@ func (c *Config) WaysOf(node string) []Way {
 	return nil
 }
 
+// WaysFor is WaysOf for a node that may have said where its power switch is: where
+// nothing is configured for it, it has that.
+func (c *Config) WaysFor(n *NodeState) []Way {
+	ways := c.WaysOf(n.Name)
+	if len(ways) == 0 && n.Switch != "" {
+		return []Way{{Kind: WayBMC}, {Kind: WayDisk}}
+	}
+	return ways
+}
+
 // FenceKind is what a Fence does.
 type FenceKind uint8
 
@@ -58,6 +68,7 @@ type Fence struct {
 	Name   string
 	Inc    ident.Incarnation // the incarnation that is to end, for FenceOff
 	Host   ident.UUID        // the machine that must answer; zero: not known
+	Switch string            // where its power switch is, as NodeState has it
 	Way    Way
 	Within time.Duration
 }

@@ -49,9 +49,10 @@ type ConfirmOff struct{ Node, Operator, How string }
 
 // AddNode enters a node's name into the membership, so that it may join.
 type AddNode struct {
-	Name  string
-	Host  ident.UUID
-	Links []string
+	Name   string
+	Host   ident.UUID
+	Links  []string
+	Switch string // where its power switch is; empty: not said
 }
 
 // RemoveNode takes a node that is out from the membership.

@@ -56,6 +56,7 @@ type NodeState struct {
 	Dead    uint32            // highest dead N
 	Proof   Proof             // of the latest death or leave
 	Standby bool              // may run nothing, by the admin's word
+	Switch  string            // where its power switch is, as it said when it joined: a reference, # and the GUID that answers there; empty: not said
 	Life    NodeLife
 }
 

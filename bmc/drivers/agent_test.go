@@ -166,3 +166,35 @@ func TestAgentIsToldWhatFollows(t *testing.T) {
 		}
 	}
 }
+
+// TestPlantedSecrets: secrets are planted in every place that an agent can be given
+// one, and the agent shouts them all; neither its arguments nor its environment nor
+// any text that comes out again holds one.
+func TestPlantedSecrets(t *testing.T) {
+	seen := filepath.Join(t.TempDir(), "seen")
+	path := filepath.Join(t.TempDir(), "fence_shout")
+	script := "#!/bin/sh\n{ echo \"arguments: $*\"; env; } >>" + seen + "\ninput=$(cat)\necho \"$input\"\necho \"$input\" >&2\nexit 1\n"
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	secrets := []string{"pl4nted-password", "pl4nted-community", "pl4nted-key"}
+	s := open(t, parse(t, "agent:"+path+"?plug=7&ip=10.0.0.1"), bmc.Options{
+		Password: bmc.NewSecret(secrets[0]), Secrets: map[string]bmc.Secret{"community": bmc.NewSecret(secrets[1]), "secret_key": bmc.NewSecret(secrets[2])},
+	})
+	r := s.State(t.Context())
+	err := s.Off(t.Context())
+	if err == nil || r.State != bmc.Unknown || !strings.Contains(r.Text, "[password]") {
+		t.Fatalf("%+v, %v: the agent was not heard", r, err)
+	}
+	text, readErr := os.ReadFile(seen)
+	if readErr != nil || !strings.Contains(string(text), "arguments:") {
+		t.Fatalf("%q, %v: the agent was not started", text, readErr)
+	}
+	for _, secret := range secrets {
+		for place, text := range map[string]string{"a reading": r.Text, "an error": err.Error(), "its name": s.String(), "its arguments and environment": string(text)} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s holds %s: %s", place, secret, text)
+			}
+		}
+	}
+}

@@ -123,7 +123,7 @@ func (d *Draft) wishAdd(r cluster.AddNode) (string, string) {
 			break
 		}
 	}
-	e.Nodes = append(e.Nodes, cluster.NodeState{ID: id, Name: r.Name, Host: r.Host, Links: r.Links, Dead: dead})
+	e.Nodes = append(e.Nodes, cluster.NodeState{ID: id, Name: r.Name, Host: r.Host, Links: r.Links, Dead: dead, Switch: r.Switch})
 	sort.Slice(e.Nodes, func(i, j int) bool { return e.Nodes[i].ID < e.Nodes[j].ID })
 	e.View++
 	d.note(cluster.Note{Kind: cluster.NoteAdmin, Node: id, Text: r.Name + " was added to the cluster"})

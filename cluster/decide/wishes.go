@@ -166,8 +166,8 @@ func (d *Draft) wishFence(r cluster.FenceNode) (string, string) {
 		return "it is not in the cluster: nothing to fence", ""
 	case !n.Fencing.IsZero():
 		return "it is being fenced already", ""
-	case r.By != "" && !hasWay(d.State.Conf, r.Node, r.By):
-		return "", fmt.Sprintf("%s has no way %q: its ways are %s", r.Node, r.By, wayNames(d.State.Conf, r.Node))
+	case r.By != "" && !hasWay(d.State.Conf, n, r.By):
+		return "", fmt.Sprintf("%s has no way %q: its ways are %s", r.Node, r.By, wayNames(d.State.Conf, n))
 	case r.DryRun:
 		return d.sight.Of(n.ID).Plan, ""
 	}
@@ -180,8 +180,8 @@ func (d *Draft) wishFence(r cluster.FenceNode) (string, string) {
 }
 
 // hasWay says that a node may be fenced by the way of this name.
-func hasWay(conf *cluster.Config, node, name string) bool {
-	for _, w := range conf.WaysOf(node) {
+func hasWay(conf *cluster.Config, node *cluster.NodeState, name string) bool {
+	for _, w := range conf.WaysFor(node) {
 		if w.Name() == name {
 			return true
 		}
@@ -189,9 +189,9 @@ func hasWay(conf *cluster.Config, node, name string) bool {
 	return name == cluster.WayDisk
 }
 
-func wayNames(conf *cluster.Config, node string) string {
+func wayNames(conf *cluster.Config, node *cluster.NodeState) string {
 	names := []string{}
-	for _, w := range conf.WaysOf(node) {
+	for _, w := range conf.WaysFor(node) {
 		names = append(names, w.Name())
 	}
 	if !slices.Contains(names, cluster.WayDisk) {

@@ -50,7 +50,7 @@ func (s *Set) check() {
 		}
 		s.ops++
 		c.op = s.ops
-		s.emit(cluster.Fence{Op: c.op, Kind: cluster.FenceCheck, Node: c.node, Name: c.name, Host: n.Host, Way: c.way, Within: within(&c.way)})
+		s.emit(cluster.Fence{Op: c.op, Kind: cluster.FenceCheck, Node: c.node, Name: c.name, Host: n.Host, Switch: n.Switch, Way: c.way, Within: within(&c.way)})
 	}
 }
 
@@ -96,7 +96,7 @@ func (s *Set) list() {
 		if n.ID == s.env.Self {
 			continue
 		}
-		for _, w := range s.env.State.Conf.WaysOf(n.Name) {
+		for _, w := range s.env.State.Conf.WaysFor(n) {
 			if w.CutsPower() {
 				list = append(list, s.known(n, w, len(list)))
 			}
@@ -160,7 +160,7 @@ func (s *Set) checked(e cluster.FenceDone) {
 // says, else the latest check.
 func (s *Set) Ways(now ident.Instant, n *cluster.NodeState, conf *cluster.Config) []cluster.WayView {
 	var list []cluster.WayView
-	for _, w := range conf.WaysOf(n.Name) {
+	for _, w := range conf.WaysFor(n) {
 		v := cluster.WayView{Way: w.Name(), State: "not checked yet", Age: -1}
 		switch {
 		case w.Kind == cluster.WayDisk:

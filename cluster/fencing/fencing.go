@@ -272,7 +272,7 @@ func (s *Set) newVictim(n *cluster.NodeState) *victim {
 			v.only = c.way
 		}
 	}
-	ways := s.env.State.Conf.WaysOf(n.Name)
+	ways := s.env.State.Conf.WaysFor(n)
 	v.ways = len(ways)
 	for _, w := range ways {
 		if w.CutsPower() {
@@ -317,7 +317,7 @@ func (s *Set) begin(v *victim, t *try, kind cluster.FenceKind) {
 		what = "switching it on again"
 	}
 	s.note(v, cluster.NoProof, t.way.Name()+": "+what)
-	s.emit(cluster.Fence{Op: t.op, Kind: kind, Node: v.node, Name: n.Name, Inc: v.inc, Host: n.Host, Way: t.way, Within: within(&t.way)})
+	s.emit(cluster.Fence{Op: t.op, Kind: kind, Node: v.node, Name: n.Name, Inc: v.inc, Host: n.Host, Switch: n.Switch, Way: t.way, Within: within(&t.way)})
 }
 
 func within(w *cluster.Way) time.Duration {

@@ -44,6 +44,9 @@ type JoinRequest struct {
 	Links   []string  `json:"links"` // its own address:port on each heartbeat network
 	Disks   []string  `json:"disks"` // UUIDs of the quorum disks that it found; may be empty
 	Time    time.Time `json:"time"`  // its wall clock
+	// Switch is where its power switch is, for the other nodes: a reference, # and
+	// the GUID that answered there. It holds no secret.
+	Switch string `json:"switch,omitempty"`
 }
 
 // JoinOffer is everything that the new node needs to write its files.

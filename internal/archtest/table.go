@@ -388,6 +388,10 @@ func ctlRows() []row {
 			why:  "where no daemon runs its files are read as it would read them, and explained in its words",
 		},
 		{
+			tree: "internal/ctl/power", may: []string{"bmc", "bmc/drivers", "cluster/ident", "internal/config"},
+			why: "whether a controller is this machine's own is asked of both, once, before a node is made; nothing is switched",
+		},
+		{
 			tree: "internal/ctl/drill", may: []string{"internal/api", "internal/ctl/screen", "internal/ctl/shell"},
 			why: "a drill asks the daemon, step by step, and touches nothing itself",
 		},

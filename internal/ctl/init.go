@@ -3,6 +3,7 @@ package ctl
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -53,6 +54,7 @@ func (a *app) reportInit(e *enrol.Enrolled) {
 	for _, l := range n.Links {
 		a.Say("  link       %v", l)
 	}
+	a.reportPower(e)
 	a.reportDerived(e)
 	a.reportAdopted(e)
 	a.Say("\ngo on")
@@ -62,6 +64,17 @@ func (a *app) reportInit(e *enrol.Enrolled) {
 	a.Say("  4. describe the services:           holdfast config export > cluster.yaml,")
 	a.Say("                                      edit it, then holdfast apply -f cluster.yaml")
 	a.Say("\nkeep %s secret: whoever has it and the disks is a node", n.Key)
+}
+
+// reportPower says what became of the machine's own controller.
+func (a *app) reportPower(e *enrol.Enrolled) {
+	url, guid, _ := strings.Cut(e.Switch, "#")
+	if url == "" {
+		return
+	}
+	a.Say("  controller %s: says that it is %s, which is this machine", url, guid)
+	a.Say("             the other nodes are told where it is, and need its password: %s, or bmc/%s.secret there",
+		filepath.Join(filepath.Dir(e.Node.Key), "bmc.secret"), e.Node.Name)
 }
 
 // reportAdopted says what an SBD area that was taken over means from now on.

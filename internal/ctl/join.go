@@ -27,6 +27,7 @@ func (a *app) joinCommand() *cobra.Command {
 			a.Say("  disk       %s: both nodes see the same disk; each read what the other wrote", d.Path)
 		}
 		a.Say("  clock      good to a millisecond; %s", hostWord(e.Host))
+		a.reportPower(e)
 		a.reportDerived(e)
 		a.Say("\ngo on")
 		a.Say("  start the daemons on this node:  systemctl enable --now holdfast-guard holdfastd")

@@ -20,6 +20,8 @@ func (a *app) bindNode(c *cobra.Command, o *enrol.Options) {
 	fs.BoolVar(&o.AcceptSoftdog, "accept-softdog", false, "accept takeover by lease with softdog alone, which is weak")
 	fs.BoolVar(&o.PowerOff, "mail-off-powers-off", false, "the message off of sbd(8) switches the node off at the boot after, instead of only keeping it out of the cluster")
 	fs.StringVar(&o.Key, "key", "", "`file` for the cluster key (default: cluster.key beside node.yaml)")
+	fs.StringVar(&o.Power.URL, "bmc", "", "this machine's management controller: redfish://user@host or ipmi://user@host, a `reference`; it is verified, and the other nodes are told")
+	fs.StringVar(&o.Power.PasswordFile, "bmc-password", "", "`file` of mode 0600 with its password, or credential:NAME (default: bmc.secret beside the cluster key)")
 	fs.DurationVar(&o.Pause.Bound, "pause-bound", 0, "`time` for which a hypervisor may stop this machine (default: 0s, in guests 10s)")
 	fs.BoolVar(&o.Emulation.On, "emulated", false, "a node of a power emulator, for the demo and for tests: no device of this machine is used")
 	fs.StringVar(&o.Emulation.Emulator, "emulator", "", "`socket` of the power emulator")

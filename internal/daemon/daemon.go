@@ -134,7 +134,7 @@ func New(deps Deps) (*Daemon, error) {
 	}
 	d.join = newJoinService(d)
 	d.ways.keys = reservations.New(reservations.Settings{Cluster: deps.Node.Cluster.ID, Open: reservations.OpenDevice, Now: d.watch.instant})
-	d.ways.Ways = ways.New(ways.Settings{Controllers: deps.Node.Controllers, Open: deps.Power, Now: d.watch.instant})
+	d.ways.Ways = ways.New(ways.Settings{Controllers: deps.Node.Controllers, Open: deps.Power, Now: d.watch.instant, Secrets: filepath.Dir(deps.Node.Key)})
 	return d, nil
 }
 

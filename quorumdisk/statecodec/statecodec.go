@@ -137,6 +137,7 @@ func plainState(s *cluster.State) []byte {
 	w.U32(s.DiskGen)
 	putLife(&w, &s.Life)
 	putChange(&w, &s.Change)
+	putSwitches(&w, s)
 	return w.B
 }
 
@@ -166,6 +167,7 @@ func readState(plain []byte) (*cluster.State, error) {
 	s.DiskGen = r.U32()
 	s.Life = getLife(r)
 	s.Change = takeChange(r)
+	takeSwitches(r, s)
 	err := r.End()
 	if err == nil {
 		err = checkState(s)

@@ -162,6 +162,9 @@ func (r *Reader) OneOf(what string, highest uint8) uint8 {
 	return v
 }
 
+// More says that there are bytes which nothing has asked for yet.
+func (r *Reader) More() bool { return len(r.b) > 0 }
+
 // End returns the first failure, and refuses bytes that nothing asked for.
 func (r *Reader) End() error {
 	if r.err == nil && len(r.b) > 0 {

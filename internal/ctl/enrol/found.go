@@ -1,6 +1,7 @@
 package enrol
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -45,6 +46,7 @@ type Enrolled struct {
 	Table    timing.Table
 	Disks    []storage.Info // in the order of the node's
 	Adopted  []Adopted      // the SBD areas that were taken over, in the same order; none if none was
+	Switch   string         // what the other nodes are told of this node's power switch; empty: none was named
 }
 
 // founding is a cluster that was checked and may be made.
@@ -87,6 +89,9 @@ func check(o Options, c NewCluster) (*founding, error) {
 		return nil, err
 	}
 	if p.Hardware, err = HardwareOf(n, p.Host.Host); err != nil {
+		return nil, err
+	}
+	if n.BMC, p.Switch, err = o.Power.Settle(context.Background(), filepath.Dir(o.Key), p.Host.Host, o.Emulation.On); err != nil {
 		return nil, err
 	}
 	if err := p.derive(c.Within); err != nil {
@@ -229,7 +234,7 @@ func (p *founding) makeDisk(i int, made NewCluster, keys quorumdisk.Keys) error 
 func (p *founding) firstState() *cluster.State {
 	n := p.Node
 	s := &cluster.State{Ver: 1, Cluster: n.Cluster.ID, Config: p.conf, ConfigRev: 1, View: 1, DiskGen: 1}
-	self := cluster.NodeState{ID: n.ID, Name: n.Name, Host: p.Host.Host, Phase: cluster.Out}
+	self := cluster.NodeState{ID: n.ID, Name: n.Name, Host: p.Host.Host, Phase: cluster.Out, Switch: p.Switch}
 	for _, l := range n.Links {
 		self.Links = append(self.Links, l.String())
 	}

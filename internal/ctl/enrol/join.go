@@ -56,6 +56,9 @@ func Join(ctx context.Context, o Options, token api.Token) (*Enrolled, error) {
 	if err := keyIsNew(o.Key); err != nil {
 		return nil, err
 	}
+	if j.Node.BMC, j.Switch, err = o.Power.Settle(ctx, filepath.Dir(o.Key), j.Host.Host, o.Emulation.On); err != nil {
+		return nil, err
+	}
 	client, err := api.DialJoin(ctx, token)
 	if err != nil {
 		return nil, err
@@ -83,7 +86,7 @@ func (j *joining) agree(ctx context.Context, client *api.JoinClient, o Options) 
 	if err != nil {
 		return err
 	}
-	request := api.JoinRequest{Build: build.Version(), Name: j.Node.Name, Host: j.Host.Host.String(), Time: time.Now()}
+	request := api.JoinRequest{Build: build.Version(), Name: j.Node.Name, Host: j.Host.Host.String(), Time: time.Now(), Switch: j.Switch}
 	for _, l := range j.Node.Links {
 		request.Links = append(request.Links, l.String())
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/ctl/power"
 )
 
 // DefaultPort is that of the heartbeat links (UDP) and of the join service (TCP).
@@ -32,6 +33,7 @@ type Options struct {
 	AcceptSoftdog bool     // softdog alone is accepted
 	PowerOff      bool     // the message off of sbd(8) switches the node off
 	Key           string   // path of the key file; default: cluster.key beside node.yaml
+	Power         power.Claim
 	Pause         Pause
 	Emulation     Emulation
 	Dirs          config.Dirs

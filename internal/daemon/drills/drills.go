@@ -63,7 +63,7 @@ func (d *Drills) Step(ctx context.Context, v *cluster.View, node string, q api.D
 	}
 	began := d.now()
 	done := d.ways.Begin(ctx, cluster.Fence{
-		Op: firstOp + d.ops.Add(1), Kind: kind, Node: n.ID, Name: n.Name, Inc: n.Inc, Host: n.Host, Way: *way, Within: within,
+		Op: firstOp + d.ops.Add(1), Kind: kind, Node: n.ID, Name: n.Name, Inc: n.Inc, Host: n.Host, Switch: n.Switch, Way: *way, Within: within,
 	})()
 	now := d.now()
 	s := &api.DrillStep{
@@ -112,7 +112,7 @@ func find(v *cluster.View, node, name string) (*cluster.NodeState, *cluster.Way,
 	case n.ID == v.Self:
 		return nil, nil, api.Errorf(api.CodeRefused, "%s is this node: who is to fence it is another one, so drill it there", node)
 	}
-	ways := v.State.Conf.WaysOf(node)
+	ways := v.State.Conf.WaysFor(n)
 	for i := range ways {
 		if ways[i].Name() == name && ways[i].CutsPower() {
 			return n, &ways[i], nil

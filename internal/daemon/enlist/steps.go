@@ -27,6 +27,9 @@ const (
 	commitWithin = 20 * time.Second
 )
 
+// mostSwitch bounds the reference of a power switch, bytes: it stands in the state.
+const mostSwitch = 300
+
 // offer is what was promised to the node that has the token.
 type offer struct {
 	session string
@@ -117,6 +120,8 @@ func (s *Service) consider(in *api.JoinRequest, state *cluster.State) (*offer, e
 		return refuse("there is a node %q already: choose another --name, or `holdfast node remove %s` first", in.Name, in.Name)
 	case len(in.Links) == 0:
 		return refuse("the new node names no link address")
+	case len(in.Switch) > mostSwitch:
+		return refuse("the reference of the new node's power switch has %d bytes, at most %d are kept", len(in.Switch), mostSwitch)
 	}
 	for _, l := range in.Links {
 		if _, err := netip.ParseAddrPort(l); err != nil {
@@ -132,7 +137,7 @@ func (s *Service) consider(in *api.JoinRequest, state *cluster.State) (*offer, e
 	if id == 0 {
 		return refuse("the quorum disks have room for %d nodes, and all slots are taken", nmax)
 	}
-	return &offer{session: rand.Text(), id: id, disks: state.Disks, add: cluster.AddNode{Name: in.Name, Host: host, Links: in.Links}}, nil
+	return &offer{session: rand.Text(), id: id, disks: state.Disks, add: cluster.AddNode{Name: in.Name, Host: host, Links: in.Links, Switch: in.Switch}}, nil
 }
 
 // freeSlot is the lowest one, as the commit will choose it; zero if there is none.

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +32,9 @@ type Settings struct {
 	Open        Open
 	Now         func() ident.Instant // the interval clock
 	Hold        time.Duration        // between two readings; 0: bmc.Hold
+	// Secrets is the folder with the passwords of controllers that node.yaml does not
+	// name: bmc/NODE.secret, or bmc.secret for all.
+	Secrets string
 }
 
 // Ways carries out attempts. It may be used by several goroutines.
@@ -155,7 +160,7 @@ func (w *Ways) find(f *cluster.Fence) (bmc.Switch, error) {
 	if err != nil {
 		return nil, err
 	}
-	key := ref.String() + " " + f.Host.String()
+	key := fmt.Sprint(ref, options.Expect)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s, ok := w.switches[key]; ok && s.secret == secretsOf(&options) {
@@ -187,11 +192,10 @@ func (w *Ways) reference(f *cluster.Fence) (bmc.Reference, bmc.Options, error) {
 	place := ""
 	switch f.Way.Kind {
 	case cluster.WayBMC:
-		c, ok := w.set.Controllers[f.Name]
-		if !ok {
-			return ref, options, fmt.Errorf("node.yaml of this node has no controller of %s: add it under controllers, with url and password_file", f.Name)
+		c, err := w.controller(f)
+		if err != nil {
+			return ref, options, err
 		}
-		var err error
 		if ref, err = bmc.Parse(c.URL); err != nil {
 			return ref, options, err
 		}
@@ -227,6 +231,30 @@ func (w *Ways) reference(f *cluster.Fence) (bmc.Reference, bmc.Options, error) {
 		places["password"] = place
 	}
 	return ref, options, readSecrets(&options, places)
+}
+
+// controller says how a node's controller is reached: as node.yaml has it, else as
+// the node itself has said when it joined, with a password that stands here.
+func (w *Ways) controller(f *cluster.Fence) (config.Controller, error) {
+	if c, ok := w.set.Controllers[f.Name]; ok {
+		return c, nil
+	}
+	if f.Switch == "" {
+		return config.Controller{}, fmt.Errorf("node.yaml of this node has no controller of %s: add it under controllers, with url and password_file", f.Name)
+	}
+	url, guid, _ := strings.Cut(f.Switch, "#")
+	c := config.Controller{URL: url}
+	if guid != "" {
+		c.GUIDs = []string{guid}
+	}
+	own, all := filepath.Join(w.set.Secrets, "bmc", f.Name+".secret"), filepath.Join(w.set.Secrets, "bmc.secret")
+	for _, place := range []string{own, all} {
+		if _, err := os.Lstat(place); err == nil {
+			c.PasswordFile = place
+			return c, nil
+		}
+	}
+	return c, fmt.Errorf("the controller of %s is %s, as it said when it joined, but its password is not here: write it into %s, or %s for all, with mode 0600", f.Name, url, own, all)
 }
 
 // readSecrets reads the secrets of a switch from their places, by the option that

@@ -91,6 +91,32 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	}
 }
 
+// TestSwitchFromTheState: a controller that node.yaml does not name is reached as
+// its node has said, with a password that stands here, and must be the machine
+// whose GUID was found there.
+func TestSwitchFromTheState(t *testing.T) {
+	m := bmctest.NewMachine(t, bmctest.Honest)
+	etc := t.TempDir()
+	w := ways.New(ways.Settings{Open: drivers.Open, Now: func() ident.Instant { return 1 }, Secrets: etc})
+	f := cluster.Fence{
+		Kind: cluster.FenceCheck, Name: "beta", Host: ident.UUID{1}, Way: cluster.Way{Kind: cluster.WayBMC}, Within: 10 * time.Second,
+		Switch: bmctest.NewRedfish(t, m).URL("1") + "#" + m.GUID.String(),
+	}
+	if d := w.Begin(t.Context(), f)(); d.Outcome != cluster.FenceFailed || !strings.Contains(d.Text, filepath.Join(etc, "bmc", "beta.secret")) {
+		t.Errorf("without a password: %+v", d)
+	}
+	if err := os.WriteFile(filepath.Join(etc, "bmc.secret"), []byte(bmctest.Password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if d := w.Begin(t.Context(), f)(); d.Outcome != cluster.FenceProven {
+		t.Errorf("%+v", d)
+	}
+	f.Switch = f.Switch[:len(f.Switch)-1] + "f"
+	if d := w.Begin(t.Context(), f)(); d.Outcome != cluster.FenceUnknown || !strings.Contains(d.Text, "not shown to be") {
+		t.Errorf("another GUID: %+v", d)
+	}
+}
+
 // stuck is a driver that ignores its context.
 type stuck struct{ release chan struct{} }
 
