@@ -240,7 +240,7 @@ func internalRows() []row {
 			why: "the local API is what daemon and command line share; it knows neither",
 		},
 		{
-			tree: "internal/api/server", may: []string{"cluster/...", "internal/api", "internal/build"},
+			tree: "internal/api/server", may: []string{"cluster/...", "internal/api", "internal/build", "internal/metrics"},
 			why: "the server speaks for the daemon and reaches it only through its port",
 		},
 		{
@@ -360,6 +360,7 @@ func processRows() []row {
 // machineRows are about the parts of the daemon that know its machine.
 func machineRows() []row {
 	return []row{
+		{tree: "internal/metrics", may: []string{"internal/api"}, why: "what status tells people, metrics tell Prometheus"},
 		{
 			tree: "internal/daemon/machine", may: []string{"cluster", "cluster/timing", "internal/config", "internal/guardwire"},
 			why: "what a machine contributes to the timeouts is read from it, and derived elsewhere",

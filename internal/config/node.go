@@ -23,6 +23,7 @@ type Node struct {
 	Disks         []QuorumDisk     // one or three
 	Links         []netip.AddrPort // this node's own address on each link, two or more
 	SingleLink    bool             // the admin accepted one link only
+	Metrics       netip.AddrPort   // loopback address that answers scrapes; not valid: none
 	Key           string           // path of the cluster key
 	Watchdogs     []Watchdog       // in the order in which they are listed
 	AcceptSoftdog bool             // softdog alone may carry a time proof: weak
@@ -127,6 +128,7 @@ func nodeOf(v *form.Value) *Node {
 		BMC:  BMC{URL: bmc.Str("url"), PasswordFile: bmc.Str("password_file")},
 		Dirs: Dirs{Run: dirs.Str("run"), State: dirs.Str("state"), Cgroup: dirs.Str("cgroup")},
 	}
+	n.Metrics, _ = netip.ParseAddrPort(v.Get("metrics").Str("listen"))
 	n.Cluster.ID, _ = ident.ParseUUID(head.Str("id"))
 	if e := head.Get("epoch"); e != nil {
 		n.Cluster.Epoch = uint32(e.Num)
@@ -276,6 +278,8 @@ func nodeShape() *form.Shape {
 			form.Required("uuid", form.Text("Identity in the disk's superblock", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", uuidText))))),
 		form.Required("links", form.List("This node's own address on each heartbeat network", form.Text("", "10.0.0.11:7320", addrPort))),
 		form.Optional("single_link", form.Truth("Accepts that there is one link only: then one broken cable silences a healthy node")),
+		form.Optional("metrics", form.Object("Figures for Prometheus, beside those on the daemon's socket",
+			form.Required("listen", form.Text("A loopback address: whoever reaches it may read it", "127.0.0.1:9640", loopback)))),
 		form.Required("key", absolutePath("The file with the cluster key", "/etc/holdfast/cluster.key")),
 		form.Optional("watchdogs", form.List("What resets this node when it hangs", dog)),
 		form.Optional("watchdog", form.Object("",
@@ -319,6 +323,16 @@ func uuidText(s string) string {
 		return "is no identity of the form 8-4-4-4-12 hexadecimal digits"
 	case u.IsZero():
 		return "is the zero identity"
+	}
+	return ""
+}
+
+func loopback(s string) string {
+	if problem := addrPort(s); problem != "" {
+		return problem
+	}
+	if a, _ := netip.ParseAddrPort(s); !a.Addr().IsLoopback() {
+		return "is no loopback address, and whoever reaches it could read it: use 127.0.0.1 or [::1], and a proxy of your own with TLS"
 	}
 	return ""
 }

@@ -47,6 +47,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/tables"
 	"github.com/holdfast-ha/holdfast/internal/daemon/upgrade"
 	"github.com/holdfast-ha/holdfast/internal/daemon/ways"
+	"github.com/holdfast-ha/holdfast/internal/metrics"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/storage"
 )
@@ -201,8 +202,13 @@ func (d *Daemon) live(ctx context.Context) error {
 	}
 	task("heartbeat links", d.deps.RunLinks)
 	task("network beats", d.listen)
-	task("api", func(ctx context.Context) error {
-		return server.New(d, stores{d.events, d.cache}, server.GroupRoles(), d.upgrade, drills.New(d.ways, d.events.Add, d.watch.instant).Step).Serve(ctx, socket)
+	local := server.New(d, stores{d.events, d.cache}, server.GroupRoles(), d.upgrade, drills.New(d.ways, d.events.Add, d.watch.instant).Step)
+	task("api", func(ctx context.Context) error { return local.Serve(ctx, socket) })
+	task("metrics", func(ctx context.Context) error {
+		if err := metrics.Serve(ctx, d.deps.Node.Metrics, local.Metrics()); err != nil {
+			d.alarm(err.Error()) // no reason to end
+		}
+		return nil
 	})
 	task("join service", d.join.Run)
 	task("service manager", d.notify)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/metrics"
 )
 
 const (
@@ -130,6 +131,14 @@ func (s *Server) Handler() http.Handler {
 	route("POST /v1/token", Admin, s.token)
 	route("POST /v1/upgrade", Admin, s.upgrade)
 	mux.HandleFunc("GET /v1/events", s.events)
+	figures := s.Metrics()
+	mux.HandleFunc("GET /v1/metrics", func(w http.ResponseWriter, r *http.Request) {
+		if have := s.role(r); have < Read {
+			answer(w, nil, api.Errorf(api.CodeForbidden, "metrics need the role %s, you have %s: run it as root, or join the group %s", Read, have, readGroup))
+			return
+		}
+		figures.ServeHTTP(w, r)
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, nil, api.Errorf(api.CodeNotFound, "%s %s: there is nothing; the paths begin with /v%d/", r.Method, r.URL.Path, api.Version))
 	})
@@ -147,6 +156,19 @@ func (s *Server) upgrade(r *http.Request) (any, error) {
 		return nil, api.Errorf(api.CodeRefused, "%v", err)
 	}
 	return &api.Result{Version: api.Version, Text: text}, nil
+}
+
+// Metrics answers scrapes of Prometheus from whoever reaches it.
+func (s *Server) Metrics() http.Handler {
+	return metrics.Handler(func() (*api.Status, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), askWithin)
+		defer cancel()
+		f, err := s.daemon.Facts(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return StatusOf(&f, s.now()), nil
+	})
 }
 
 // facts hands the daemon's knowledge to a handler.

@@ -44,6 +44,9 @@ func Write(n config.Node) []byte {
 	if n.SingleLink {
 		w.line("single_link: true        # accepted: one broken cable silences a healthy node")
 	}
+	if n.Metrics.IsValid() {
+		w.line("metrics: {listen: %q}", n.Metrics)
+	}
 	w.watchdogs(n)
 	w.platform(n)
 	if n.BMC.URL != "" {

@@ -91,7 +91,7 @@ func servicesAlone(s *api.Status, names []string) (api.Health, []string) {
 		case v == nil:
 			health, reasons = api.Critical, append(reasons, "there is no service "+name)
 		case v.State == "running":
-		case v.State == "starting" || v.State == "stopping":
+		case v.State == "starting" || v.State == "stopping" || v.State == "partly running":
 			reasons = append(reasons, name+" is "+v.State)
 			if health == api.Healthy {
 				health = api.Warning
