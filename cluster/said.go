@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"slices"
+	"sort"
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 
@@ -26,14 +27,22 @@ func (p *Payload) Equal(o *Payload) bool {
 
 // HasReleased says that a list names the term of a grant.
 func HasReleased(list []Released, g *Grant) bool {
-	return slices.Contains(list, Released{Service: g.Service, Term: g.Term})
+	is := func(r *Released) bool { return r.Service == g.Service && r.Term == g.Term }
+	i := sort.Search(len(list), func(i int) bool { return list[i].Service >= g.Service })
+	return i < len(list) && is(&list[i]) || slices.ContainsFunc(list, func(r Released) bool { return is(&r) })
 }
 
-// FindState finds what a list says of the term of a grant.
+// FindState finds what a list says of the term of a grant. Nodes list their
+// services by name; a list that is in another order is searched, too.
 func FindState(list []RunState, g *Grant) (RunState, bool) {
-	for _, r := range list {
-		if r.Service == g.Service && r.Term == g.Term {
-			return r, true
+	is := func(r *RunState) bool { return r.Service == g.Service && r.Term == g.Term }
+	i := sort.Search(len(list), func(i int) bool { return list[i].Service >= g.Service })
+	if i < len(list) && is(&list[i]) {
+		return list[i], true
+	}
+	for i := range list {
+		if is(&list[i]) {
+			return list[i], true
 		}
 	}
 	return RunState{}, false

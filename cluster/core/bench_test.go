@@ -13,14 +13,17 @@ import (
 
 // steady runs a cluster of n nodes until nothing happens any more, and returns
 // the coordinator's core with the latest table and the latest message it got.
-func steady(b testing.TB, n int) (*core.Core, ident.Instant, cluster.Table, cluster.Received) {
+func steady(b testing.TB, n, services int) (*core.Core, ident.Instant, cluster.Table, cluster.Received) {
 	b.Helper()
 	var table cluster.Table
 	var heard cluster.Received
 	var at ident.Instant
-	services := []cluster.Service{{Name: "orders", Prefer: []string{"alpha"}}, {Name: "web"}, {Name: "zone"}}
+	var list []cluster.Service
+	for i := range services {
+		list = append(list, cluster.Service{Name: fmt.Sprintf("s%04d", i), Prefer: []string{clustertest.NodeName(1 + i%n)}})
+	}
 	w := clustertest.New(b, clustertest.Options{
-		Seed: 1, Nodes: n, Disks: 1, Services: services,
+		Seed: 1, Nodes: n, Disks: 1, Services: list,
 		Record: func(n *clustertest.Node, now ident.Instant, ev cluster.Event, _ []cluster.Action) {
 			if n.ID != 1 {
 				return
@@ -49,7 +52,7 @@ func steady(b testing.TB, n int) (*core.Core, ident.Instant, cluster.Table, clus
 // garbage collector, however many nodes there are.
 func TestStepWithoutChangeAllocatesLittle(t *testing.T) {
 	const most = 8 // a step, whatever the number of nodes
-	c, at, _, heard := steady(t, 64)
+	c, at, _, heard := steady(t, 64, 3)
 	for name, ev := range map[string]cluster.Event{"tick": cluster.Tick{}, "message": heard} {
 		n := testing.AllocsPerRun(1000, func() {
 			at = at.Add(time.Microsecond)
@@ -64,9 +67,10 @@ func TestStepWithoutChangeAllocatesLittle(t *testing.T) {
 // BenchmarkStep measures the coordinator of a cluster in which nothing fails:
 // the most that a core does all day. Every beat in a table is a new one.
 func BenchmarkStep(b *testing.B) {
-	for _, n := range []int{2, 16, 64} {
-		c, at, table, heard := steady(b, n)
-		b.Run(fmt.Sprintf("nodes=%d/table", n), func(b *testing.B) {
+	for _, size := range []struct{ nodes, services int }{{2, 3}, {16, 3}, {64, 3}, {2, 200}, {2, 1000}} {
+		c, at, table, heard := steady(b, size.nodes, size.services)
+		name := fmt.Sprintf("nodes=%d/services=%d/", size.nodes, size.services)
+		b.Run(name+"table", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				at = at.Add(time.Millisecond)
@@ -77,14 +81,14 @@ func BenchmarkStep(b *testing.B) {
 				c.Step(at, table)
 			}
 		})
-		b.Run(fmt.Sprintf("nodes=%d/message", n), func(b *testing.B) {
+		b.Run(name+"message", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				at = at.Add(time.Microsecond)
 				c.Step(at, heard)
 			}
 		})
-		b.Run(fmt.Sprintf("nodes=%d/tick", n), func(b *testing.B) {
+		b.Run(name+"tick", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				at = at.Add(time.Microsecond)

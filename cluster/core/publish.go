@@ -28,12 +28,10 @@ func (c *Core) publish() {
 
 // releaseEchoed says that the guard holds the digest of everything released: a
 // release is published nowhere before that.
-func (c *Core) releaseEchoed() bool {
-	return c.blob.Echoed(c.guard.echoed, c.services.Released())
-}
+func (c *Core) releaseEchoed() bool { return c.blob.Echoed(c.guard.echoed, c.services.Digest()) }
 
 func (c *Core) payload() cluster.Payload {
-	p := cluster.Payload{Phase: c.ownPhase(), Committed: cluster.ClaimOf(c.reg.m.Claim()), Released: cluster.DigestOf(c.services.Released()), BlobGen: c.blob.Stable(), Kills: decide.Kills(c.reg.state), Protocol: c.set.Protocol, Registering: c.dec.keys.Open()}
+	p := cluster.Payload{Phase: c.ownPhase(), Committed: cluster.ClaimOf(c.reg.m.Claim()), Released: c.services.Digest(), BlobGen: c.blob.Stable(), Kills: decide.Kills(c.reg.state), Protocol: c.set.Protocol, Registering: c.dec.keys.Open()}
 	if c.reg.state != nil {
 		p.ViewAcked = c.reg.state.View
 	}
@@ -58,10 +56,12 @@ func (c *Core) ownPhase() cluster.Phase {
 
 // writeBlob writes the status blob to every disk that is due.
 func (c *Core) writeBlob() {
-	states, echoed := c.services.States(), c.releaseEchoed()
-	gen, disks := c.blob.Due(c.now, states, echoed, func(d int) bool { return c.disks.Usable(d) })
-	b := cluster.Blob{Node: c.set.Self, Inc: c.self.inc, Gen: gen, Services: states}
-	if echoed {
+	gen, disks := c.blob.Due(c.now, c.services.States, c.releaseEchoed(), c.disks.Usable)
+	if len(disks) == 0 {
+		return
+	}
+	b := cluster.Blob{Node: c.set.Self, Inc: c.self.inc, Gen: gen, Services: c.services.States()}
+	if c.releaseEchoed() {
 		b.Released = c.services.Released()
 	}
 	for _, d := range disks {

@@ -56,9 +56,9 @@ func (b *Blob) Carry(d cluster.Digest, order uint64) {
 }
 
 // Echoed says that the guard, which has echoed the payload orders up to this
-// one, holds the digest of all these terms.
-func (b *Blob) Echoed(echoed uint64, released []cluster.Released) bool {
-	return b.carried != 0 && echoed >= b.carried && b.digest == cluster.DigestOf(released)
+// one, holds this digest of all released terms.
+func (b *Blob) Echoed(echoed uint64, released cluster.Digest) bool {
+	return b.carried != 0 && echoed >= b.carried && b.digest == released
 }
 
 // Stable is the generation that a majority of the disks holds; 0 if none.
@@ -66,13 +66,15 @@ func (b *Blob) Stable() uint64 { return b.stable }
 
 // Due lists the disks that the blob is to be written to now, and returns its
 // generation. It begins a new one when a release waits and its digest is echoed,
-// or when states have changed, at most once a second. usable says whether a disk
-// answers.
-func (b *Blob) Due(now ident.Instant, states []cluster.RunState, echoed bool, usable func(disk int) bool) (gen uint64, disks []int) {
-	if b.dirty && echoed || now.Sub(b.at) >= period && !slices.Equal(states, b.states) {
-		b.gen++
-		b.at, b.states, b.dirty = now, states, false
-		clear(b.done)
+// or when states have changed, at most once a second. states lists them, and usable
+// says whether a disk answers.
+func (b *Blob) Due(now ident.Instant, states func() []cluster.RunState, echoed bool, usable func(disk int) bool) (gen uint64, disks []int) {
+	if release := b.dirty && echoed; release || now.Sub(b.at) >= period {
+		if s := states(); release || !slices.Equal(s, b.states) {
+			b.gen++
+			b.at, b.states, b.dirty = now, s, false
+			clear(b.done)
+		}
 	}
 	if b.at == 0 {
 		return 0, nil

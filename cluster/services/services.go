@@ -53,7 +53,16 @@ type Set struct {
 	inherited map[string]uint64          // terms of this incarnation that a former life knew
 	ops       uint64                     // number of the latest Run
 	releases  uint64
+	over      over
 	out       []cluster.Action
+}
+
+// over is what Released and Digest say, until a term begins or is released: every
+// step asks for it.
+type over struct {
+	known bool
+	list  []cluster.Released // never changed in place
+	sum   cluster.Digest
 }
 
 // New returns the services of a daemon that has just started and found these.
@@ -80,7 +89,7 @@ func (s *Set) Releases() uint64 { return s.releases }
 
 // Renew forgets everything: a new incarnation begins with nothing.
 func (s *Set) Renew() {
-	s.local, s.order, s.inherited = map[string]*local{}, nil, nil
+	s.local, s.order, s.inherited, s.over = map[string]*local{}, nil, nil, over{}
 }
 
 // Resume continues the incarnation of a former life: what it was granted by now
@@ -173,14 +182,27 @@ func (s *Set) States() []cluster.RunState {
 
 // Released lists the terms that this incarnation has released, by name.
 func (s *Set) Released() []cluster.Released {
-	var list []cluster.Released
+	s.count()
+	return s.over.list
+}
+
+// Digest sums Released up.
+func (s *Set) Digest() cluster.Digest {
+	s.count()
+	return s.over.sum
+}
+
+func (s *Set) count() {
+	if s.over.known {
+		return
+	}
+	s.over = over{known: true}
 	for _, name := range s.names() {
-		l := s.local[name]
-		if l.released > 0 && l.released >= l.term {
-			list = append(list, cluster.Released{Service: name, Term: l.released})
+		if l := s.local[name]; l.released > 0 && l.released >= l.term {
+			s.over.list = append(s.over.list, cluster.Released{Service: name, Term: l.released})
 		}
 	}
-	return list
+	s.over.sum = cluster.DigestOf(s.over.list)
 }
 
 // AllReleased says that every term is released.
@@ -256,6 +278,7 @@ func (s *Set) meet(g *cluster.Grant) {
 		return // the term before is not over here yet
 	}
 	l.term, l.giveUp, l.text, l.again, l.trouble = g.Term, "", "", false, trouble{}
+	s.over = over{}
 	l.spec, _ = s.env.State.Conf.Service(g.Service)
 	if t, ok := s.inherited[g.Service]; ok && t == g.Term {
 		s.adopt(l, g)
@@ -403,6 +426,7 @@ func (s *Set) finished(l *local, e cluster.RunDone) {
 func (s *Set) release(l *local) {
 	if l.term > l.released {
 		l.released = l.term
+		s.over = over{}
 		l.text = l.giveUp
 		s.releases++
 	}
