@@ -410,6 +410,14 @@ func ctlRows() []row {
 			why: "the way back works where no daemon can: it takes the daemon's place on one node, and its files",
 		},
 		{
+			tree: "internal/ctl/dogcmd",
+			may: []string{
+				"internal/ctl/...", "internal/config/...", "internal/guardwire", "internal/clock", "internal/guard/realtime",
+				"cluster/...", "quorumdisk/...", "sbd/watchdog/...", "storage",
+			},
+			why: "who measures a watchdog plays its guard for as long, and has to be as punctual",
+		},
+		{
 			tree: "internal/ctl/...",
 			may: []string{
 				"internal/ctl/...", "internal/api", "internal/config/...", "internal/decisions", "internal/guardwire", "internal/clock", "internal/build",
