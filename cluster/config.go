@@ -122,6 +122,7 @@ type Member struct {
 	Spec       []byte
 	Storage    bool          // iscsi, lvm, filesystem: may start on a reservation proof
 	Guarded    bool          // its LUNs are guarded by persistent reservations
+	Sole       string        // what of it only one node may use at a time, as "filesystem /dev/vg/data"; empty: nothing
 	Start      time.Duration // timeouts
 	Stop       time.Duration
 	Check      time.Duration
@@ -185,6 +186,17 @@ func (s *Service) Guarded() bool {
 		}
 	}
 	return len(s.Stack) > 0 && s.Stack[0].Storage
+}
+
+// Soles lists what only one node may use at a time, of all its members.
+func (s *Service) Soles() []string {
+	var list []string
+	for i := range s.Stack {
+		if x := s.Stack[i].Sole; x != "" {
+			list = append(list, x)
+		}
+	}
+	return list
 }
 
 // CheckEvery is the shortest period between two checks of the service's members.

@@ -142,7 +142,7 @@ func (s *State) Goes(g *Grant) bool {
 		return false
 	}
 	_, known := s.Conf.Service(g.Service)
-	return g.Stopped || g.Yield != "" || g.Want != 0 && g.Want != g.Owner || n != nil && n.Standby || !known && s.Conf != nil
+	return g.Stopped || g.Yield != "" || len(g.Uses) > 0 || g.Want != 0 && g.Want != g.Owner || n != nil && n.Standby || !known && s.Conf != nil
 }
 
 // Dependent returns a service that starts after this one and is to be stopped as
@@ -164,6 +164,32 @@ func (s *State) Dependent(service string, also func(*Grant) bool) string {
 		}
 	}
 	return ""
+}
+
+// AnySole stands in Grant.Uses for what is not known, because the configuration
+// that the service was started with could not be read where another was applied.
+const AnySole = "*"
+
+// InUse says what of a service another one may still use, and which: something that
+// the configuration has given from one to the other. Until the term of the one is
+// over the other starts nothing. Empty if there is nothing.
+func (s *State) InUse(service string) (what, by string) {
+	c, ok := s.Conf.Service(service)
+	if !ok {
+		return "", ""
+	}
+	for i := range s.Services {
+		g := &s.Services[i]
+		if len(g.Uses) == 0 || g.Service == service || g.Owner == 0 && len(g.Pending) == 0 {
+			continue
+		}
+		for k := range c.Stack {
+			if x := c.Stack[k].Sole; x != "" && (slices.Contains(g.Uses, x) || slices.Contains(g.Uses, AnySole)) {
+				return x, g.Service
+			}
+		}
+	}
+	return "", ""
 }
 
 // Left is how long until an instant of Life.Clock, as far as it is counted.

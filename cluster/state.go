@@ -107,6 +107,9 @@ type Grant struct {
 	Term    uint64
 	Pending []Pending // predecessors not yet dead at node level (reservation proofs)
 	Want    ident.NodeID
+	// Uses is what only one node may use at a time and the owner may still use in this
+	// term, although the configuration has taken it from the service meanwhile.
+	Uses    []string
 	Yield   string // the service of higher priority for which its owner gives it up; empty: none
 	Stopped bool   // the admin wants it down
 	Frozen  bool   // the admin wants it left alone
@@ -191,6 +194,7 @@ func (s *State) Clone() *State {
 	for i := range c.Services {
 		c.Services[i].Pending = append([]Pending(nil), s.Services[i].Pending...)
 		c.Services[i].Fails = append([]Fail(nil), s.Services[i].Fails...)
+		c.Services[i].Uses = append([]string(nil), s.Services[i].Uses...)
 	}
 	return &c
 }

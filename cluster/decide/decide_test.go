@@ -248,3 +248,30 @@ func TestNothingNewWithoutDisks(t *testing.T) {
 		t.Errorf("the service: %+v", g)
 	}
 }
+
+// TestWhatIsTakenAwayIsStillInUse: whatever the configuration says, the owner of a
+// service may use what it was started with until its term is over.
+func TestWhatIsTakenAwayIsStillInUse(t *testing.T) {
+	disk := []cluster.Member{{ID: "filesystem", Kind: "filesystem", Storage: true, Sole: "filesystem /dev/x"}}
+	next := &cluster.Config{Services: []cluster.Service{{Name: "shop", Stack: disk}}}
+	for _, readable := range []bool{true, false} {
+		s, v := pair()
+		s.Conf.Services[0].Stack = disk
+		if !readable {
+			s.Conf = nil
+		}
+		d := revise(s, v, cluster.ApplyConfig{Config: []byte("new"), Conf: next})
+		if g := d.State.Grant("orders"); len(g.Uses) != 1 {
+			t.Fatalf("readable %v: %+v", readable, g)
+		}
+		d = revise(d.State, v)
+		if g := d.State.Grant("shop"); g == nil || g.Owner != 0 || !strings.Contains(g.Why, "may still be in use by orders") {
+			t.Fatalf("readable %v: a second owner of the disk: %+v", readable, g)
+		}
+		v.Runs[0].Released = true
+		v.Runs = append(v.Runs, decide.Run{RunState: cluster.RunState{Service: "shop", Term: d.State.Grant("shop").Term}})
+		if g := revise(d.State, v).State.Grant("shop"); g.Owner == 0 {
+			t.Errorf("readable %v: it is free now: %+v", readable, g)
+		}
+	}
+}

@@ -66,6 +66,12 @@ func (p *placing) award(g *cluster.Grant, c placement.Choice) {
 	if c.Node == 0 && allot.Surplus(p.State, g) {
 		return
 	}
+	if what, by := p.State.InUse(g.Service); what != "" {
+		if why := cluster.Limit(fmt.Sprintf("%s may still be in use by %s: it waits until that is stopped", what, by), 200); g.Why != why {
+			p.edit().Grant(g.Service).Why = why
+		}
+		return
+	}
 	if c.Node == 0 {
 		if why := cluster.Limit(placement.Nowhere(p.plan.Judge(c.Service)), 200); g.Why != why {
 			p.edit().Grant(g.Service).Why = why
@@ -83,7 +89,7 @@ func (p *placing) award(g *cluster.Grant, c placement.Choice) {
 	}
 	p.world.Services[c.Service].Owner = n.ID
 	e := p.edit().Grant(g.Service)
-	e.Owner, e.Inc, e.Term, e.Want, e.Yield, e.Why = n.ID, n.Inc, g.Term+1, 0, "", cluster.Limit(why, 200)
+	e.Owner, e.Inc, e.Term, e.Want, e.Yield, e.Uses, e.Why = n.ID, n.Inc, g.Term+1, 0, "", nil, cluster.Limit(why, 200)
 	p.note(cluster.Note{Kind: cluster.NoteGrant, Node: n.ID, Inc: n.Inc, Service: g.Service, Term: e.Term, Proof: e.Proof.Kind, Text: why})
 }
 

@@ -231,8 +231,35 @@ func (d *Draft) wishApply(r cluster.ApplyConfig) (string, string) {
 		return "nothing changes", ""
 	}
 	e := d.edit()
+	taken(e, r.Conf)
 	e.Config, e.Conf = bytes.Clone(r.Config), r.Conf
 	e.ConfigRev++
 	d.note(cluster.Note{Kind: cluster.NoteAdmin, Text: fmt.Sprintf("configuration version %d", e.ConfigRev)})
 	return fmt.Sprintf("version %d", e.ConfigRev), ""
+}
+
+// taken notes what a new configuration takes from services that somebody owns: the
+// owner may use it until its term is over, whatever the configuration says, and
+// nobody else may before.
+func taken(s *cluster.State, next *cluster.Config) {
+	for i := range s.Services {
+		g := &s.Services[i]
+		old, ok := s.Conf.Service(g.Service)
+		if g.Owner == 0 && len(g.Pending) == 0 || !ok && s.Conf != nil {
+			continue // what is not configured now was noted when it was removed
+		}
+		if !ok {
+			g.Uses = []string{cluster.AnySole}
+			continue
+		}
+		var keeps []string
+		if c, ok := next.Service(g.Service); ok {
+			keeps = c.Soles()
+		}
+		for _, x := range old.Soles() {
+			if !slices.Contains(keeps, x) && !slices.Contains(g.Uses, x) {
+				g.Uses = append(g.Uses, x)
+			}
+		}
+	}
 }

@@ -190,7 +190,11 @@ func serviceKey(svc *cluster.Service, key string, values []string) (err error) {
 		svc.Stack = nil
 		for _, v := range values {
 			kind, flag, _ := strings.Cut(v, "/")
-			svc.Stack = append(svc.Stack, cluster.Member{ID: kind, Kind: kind, Storage: flag != "", Guarded: flag == "guarded", CheckEvery: time.Second})
+			m := cluster.Member{ID: kind, Kind: kind, Storage: flag != "", Guarded: flag == "guarded", CheckEvery: time.Second}
+			if m.Storage {
+				m.Sole = kind + " of " + svc.Name
+			}
+			svc.Stack = append(svc.Stack, m)
 		}
 	default:
 		return fmt.Errorf("a service has no %q %q", key, values)

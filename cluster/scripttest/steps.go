@@ -2,6 +2,7 @@ package scripttest
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -157,9 +158,38 @@ func adminSteps() []verb {
 			conf.FailoverWithin, _ = time.ParseDuration(w[5])
 			r.w.Node(w[1]).Ask(r.w.Configure(conf))
 		}},
+		{"ask NODE to rename SERVICE to SERVICE", func(r *run, w []string) {
+			r.configure(w[1], func(conf *cluster.Config) {
+				for i := range conf.Services {
+					if s := &conf.Services[i]; s.Name == w[4] {
+						s.Name, s.Prefer = w[6], []string{"beta"}
+					}
+				}
+			})
+		}},
+		{"ask NODE to give the first member of SERVICE to SERVICE", func(r *run, w []string) {
+			r.configure(w[1], func(conf *cluster.Config) {
+				from, _ := conf.Service(w[8])
+				to, _ := conf.Service(w[10])
+				to.Stack = append([]cluster.Member{from.Stack[0]}, to.Stack...)
+				from.Stack = from.Stack[1:]
+			})
+		}},
 		{"ask NODE to leave", ask(1, func([]string) cluster.Request { return cluster.LeaveCluster{} })},
 		{"ask NODE to remove NODE", ask(1, func(w []string) cluster.Request { return cluster.RemoveNode{Node: w[4]} })},
 	}
+}
+
+// configure asks a node to apply a changed configuration.
+func (r *run) configure(node string, change func(*cluster.Config)) {
+	conf := *r.w.Node(node).View().State.Conf
+	conf.Services = slices.Clone(conf.Services)
+	for i := range conf.Services {
+		conf.Services[i].Stack = slices.Clone(conf.Services[i].Stack)
+	}
+	change(&conf)
+	slices.SortFunc(conf.Services, func(a, b cluster.Service) int { return strings.Compare(a.Name, b.Name) })
+	r.w.Node(node).Ask(r.w.Configure(conf))
 }
 
 // boot switches everybody on and waits for a whole cluster that runs every service.

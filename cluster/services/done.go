@@ -75,6 +75,10 @@ func (s *Set) checkDone(l *local, e cluster.RunDone) {
 	if !ok || e.Outcome == cluster.Failed {
 		return
 	}
+	if what, by := s.env.State.InUse(l.name); what != "" {
+		l.text = "its new configuration waits: " + what + " may still be in use by " + by
+		return
+	}
 	if same := sameStack(conf, l.spec); same < max(len(conf.Stack), len(l.spec.Stack)) {
 		l.again, l.from, l.text = true, same, "its configuration has changed"
 		return

@@ -38,6 +38,8 @@ func (s *Set) unwanted(l *local, g *cluster.Grant) (why string, orderly bool) {
 		return "stopped by request", true
 	case g.Want != 0 && g.Want != s.env.Self:
 		return "moving to " + s.env.State.NameOf(g.Want), true
+	case len(g.Uses) > 0:
+		return "the configuration has taken " + g.Uses[0] + " from it", true
 	case g.Yield != "":
 		return "gives way to " + g.Yield, true
 	case s.env.Standing == Leaving:
@@ -95,6 +97,10 @@ func (s *Set) mayStart(l *local, g *cluster.Grant) bool {
 	n := s.env.State.Node(s.env.Self)
 	if known && g != nil && len(g.Pending) > 0 && !svc.Guarded() {
 		l.text = "waits for the proven end of a former owner"
+		return false
+	}
+	if what, by := s.env.State.InUse(l.name); what != "" {
+		l.text = what + " may still be in use by " + by
 		return false
 	}
 	if known && g != nil && !s.reserved(l, g, svc) {

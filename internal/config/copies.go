@@ -38,7 +38,7 @@ func (c *clusterReader) copies(s cluster.Service, v *form.Value) []cluster.Servi
 		}
 	}
 	for i, m := range s.Stack {
-		if k, _ := members.Find(m.Kind); k.Storage || m.Kind == "ip" {
+		if k, _ := members.Find(m.Kind); k.Storage || m.Sole != "" {
 			c.Add(v.Items("stack")[i].Node, fmt.Sprintf("%s: a service that runs on several nodes cannot have %s: only one node may use it at a time", where, m.ID),
 				"give it a service of its own, and let this one start after that")
 		}
@@ -109,4 +109,41 @@ func (c *clusterReader) offers(v *form.Value) []cluster.Offer {
 	}
 	slices.SortFunc(list, func(a, b cluster.Offer) int { return strings.Compare(a.Node, b.Node) })
 	return list
+}
+
+// soleOf names what of a member only one node may use at a time: a file system on a
+// disk, an address, a virtual machine. Empty: nothing.
+func soleOf(kind members.Kind, v *form.Value) string {
+	switch kind.Name {
+	case "filesystem":
+		if device := v.Str("device"); strings.HasPrefix(device, "/") {
+			return "filesystem " + device
+		}
+	case "lvm":
+		return "lvm " + v.Str("group")
+	case "ip":
+		address, _, _ := strings.Cut(v.Str("address"), "/")
+		return "ip " + address
+	case "vm":
+		return "vm " + v.Str("domain")
+	}
+	return ""
+}
+
+// alone refuses what only one node may use at a time in more than one service: they
+// could be on two nodes.
+func (c *clusterReader) alone(conf *cluster.Config) {
+	has := map[string]string{}
+	for _, s := range conf.Services {
+		for i, m := range s.Stack {
+			switch other := has[m.Sole]; {
+			case m.Sole == "":
+			case other != "" && other != s.Name:
+				c.Add(c.services[s.Name].Items("stack")[i].Node, fmt.Sprintf("services.%s.stack[%d]: %s is in the service %s already, and only one node may use it at a time", s.Name, i+1, m.Sole, other),
+					"keep it in one of the two, and let the other start after that")
+			default:
+				has[m.Sole] = s.Name
+			}
+		}
+	}
 }

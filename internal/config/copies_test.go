@@ -93,6 +93,8 @@ func TestCopiesThatCannotBe(t *testing.T) {
 		{"memory: 512M", "memory: 12X", `"12X" is no amount`},
 		{"memory: 512M", "memory: 65G", "no node offers so much"},
 		{"beta: {offers", "gamma: {offers", `there is no node "gamma"`},
+		{"exec: {run: /usr/bin/agent}", "ip: {address: 192.0.2.10/24}", "cannot have ip"},
+		{"    everywhere: true\n    stack:\n      - exec: {run: /usr/bin/agent}", "    stack:\n      - ip: {address: 192.0.2.10/16}", "ip 192.0.2.10 is in the service agent already"},
 		{"checks: 2 of 3", "checks: 4 of 3", "is not COUNT of COUNT"},
 	} {
 		src := strings.Replace(many, c.was, c.is, 1)

@@ -23,6 +23,9 @@ func (c *clusterReader) references(conf *cluster.Config) {
 	c.cycles(conf)
 	c.apart(conf)
 	c.offered(conf)
+	if c.checked { // what is committed already has to stay readable
+		c.alone(conf)
+	}
 }
 
 // offered refuses what is needed and what no node has.

@@ -211,7 +211,7 @@ const (
 	minNode        = 1 + 4 + 16 + 4 + 1 + 2*minIncarnation + 4 + 4 + minProof + 1 + minNodeLife
 	minPending     = 1 + minIncarnation
 	minFail        = 1 + 4 + 4
-	minGrant       = 4 + 1 + minIncarnation + 8 + 4 + 1 + 4 + 1 + 1 + 4 + minProof + 4 + minMaintenance
+	minGrant       = 4 + 1 + minIncarnation + 8 + 4 + 1 + 4 + 4 + 1 + 1 + 4 + minProof + 4 + minMaintenance
 )
 
 func putNode(w *wire.Writer, n *cluster.NodeState) {
@@ -280,6 +280,10 @@ func putGrant(w *wire.Writer, g *cluster.Grant) {
 	}
 	w.U8(uint8(g.Want))
 	w.Text(g.Yield)
+	w.Count(len(g.Uses))
+	for _, x := range g.Uses {
+		w.Text(x)
+	}
 	w.Bool(g.Stopped)
 	w.Bool(g.Frozen)
 	w.Text(g.Why)
@@ -298,7 +302,11 @@ func getGrant(r *wire.Reader) cluster.Grant {
 	for range r.Count(minPending) {
 		g.Pending = append(g.Pending, cluster.Pending{Node: ident.NodeID(r.U8()), Inc: r.Inc()})
 	}
-	g.Want, g.Yield, g.Stopped, g.Frozen = ident.NodeID(r.U8()), r.Text(), r.Bool(), r.Bool()
+	g.Want, g.Yield = ident.NodeID(r.U8()), r.Text()
+	for range r.Count(4) {
+		g.Uses = append(g.Uses, r.Text())
+	}
+	g.Stopped, g.Frozen = r.Bool(), r.Bool()
 	g.Why, g.Proof = r.Text(), getProof(r)
 	for range r.Count(minFail) {
 		g.Fails = append(g.Fails, cluster.Fail{Node: ident.NodeID(r.U8()), Count: r.U32(), Text: r.Text()})

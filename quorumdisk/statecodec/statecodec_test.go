@@ -53,7 +53,7 @@ func state() *cluster.State {
 		},
 		Services: []cluster.Grant{
 			{
-				Service: "orders", Owner: 1, Inc: incarnation(), Term: 5, Pending: []cluster.Pending{{Node: 2, Inc: incarnation()}}, Want: 1, Yield: "payroll",
+				Service: "orders", Owner: 1, Inc: incarnation(), Term: 5, Pending: []cluster.Pending{{Node: 2, Inc: incarnation()}}, Want: 1, Yield: "payroll", Uses: []string{"filesystem /dev/vg/old"},
 				Frozen: true, Why: "beta died", Proof: proof, Fails: []cluster.Fail{{Node: 2, Count: 3, Text: "start: exit status 1"}},
 				Maintenance: cluster.Maintenance{Until: time.Hour, By: "root"},
 			},
@@ -126,7 +126,7 @@ func TestSwitches(t *testing.T) {
 func TestEveryFieldOfStateIsStored(t *testing.T) {
 	for _, v := range []any{cluster.State{}, cluster.NodeState{}, cluster.Grant{}, cluster.Proof{}, cluster.Pending{}, cluster.Fail{}, cluster.Blob{}, cluster.Released{}, cluster.RunState{}, cluster.Payload{}, cluster.Kill{}, cluster.Claim{}, cluster.Lease{}, cluster.Life{}, cluster.DiskChange{}, cluster.NodeLife{}, cluster.Maintenance{}, cluster.Stop{}, cluster.Removed{}, cluster.Fenced{}, cluster.Quarantine{}, ident.Ballot{}, ident.Incarnation{}} {
 		want := map[string]int{
-			"State": 12, "NodeState": 13, "Grant": 13, "Life": 5, "DiskChange": 7, "NodeLife": 5, "Maintenance": 3, "Stop": 2, "Removed": 2, "Fenced": 5, "Quarantine": 2, "Proof": 8, "Pending": 2, "Fail": 3, "Blob": 5, "Released": 2, "RunState": 4,
+			"State": 12, "NodeState": 13, "Grant": 14, "Life": 5, "DiskChange": 7, "NodeLife": 5, "Maintenance": 3, "Stop": 2, "Removed": 2, "Fenced": 5, "Quarantine": 2, "Proof": 8, "Pending": 2, "Fail": 3, "Blob": 5, "Released": 2, "RunState": 4,
 			"Payload": 10, "Kill": 4, "Claim": 4, "Lease": 6, "Ballot": 4, "Incarnation": 2,
 		}
 		if typ := reflect.TypeOf(v); typ.NumField() != want[typ.Name()] {
