@@ -44,6 +44,8 @@ type rig struct {
 	readings atomic.Int64
 	silent   time.Duration
 	saysOff  bool // the device says off twice, and is to be heard out
+	stops    bool // the attempt op ends with enough readings
+	op       uint64
 	alarms   []string
 	notes    []string
 }
@@ -88,18 +90,20 @@ func (r *rig) Signs(id ident.NodeID) fencing.Signs {
 func (r *rig) open(ref bmc.Reference, o bmc.Options) (bmc.Switch, error) {
 	o.Attempt = patience / 2
 	s, err := drivers.Open(ref, o)
-	return counted{s, &r.readings}, err
+	return counted{s, r}, err
 }
 
+// counted counts the readings, and calls the attempt off in the one that is enough:
+// whatever else this machine has to do, no reading comes after it.
 type counted struct {
 	bmc.Switch
-	n *atomic.Int64
+	rig *rig
 }
 
 func (c counted) State(ctx context.Context) bmc.Reading {
 	reading := c.Switch.State(ctx)
-	if ctx.Err() == nil {
-		c.n.Add(1)
+	if ctx.Err() == nil && c.rig.readings.Add(1) == enough && c.rig.stops {
+		c.rig.ways.Stop(c.rig.op)
 	}
 	return reading
 }
@@ -160,9 +164,7 @@ func (r *rig) fence(want cluster.FenceOutcome) cluster.FenceOutcome {
 	r.readings.Store(0)
 	switch want {
 	case failed:
-		stop := make(chan struct{})
-		defer close(stop)
-		go r.stopAfter(begun[0].Op, stop)
+		r.stops, r.op = true, begun[0].Op
 	case unknown:
 		if !r.saysOff {
 			within = r.silent
@@ -174,21 +176,6 @@ func (r *rig) fence(want cluster.FenceOutcome) cluster.FenceOutcome {
 		r.t.Error("the password is repeated")
 	}
 	return r.verdict(done.Outcome)
-}
-
-// stopAfter calls the attempt off when it has read enough.
-func (r *rig) stopAfter(op uint64, stop <-chan struct{}) {
-	for {
-		select {
-		case <-stop:
-			return
-		case <-time.After(5 * time.Millisecond):
-		}
-		if r.readings.Load() >= enough {
-			r.ways.Stop(op)
-			return
-		}
-	}
 }
 
 // verdict is what the attempt is worth to the cluster: a proof stands, or is taken

@@ -91,6 +91,9 @@ func writeFencing(w io.Writer, s *api.Status) {
 			if way.Age != nil {
 				word += ", checked " + Seconds(way.Age.Duration()) + " ago"
 			}
+			if way.Stale {
+				word += ", which is too long"
+			}
 			if way.State == "failed" || way.State == "unknown" {
 				word += " (" + way.Text + ")"
 			}

@@ -78,6 +78,9 @@ func (c *Set) Err() error {
 // TurnOn tells a node's controller that the node has its power back.
 func (c *Set) TurnOn(n *stage.Node) { c.machines[n.Name].Set(true) }
 
+// GivesPower says whether a node's controller gives its node power.
+func (c *Set) GivesPower(n *stage.Node) bool { return c.machines[n.Name].IsOn() }
+
 // Unplug takes all controllers from the network, for good: nobody reaches one
 // any more. It may be called twice.
 func (c *Set) Unplug() {
