@@ -32,6 +32,7 @@ needs() {
 	libvirtd  libvirt-daemon a hypervisor in memory
 	exportfs  nfs-kernel-server exports under a member of a service
 	lvm       lvm2       volume groups under a member of a service
+	iscsiadm  open-iscsi iSCSI sessions under a member of a service
 	curl      curl       asking what an agent started whether it answers
 	nginx     nginx-light a service under an unchanged OCF agent
 	apache2   apache2-bin a service under an unchanged OCF agent

@@ -189,7 +189,7 @@ func deviceRows() []row {
 		{tree: "storage/...", may: []string{"storage", "storage/program"}, why: alone},
 		{tree: "bmc", why: alone},
 		{tree: "bmc/...", may: []string{"bmc"}, why: alone},
-		{tree: "iscsi", why: alone},
+		{tree: "iscsi", may: []string{"storage/program"}, why: alone},
 		{tree: "sbd/watchdog", why: alone},
 		{tree: "internal/daemon/pressure", why: alone},
 		{tree: "sbd/watchdog/...", may: []string{"sbd/watchdog"}, why: alone},

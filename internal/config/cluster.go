@@ -261,6 +261,9 @@ func (c *clusterReader) stack(v *form.Value, where string) []cluster.Member {
 			Check: cmp.Or(check.Dur("timeout"), kind.Usual.Check), CheckEvery: cmp.Or(check.Dur("every"), kind.Usual.Every),
 		})
 	}
+	if guarded {
+		c.guardable(v, where)
+	}
 	for i := range list { // one guard is for all LUNs below the service
 		list[i].Guarded = guarded && list[i].Storage
 	}
@@ -288,4 +291,18 @@ func (c *clusterReader) kind(v *form.Value, where string) (members.Kind, *form.V
 		c.Add(v.Node, where+": names no kind of resource", "add one of "+members.Names())
 	}
 	return found, spec
+}
+
+// guardable refuses storage whose LUNs cannot be told, or that is not there when
+// the owner registers its key: before anything is started.
+func (c *clusterReader) guardable(v *form.Value, where string) {
+	for i, e := range v.Items("stack") {
+		at := fmt.Sprintf("%s.stack[%d]", where, i+1)
+		if m := e.Get("iscsi"); m != nil {
+			c.Add(m.Node, at+".iscsi: its disks are not there when the service's guard, a reservation, is made", "have the system log in at its boot instead, and remove this member")
+		}
+		if m := e.Get("lvm"); m != nil && m.Get("devices") == nil {
+			c.Add(m.Node, at+".lvm: which disks the service's guard, a reservation, is for cannot be told", "write lvm: {group: ..., devices: [...]}")
+		}
+	}
 }

@@ -203,7 +203,6 @@ func TestProblems(t *testing.T) {
 		{service("    stack: [{}]\n"), 4, 13, "names no kind"},
 		{service("    stack: [{check: {every: 5s}}]\n"), 4, 13, "add one of exec, filesystem, ip"},
 		{service("    stack: [{exec: {run: x}, ip: {address: 1.2.3.4/8}}]\n"), 4, 30, "a second kind"},
-		{service("    stack: [iscsi: vg]\n"), 4, 13, "this version has no resources of the kind iscsi"},
 		{service("    stack: [exec: {}]\n"), 4, 19, "nothing to run"},
 		{service("    stack: [exec: {run: x, start: y}]\n"), 4, 35, "both run and start"},
 		{service("    stack: [exec: {run: x, stop: y}]\n"), 4, 34, "no stop command"},

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -98,11 +97,6 @@ func memberShape() form.Shape {
 	)
 	for _, k := range members.All() {
 		s.Keys = append(s.Keys, form.Optional(k.Name, k.Shape))
-	}
-	for _, name := range []string{"iscsi", "multipath"} {
-		if _, known := members.Find(name); !known {
-			s.Keys = append(s.Keys, form.Refused(name, fmt.Sprintf("this version has no resources of the kind %s; it has %s", name, members.Names())))
-		}
 	}
 	return s
 }

@@ -12,8 +12,10 @@ import (
 	"github.com/holdfast-ha/holdfast/resources/export"
 	"github.com/holdfast-ha/holdfast/resources/filesystem"
 	"github.com/holdfast-ha/holdfast/resources/ip"
+	"github.com/holdfast-ha/holdfast/resources/iscsi"
 	"github.com/holdfast-ha/holdfast/resources/kinds"
 	"github.com/holdfast-ha/holdfast/resources/lvm"
+	"github.com/holdfast-ha/holdfast/resources/multipath"
 	"github.com/holdfast-ha/holdfast/resources/ocf"
 	"github.com/holdfast-ha/holdfast/resources/systemd"
 	"github.com/holdfast-ha/holdfast/resources/vm"
@@ -39,6 +41,8 @@ func TestKinds(t *testing.T) {
 		"vm":        reflect.TypeFor[vm.Spec](),
 		"export":    reflect.TypeFor[export.Spec](),
 		"lvm":       reflect.TypeFor[lvm.Spec](),
+		"iscsi":     reflect.TypeFor[iscsi.Spec](),
+		"multipath": reflect.TypeFor[multipath.Spec](),
 	}
 	besides := map[string]bool{"guard": true, "with": true} // for the cluster; beside the kind
 	for kind := range kinds.All() {

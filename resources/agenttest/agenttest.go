@@ -85,7 +85,9 @@ type Case struct {
 	Spec any
 	// Lose ends the running member behind the agent's back, as a crash does.
 	Lose func(t *testing.T)
-	Env  []string // of the operations
+	// After makes good what Lose has broken for longer than a start can; may be nil.
+	After func(t *testing.T)
+	Env   []string // of the operations
 	// Prefix stands before the agent's command, such as what enters a namespace.
 	Prefix []string
 	// Brief leaves out what a slow member would take minutes for: fewer cuts.
@@ -192,6 +194,9 @@ func (s *stage) lost() {
 		}
 	}
 	s.stop("what is lost", false)
+	if s.c.After != nil {
+		s.c.After(s.t)
+	}
 	s.start("after it was lost")
 	s.stop("after it was lost", false)
 }

@@ -10,7 +10,9 @@ import (
 	"github.com/holdfast-ha/holdfast/resources/export"
 	"github.com/holdfast-ha/holdfast/resources/filesystem"
 	"github.com/holdfast-ha/holdfast/resources/ip"
+	"github.com/holdfast-ha/holdfast/resources/iscsi"
 	"github.com/holdfast-ha/holdfast/resources/lvm"
+	"github.com/holdfast-ha/holdfast/resources/multipath"
 	"github.com/holdfast-ha/holdfast/resources/ocf"
 	"github.com/holdfast-ha/holdfast/resources/systemd"
 	"github.com/holdfast-ha/holdfast/resources/vm"
@@ -22,8 +24,10 @@ func All() resources.Kinds {
 		"exec":       exec.Agent{},
 		"filesystem": filesystem.Agent{},
 		"ip":         ip.Agent{},
+		"multipath":  multipath.Agent{},
 		"ocf":        ocf.Agent{},
 		"systemd":    systemd.Agent{},
+		"iscsi":      iscsi.Agent{},
 		"lvm":        lvm.Agent{},
 		"export":     export.Agent{},
 		"vm":         vm.Agent{},

@@ -69,6 +69,41 @@ func guardShape() form.Shape {
 }
 
 func devicesShape() form.Shape {
-	return form.List("The disks below it, by names that are the same on all nodes; needed with guard: reservation, unless an iscsi member above brings them",
+	return form.List("The disks below it, by names that are the same on all nodes; needed with guard: reservation",
 		form.Text("", "/dev/disk/by-id/wwn-0x600", form.Absolute))
+}
+
+func iscsiShape() form.Shape {
+	portal := form.Text("Address of the target, with its port unless that is 3260", "10.1.0.5", form.Like(`^[A-Za-z0-9[][A-Za-z0-9.:[\]-]*$`, "is no address"))
+	return form.Object("Sessions with an iSCSI target",
+		form.Required("target", form.Text("Name of the target", "iqn.2026-11.example:orders", form.Like(`^(iqn|eui|naa)\.[A-Za-z0-9.:-]+$`, "is no name of a target"))),
+		form.Optional("portal", portal),
+		form.Optional("portals", form.List("Several portals, for multipath, in place of portal", portal)),
+		form.Optional("user", form.Text("User for CHAP", "orders", nil)),
+		form.Optional("password_file", form.Text("A file of mode 0600 with the password, on every node", "/etc/holdfast/orders.chap", form.Absolute)),
+		form.Optional("discover", form.Truth("Ask the portal for its targets first; default false")),
+		form.Refused("guard", "reservations are made before a start, when there is no session yet; have the system log in at its boot instead of this member, and write guard: reservation at the filesystem or lvm member"),
+		form.Optional("recovery", form.Span("How long the kernel holds back I/O when a session is lost; default 15s, with several portals 5s", "15s", time.Second, 10*time.Minute)),
+	)
+}
+
+func checkISCSI(r *form.Reader, v *form.Value, where string) {
+	if v.Get("portal") == nil && v.Get("portals") == nil {
+		r.Add(v.Node, where+": no portal", "add portal: (the address of the target)")
+	}
+	user, file := v.Get("user"), v.Get("password_file")
+	switch {
+	case user != nil && file == nil:
+		r.Add(user.Node, where+": a user, but no password_file", "add password_file: /etc/holdfast/orders.chap")
+	case user == nil && file != nil:
+		r.Add(file.Node, where+": a password_file, but no user", "add user:")
+	}
+}
+
+func multipathShape() form.Shape {
+	name := form.Text("A multipath map: its name, or its WWID", "mpatha", form.Like(`^(/dev/mapper/)?[A-Za-z0-9_.:+#-]+$`, "is no name of a multipath map"))
+	return short(name, form.Object("The paths to a disk",
+		form.Required("map", name),
+		form.Optional("least", form.Number("How many paths must work; default 1", 1, 64)),
+	))
 }

@@ -47,6 +47,8 @@ func All() []Kind {
 		{Name: "vm", Shape: vmShape(), Usual: Limits{Start: 120 * time.Second, Stop: 120 * time.Second, Check: 30 * time.Second}},
 		{Name: "export", Shape: exportShape(), Usual: Limits{Start: 40 * time.Second, Stop: 120 * time.Second, Check: 20 * time.Second}},
 		{Name: "lvm", Shape: lvmShape(), Storage: true, Short: "group", Usual: Limits{Start: 90 * time.Second, Stop: 90 * time.Second, Check: 60 * time.Second}},
+		{Name: "iscsi", Shape: iscsiShape(), Storage: true, Check: checkISCSI, Usual: Limits{Start: 60 * time.Second, Stop: 60 * time.Second, Check: 20 * time.Second}},
+		{Name: "multipath", Storage: true, Shape: multipathShape(), Short: "map", Usual: Limits{Start: 30 * time.Second, Stop: 20 * time.Second, Check: 20 * time.Second}},
 	}
 }
 

@@ -182,23 +182,41 @@ func (k *Keeper) one(a cluster.Reserve, device string) (scsi.Report, error) {
 	return scsi.Report{}, fmt.Errorf("work of kind %d on reservations is not known", a.Kind)
 }
 
-// Devices lists the devices below the storage of a service, each once. A storage
-// member that names none cannot be guarded: nobody could tell its LUNs.
+// Devices lists the devices below the storage of a service, each once. A file system
+// on a logical volume of a group in the same stack stands on the group's disks. A
+// storage member that names none cannot be guarded: nobody could tell its LUNs.
 func Devices(s *cluster.Service) ([]string, error) {
 	var list []string
+	var groups []string
 	for i := range s.Stack {
 		m := &s.Stack[i]
-		if !m.Storage {
+		if !m.Storage || m.Kind == "multipath" { // which only watches the disk of another member
 			continue
 		}
 		var spec struct {
-			Device string `json:"device"`
+			Device  string   `json:"device"`
+			Devices []string `json:"devices"`
+			Group   string   `json:"group"`
 		}
-		if err := json.Unmarshal(m.Spec, &spec); err != nil || spec.Device == "" {
+		if err := json.Unmarshal(m.Spec, &spec); err != nil {
+			return nil, fmt.Errorf("%s of service %s: %w", m.ID, s.Name, err)
+		}
+		if spec.Group != "" {
+			groups = append(groups, "/dev/"+spec.Group+"/", "/dev/mapper/"+strings.ReplaceAll(spec.Group, "-", "--")+"-")
+		}
+		if slices.ContainsFunc(groups, func(g string) bool { return strings.HasPrefix(spec.Device, g) }) {
+			continue
+		}
+		if spec.Device != "" {
+			spec.Devices = append(spec.Devices, spec.Device)
+		}
+		if len(spec.Devices) == 0 {
 			return nil, fmt.Errorf("%s of service %s names no device: its LUNs cannot be guarded by reservations", m.ID, s.Name)
 		}
-		if !slices.Contains(list, spec.Device) {
-			list = append(list, spec.Device)
+		for _, d := range spec.Devices {
+			if !slices.Contains(list, d) {
+				list = append(list, d)
+			}
 		}
 	}
 	return list, nil

@@ -1,0 +1,302 @@
+// Package iscsi logs in to an iSCSI target as a member of a service, and out, so
+// that no I/O of a former owner is left on its way when another node has it.
+//
+//	iscsi: {target: iqn.2026-11.example:orders, portal: 10.1.0.5}
+//
+// With several portals there is a session over each, for multipath, and one that
+// works is enough. The record is for logins by hand, so that the system's boot makes
+// no session; the timeouts are short enough for a service to move on: recovery is
+// how long the kernel holds back I/O when a session is lost. A stop counts when no
+// session with the target and none of its disks is left in the kernel.
+package iscsi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/iscsi"
+	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/storage/program"
+)
+
+// Spec is what the configuration says of an iscsi member.
+type Spec struct {
+	Target  string   `json:"target"`
+	Portal  string   `json:"portal,omitempty"`  // address, or address:port
+	Portals []string `json:"portals,omitempty"` // several, in place of portal
+	// User and PasswordFile are for CHAP. The file has mode 0600 and the password on
+	// its first line; it is the same on every node.
+	User         string `json:"user,omitempty"`
+	PasswordFile string `json:"password_file,omitempty"`
+	// Discover asks the portals for the target first, which some want.
+	Discover bool `json:"discover,omitempty"`
+	// Recovery is how long the kernel holds back I/O when a session is lost; default
+	// 15 s, with several portals 5 s.
+	Recovery resources.Duration `json:"recovery,omitempty"`
+}
+
+const (
+	usualPort = "3260"
+	pollEvery = 100 * time.Millisecond
+	// reachWithin bounds the question whether a portal answers at all.
+	reachWithin = 2 * time.Second
+)
+
+// Agent is the kind "iscsi".
+type Agent struct{}
+
+var (
+	_ resources.Agent  = Agent{}
+	_ resources.Fitter = Agent{}
+)
+
+func initiator() iscsi.Initiator {
+	sysfs := "/sys"
+	if d := os.Getenv("HOLDFAST_SYSFS"); d != "" {
+		sysfs = d
+	}
+	return iscsi.Initiator{Run: program.Run, Sysfs: sysfs}
+}
+
+// Start implements resources.Agent.
+func (Agent) Start(ctx context.Context, req resources.Request) resources.Report {
+	s, err := parse(req)
+	if err != nil {
+		return fatal(err)
+	}
+	settings, err := s.settings()
+	if err != nil {
+		return resources.Missing("%v", err)
+	}
+	i := initiator()
+	var failed []error
+	for _, portal := range s.Portals {
+		if err := s.login(ctx, i, portal, settings); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if len(failed) == len(s.Portals) {
+		text := strings.ReplaceAll(errors.Join(failed...).Error(), "\n", "; ")
+		if ctx.Err() != nil {
+			return resources.Unsure("%s", text)
+		}
+		return resources.Failure("%s", text)
+	}
+	for {
+		sessions, err := i.Sessions(s.Target)
+		up, disks := count(sessions)
+		switch {
+		case err == nil && up > 0 && disks > 0:
+			return resources.Done("%s", s.summary(up, disks, failed))
+		case ctx.Err() != nil:
+			return resources.Failure("logged in to %s, but the kernel has %d sessions and %d disks of it (%v); does the target give LUNs to this initiator? /etc/iscsi/initiatorname.iscsi",
+				s.Target, up, disks, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+func (s Spec) login(ctx context.Context, i iscsi.Initiator, portal string, settings iscsi.Settings) error {
+	if s.Discover {
+		found, err := i.Discover(ctx, portal)
+		if err != nil {
+			return err
+		}
+		here := false
+		for _, f := range found {
+			here = here || f.Target == s.Target
+		}
+		if !here {
+			return fmt.Errorf("the portal %s has no target %s; it has %v", portal, s.Target, found)
+		}
+	}
+	if err := i.Configure(ctx, s.Target, portal, settings); err != nil {
+		return err
+	}
+	return i.Login(ctx, s.Target, portal)
+}
+
+// count says how many sessions work, and how many disks there are.
+func count(sessions []iscsi.Session) (up, disks int) {
+	for _, s := range sessions {
+		if s.State == "LOGGED_IN" {
+			up++
+		}
+		disks += len(s.Disks)
+	}
+	return up, disks
+}
+
+func (s Spec) summary(up, disks int, failed []error) string {
+	text := fmt.Sprintf("%d of %d sessions with %s, %d disks", up, len(s.Portals), s.Target, disks)
+	if len(failed) > 0 {
+		text += "; degraded: " + strings.ReplaceAll(errors.Join(failed...).Error(), "\n", "; ")
+	}
+	return text
+}
+
+// Stop implements resources.Agent.
+func (Agent) Stop(ctx context.Context, req resources.Request) resources.Report {
+	s, err := parse(req)
+	if err != nil {
+		return fatal(err)
+	}
+	i := initiator()
+	for asked := false; ; asked = true {
+		sessions, err := i.Sessions(s.Target)
+		if err == nil && len(sessions) == 0 {
+			return resources.Done("no session with %s is left", s.Target)
+		}
+		var failed error
+		if !asked {
+			failed = i.Logout(ctx, s.Target)
+		}
+		select {
+		case <-ctx.Done():
+			r := resources.Failure("sessions with %s are left: %v", s.Target, errors.Join(err, failed))
+			for _, left := range sessions {
+				for _, d := range left.Disks {
+					r.Holders = append(r.Holders, fmt.Sprintf("%s of %s, below %v", d.Name, left.ID, d.Holders))
+				}
+			}
+			return r
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+// Check implements resources.Agent.
+func (Agent) Check(_ context.Context, req resources.Request) resources.Report {
+	s, err := parse(req)
+	if err != nil {
+		return fatal(err)
+	}
+	sessions, err := initiator().Sessions(s.Target)
+	up, disks := count(sessions)
+	switch {
+	case err != nil:
+		return resources.Unsure("%v", err)
+	case len(sessions) == 0:
+		return resources.Absent("there is no session with %s", s.Target)
+	case up == 0:
+		return resources.Failure("no session with %s works: %s is %s; the portal or the network to it is down", s.Target, sessions[0].ID, sessions[0].State)
+	case disks == 0:
+		return resources.Failure("%s has no disks for this node any more", s.Target)
+	}
+	for _, session := range sessions {
+		for _, d := range session.Disks {
+			if session.State == "LOGGED_IN" && d.State == "offline" {
+				return resources.Failure("%s (LUN %s) of %s is offline: the kernel has given it up; it comes back with a restart of this member", d.Name, d.LUN, s.Target)
+			}
+		}
+	}
+	return resources.Done("%s", s.summary(up, disks, nil))
+}
+
+// Probe implements resources.Agent.
+func (Agent) Probe(_ context.Context, req resources.Request) resources.Report {
+	s, err := parse(req)
+	if err != nil {
+		return resources.Unsure("%v", err)
+	}
+	sessions, err := initiator().Sessions(s.Target)
+	switch {
+	case err != nil:
+		return resources.Unsure("%v", err)
+	case len(sessions) == 0:
+		return resources.Absent("there is no session with %s", s.Target)
+	}
+	return resources.Done("%d sessions with %s", len(sessions), s.Target)
+}
+
+// Fit implements resources.Fitter.
+func (Agent) Fit(ctx context.Context, req resources.Request) resources.Report {
+	s, err := parse(req)
+	if err != nil {
+		return fatal(err)
+	}
+	if _, err := exec.LookPath("iscsiadm"); err != nil {
+		return resources.Missing("iscsiadm is not installed on this node; apt-get install open-iscsi")
+	}
+	if _, err := s.settings(); err != nil {
+		return resources.Missing("%v", err)
+	}
+	var failed []error
+	for _, portal := range s.Portals {
+		d := net.Dialer{Timeout: reachWithin}
+		c, err := d.DialContext(ctx, "tcp", portal)
+		if err == nil {
+			c.Close()
+			return resources.Done("the portal %s answers", portal)
+		}
+		failed = append(failed, err)
+	}
+	return resources.Failure("no portal of %s answers: %s", s.Target, strings.ReplaceAll(errors.Join(failed...).Error(), "\n", "; "))
+}
+
+func fatal(err error) resources.Report {
+	return resources.Report{Outcome: resources.Failed, Severity: resources.Fatal, Text: err.Error()}
+}
+
+func parse(req resources.Request) (Spec, error) {
+	var s Spec
+	if err := resources.DecodeSpec(req.Spec, &s); err != nil {
+		return s, err
+	}
+	if s.Portal != "" {
+		s.Portals = append([]string{s.Portal}, s.Portals...)
+	}
+	switch {
+	case !regexp.MustCompile(`^(iqn|eui|naa)\.[A-Za-z0-9.:-]+$`).MatchString(s.Target):
+		return s, fmt.Errorf("iscsi needs target, the name of one, such as iqn.2026-11.example:orders (have %q)", s.Target)
+	case len(s.Portals) == 0:
+		return s, errors.New("iscsi needs portal, the address of the target")
+	case (s.User == "") != (s.PasswordFile == ""):
+		return s, errors.New("iscsi: user and password_file go together")
+	case s.PasswordFile != "" && !filepath.IsAbs(s.PasswordFile):
+		return s, fmt.Errorf("iscsi: password_file %s is no absolute path", s.PasswordFile)
+	}
+	for n, p := range s.Portals {
+		if _, _, err := net.SplitHostPort(p); err != nil {
+			s.Portals[n] = net.JoinHostPort(strings.Trim(p, "[]"), usualPort)
+		}
+	}
+	return s, nil
+}
+
+// settings reads the password.
+func (s Spec) settings() (iscsi.Settings, error) {
+	usual := 15 * time.Second
+	if len(s.Portals) > 1 {
+		usual = 5 * time.Second // another path takes over
+	}
+	set := iscsi.Settings{User: s.User, Recovery: s.Recovery.Or(usual)}
+	if s.PasswordFile == "" {
+		return set, nil
+	}
+	info, err := os.Stat(s.PasswordFile)
+	if err != nil {
+		return set, fmt.Errorf("password: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return set, fmt.Errorf("password: others may read %s; chmod 600 %s", s.PasswordFile, s.PasswordFile)
+	}
+	text, err := os.ReadFile(s.PasswordFile)
+	if err != nil {
+		return set, fmt.Errorf("password: %w", err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	set.Password = strings.TrimRight(line, "\r")
+	return set, nil
+}
