@@ -29,7 +29,7 @@ func (a *app) explainCommand() *cobra.Command {
 		a.showExplanation(x)
 		return nil
 	}))
-	cmd.Flags().StringVar(&log, "log", "", "explain from the decision log in this state `directory`, or a copy of it")
+	cmd.Flags().StringVar(&log, "log", "", "explain from the decision log in this state `directory`, a copy of it, or one file of it")
 	return cmd
 }
 

@@ -103,6 +103,10 @@ func TestExplainWrong(t *testing.T) {
 	says(t, 2, []string{"explain", "event", "first", "--log", log}, "want the number")
 	says(t, 2, []string{"explain", "disk", "1", "--log", log}, "want explain SERVICE")
 	says(t, 1, []string{"explain", "orders", "--log", t.TempDir()}, "holds no decision log")
+	file := filepath.Join(log, decisions.Folder, "00000001"+decisions.Ending)
+	says(t, 0, []string{"explain", "orders", "--log", file}, "orders is running on beta", "what led there")
+	says(t, 0, []string{"simulate", "what if beta dies", "--log", file}, "orders goes from beta to alpha")
+	says(t, 1, []string{"explain", "orders", "--log", filepath.Join(log, "nothing"+decisions.Ending)}, "no such file")
 	says(t, 0, []string{"explain", "orders", "--log", log, "--json"}, `"subject": "service orders"`)
 	says(t, 0, []string{"explain", "event", "5", "--log", log}, "event 5", "what led there")
 }

@@ -35,8 +35,11 @@ type Node struct {
 func Fresh(s core.Settings) decisions.Core { return core.New(s) }
 
 // Find lists the decision log in a state directory, or in a copy of the log's
-// folder alone.
+// folder alone, or is one file of a log.
 func Find(dir string) ([]decisions.File, error) {
+	if strings.HasSuffix(dir, decisions.Ending) {
+		return []decisions.File{{Path: dir}}, nil
+	}
 	files, err := decisions.Files(filepath.Join(dir, decisions.Folder))
 	if errors.Is(err, fs.ErrNotExist) {
 		files, err = decisions.Files(dir)
@@ -82,6 +85,9 @@ func nodeOf(p *decisions.Replay, dir string) (*Node, bool) {
 		n.Facts.Name = self.Name
 	}
 	n.Facts.Cluster = v.State.Cluster.String()
+	if strings.HasSuffix(dir, decisions.Ending) {
+		dir = filepath.Dir(filepath.Dir(dir)) // the events stand beside the log's folder, if anywhere
+	}
 	stories, err := journal.OpenStory(dir, zerolog.Nop(), time.Now)
 	if err != nil {
 		return nil, false

@@ -41,7 +41,7 @@ func Command(sh *shell.Shell, dial func() (*api.Client, error)) *cobra.Command {
 	fs.StringVar(&r.replay, "replay", "", "replay a `file` of a decision log, or all in a directory; alone: this node's own")
 	fs.Lookup("replay").NoOptDefVal = here
 	fs.DurationVar(&r.since, "since", 0, "with --replay: only what was decided within this `time`, as 2h")
-	fs.StringVar(&r.log, "log", "", "ask about what the node knew whose state `directory`, or a copy of it, this is")
+	fs.StringVar(&r.log, "log", "", "ask about what the node knew whose state `directory`, or a copy of it, or file of a log, this is")
 	fs.BoolVar(&r.story, "story", false, "show every line of what would be noted, or was")
 	return c
 }
@@ -136,10 +136,7 @@ func (r *command) again() error {
 
 func (r *command) files() ([]decisions.File, error) {
 	dir := r.replay
-	switch {
-	case strings.HasSuffix(dir, decisions.Ending):
-		return []decisions.File{{Path: dir}}, nil
-	case dir == here:
+	if dir == here {
 		n, err := r.Node()
 		if err != nil {
 			return nil, err
