@@ -6,6 +6,8 @@
 // PERSISTENT RESERVE OUT), sent by SG_IO, each with a time limit, and each followed by reading back, since targets and
 // multipath layers are known to answer "good" and do nothing.
 //
-// Package scsitest is a target that gives and takes the same bytes and can be told to misbehave. NVMe
-// namespaces and plain device-mapper volumes are refused, in words: their reservations are not spoken yet.
+// An NVMe namespace is spoken to by the block layer's reservation ioctls (<linux/pr.h>) and Reservation Report, behind the
+// same Path, and answers with the same bytes; plain device-mapper volumes are refused.
+//
+// Package scsitest is a target that gives and takes the same bytes and can be told to misbehave.
 package scsi

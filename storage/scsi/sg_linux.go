@@ -72,13 +72,17 @@ type device struct {
 	file *os.File
 }
 
-// OpenPath opens a device of the sd driver, as /dev/sdc, to be asked by SG_IO.
+// OpenPath opens a device of the sd driver, as /dev/sdc, to be asked by SG_IO, or
+// an NVMe namespace, as /dev/nvme0n1.
 func OpenPath(name string) (Path, func() error, error) {
 	fd, err := unix.Open(name, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open %s: %w", name, err)
 	}
 	f := os.NewFile(uintptr(fd), name)
+	if base := filepath.Base(name); isNVMe(base) {
+		return &nvme{base, blockNamespace{f}}, f.Close, nil
+	}
 	return &device{filepath.Base(name), f}, f.Close, nil
 }
 
@@ -119,16 +123,19 @@ func (d *device) Command(cdb, send []byte, receive int) ([]byte, error) {
 }
 
 // PathsOf lists the devices of the sd driver below a block device: itself, or the
-// paths of a multipath map. The name may be a link, as those of /dev/disk/by-id.
+// paths of a multipath map. An NVMe namespace is its own path. The name may be a link, as those of /dev/disk/by-id.
 func PathsOf(name string) ([]string, error) {
 	real, err := filepath.EvalSymlinks(name)
 	if err != nil {
 		return nil, err
 	}
 	base := filepath.Base(real)
+	if isNVMe(base) {
+		return []string{real}, nil
+	}
 	if !strings.HasPrefix(base, "dm-") {
 		if _, err := os.Stat(filepath.Join("/sys/class/block", base, "device/scsi_level")); err != nil {
-			return nil, fmt.Errorf("%s (%s) is no SCSI disk: persistent reservations are for whole disks and multipath maps of them", name, real)
+			return nil, fmt.Errorf("%s (%s) is neither a SCSI disk nor an NVMe namespace: persistent reservations are for whole ones, and for multipath maps of SCSI disks", name, real)
 		}
 		return []string{real}, nil
 	}
