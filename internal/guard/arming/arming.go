@@ -4,7 +4,9 @@
 package arming
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
@@ -143,6 +145,9 @@ func qualification(s *guardwire.Settings, id clock.Identity, i watchdog.Info) (w
 		return watchdog.Qualification{}, fmt.Errorf("no place for qualification records is set")
 	}
 	q, err := watchdog.LoadQualification(filepath.Join(s.RecordsPath, filepath.Base(i.Path)+".json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return q, fmt.Errorf("it was never measured, which holdfast watchdog qualify %s does", named(i))
+	}
 	if err != nil {
 		return q, err
 	}
@@ -151,7 +156,15 @@ func qualification(s *guardwire.Settings, id clock.Identity, i watchdog.Info) (w
 		return q, err
 	}
 	if reasons := q.Matches(now); len(reasons) > 0 {
-		return q, fmt.Errorf("its record does not count: %s", reasons[0])
+		return q, fmt.Errorf("its record does not count, and holdfast watchdog qualify %s makes a new one: %s", named(i), reasons[0])
 	}
 	return q, nil
+}
+
+// named is how commands name the device.
+func named(i watchdog.Info) string {
+	if i.Emulated {
+		return filepath.Base(i.Path)
+	}
+	return i.Path
 }
