@@ -316,7 +316,10 @@ func TestTheWholeProcessIsPunctual(t *testing.T) {
 		t.Errorf("OOM score %s", score)
 	}
 	if strings.Contains(refused, "memory") {
-		t.Fatalf("this process may not lock memory (LimitMEMLOCK=infinity): %s", refused)
+		if os.Geteuid() == 0 {
+			t.Errorf("root may not lock memory: %s", refused)
+		}
+		t.Skipf("this user may not lock memory (run as root, or with ulimit -l unlimited), so that it is not seen whether all of the program is: %s", refused)
 	}
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", pid))
 	must(t, err)
