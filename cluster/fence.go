@@ -107,6 +107,23 @@ type WayView struct {
 	Text  string        // what the latest check, or the attempt under way, says
 	Age   time.Duration // since the latest check ended; <0: there was none
 	Stale bool          // that is so long ago that it says nothing any more
+	Took  time.Duration // how long the latest check or attempt took; 0: there was none
+	Tried Tally         // attempts to fence by this node, in this life of its daemon
+}
+
+// Tally counts attempts by what they have shown.
+type Tally struct{ Proven, Failed, Unknown uint32 }
+
+// Add counts one.
+func (t *Tally) Add(o FenceOutcome) {
+	switch o {
+	case FenceProven:
+		t.Proven++
+	case FenceFailed:
+		t.Failed++
+	default:
+		t.Unknown++
+	}
 }
 
 // Readiness is how the ways to fence one node are doing.

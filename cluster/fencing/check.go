@@ -31,8 +31,11 @@ type check struct {
 	done cluster.FenceDone
 	// off is when it was read as off last, 0 if the latest reading said on; lies
 	// says that the node was seen after that.
-	off  ident.Instant
-	lies bool
+	off   ident.Instant
+	lies  bool
+	began ident.Instant // of the check under way
+	took  time.Duration // of the latest check or attempt to fence
+	tried cluster.Tally
 }
 
 // check asks whether the ways work, one after the other. A way that is used on
@@ -49,7 +52,7 @@ func (s *Set) check() {
 			continue
 		}
 		s.ops++
-		c.op = s.ops
+		c.op, c.began = s.ops, s.env.Now
 		s.emit(cluster.Fence{Op: c.op, Kind: cluster.FenceCheck, Node: c.node, Name: c.name, Host: n.Host, Switch: n.Switch, Way: c.way, Within: within(&c.way)})
 	}
 }
@@ -73,6 +76,16 @@ func (s *Set) disproved(id ident.NodeID, w *cluster.Way) bool {
 		}
 	}
 	return false
+}
+
+// count keeps what an attempt to fence has shown, and how long it took.
+func (s *Set) count(id ident.NodeID, w *cluster.Way, o cluster.FenceOutcome, took time.Duration) {
+	for _, c := range s.checks {
+		if c.node == id && sameWay(&c.way, w) {
+			c.took = took
+			c.tried.Add(o)
+		}
+	}
 }
 
 func (s *Set) busy(id ident.NodeID) bool {
@@ -133,7 +146,7 @@ func (s *Set) checked(e cluster.FenceDone) {
 			continue
 		}
 		before, first := c.done.Outcome, c.at == 0
-		c.op, c.at, c.done = 0, s.env.Now, e
+		c.op, c.at, c.done, c.took = 0, s.env.Now, e, s.env.Now.Sub(c.began)
 		c.next = s.env.Now.Add(checkEvery)
 		works := e.Outcome == cluster.FenceProven
 		if works {
@@ -169,7 +182,11 @@ func (s *Set) Ways(now ident.Instant, n *cluster.NodeState, conf *cluster.Config
 			v = s.env.Storage.View(now)
 		}
 		for _, c := range s.checks {
-			if c.node == n.ID && c.at != 0 && sameWay(&c.way, &w) {
+			if c.node != n.ID || !sameWay(&c.way, &w) {
+				continue
+			}
+			v.Took, v.Tried = c.took, c.tried
+			if c.at != 0 {
 				v.State, v.Text, v.Age = word(c.done.Outcome), c.done.Text, now.Sub(c.at)
 				v.Stale = v.Age > checkStale
 			}

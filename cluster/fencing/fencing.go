@@ -410,6 +410,9 @@ func (s *Set) ended(v *victim, t *try, e cluster.FenceDone) {
 	if t.kind == cluster.FenceOff && outcome == cluster.FenceProven && (t.lies || s.disproved(v.node, &t.way)) {
 		outcome, e.Text = cluster.FenceUnknown, "it has said off of this node while that ran, so that its word counts for nothing: "+e.Text
 	}
+	if t.kind == cluster.FenceOff {
+		s.count(v.node, &t.way, outcome, took)
+	}
 	proof := cluster.NoProof
 	if t.kind == cluster.FenceOff && outcome == cluster.FenceProven {
 		proof = cluster.ProofPower

@@ -285,6 +285,22 @@ func TestLiarsAreKnown(t *testing.T) {
 	}
 }
 
+// TestTally: attempts are counted by what they have shown, with the time of the latest.
+func TestTally(t *testing.T) {
+	s := chosen()
+	begun, _ := s.to(0)
+	for i, f := range begun {
+		s.env.Now = at(time.Duration(i+1) * time.Second)
+		s.set.Done(s.env, cluster.FenceDone{Op: f.Op, Outcome: cluster.FenceFailed, Text: "still on"})
+	}
+	w := s.set.Ways(s.env.Now, &s.env.State.Nodes[0], s.env.State.Conf)
+	for i, want := range []time.Duration{time.Second, 2 * time.Second} {
+		if w[i].Tried != (cluster.Tally{Failed: 1}) || w[i].Took != want {
+			t.Errorf("%+v, want one failed after %s", w[i], want)
+		}
+	}
+}
+
 // TestStaleness: a check that is long ago says so, and the proof by time is as good
 // as the watchdogs that the node's beat tells of.
 func TestStaleness(t *testing.T) {

@@ -231,8 +231,17 @@ type Way struct {
 	Way   string   `json:"way"`
 	State string   `json:"state"` // works, failed, unknown, not checked yet, always there
 	Text  string   `json:"text,omitempty"`
-	Age   *Seconds `json:"age_seconds,omitempty"` // since the latest check
-	Stale bool     `json:"stale,omitempty"`       // that is so long ago that it says nothing any more
+	Age   *Seconds `json:"age_seconds,omitempty"`  // since the latest check
+	Stale bool     `json:"stale,omitempty"`        // that is so long ago that it says nothing any more
+	Took  *Seconds `json:"took_seconds,omitempty"` // the latest check or attempt
+	Tried *Tally   `json:"attempts,omitempty"`     // of the answering node, since its daemon began; absent: none
+}
+
+// Tally counts attempts to fence by what they have shown.
+type Tally struct {
+	Proven  uint32 `json:"proven"`
+	Failed  uint32 `json:"failed"`
+	Unknown uint32 `json:"unknown"`
 }
 
 // Measured is a takeover that happened: from the last beat of the node that was

@@ -36,7 +36,7 @@ func sample() *api.Status {
 		Disks:     []api.Disk{{Path: "/dev/a", Age: sec(.2), Latency: .001}, {Index: 1, Path: "/dev/b", Error: "gone"}},
 		Links:     []api.Link{{Peer: "beta", Up: true, Age: sec(.1)}},
 		Watchdogs: []api.Watchdog{{Path: "/dev/watchdog0", Class: "qualified", Timeout: 2, TMax: 2.2}},
-		Fencing:   []api.Readiness{{Node: "beta", Ways: []api.Way{{Way: "bmc", State: "works", Age: sec(3)}, {Way: "disk", State: "works", Stale: true}}}},
+		Fencing:   []api.Readiness{{Node: "beta", Ways: []api.Way{{Way: "bmc", State: "works", Age: sec(3), Took: sec(.8), Tried: &api.Tally{Unknown: 2}}, {Way: "disk", State: "works", Stale: true}}}},
 		Failover: api.Failover{
 			Within: 10, Expected: []api.Expected{{Proof: "E3 time", Known: true, Typical: 8.9, Worst: 10}},
 			Last: &api.Measured{Service: "orders", From: "beta", To: "alpha", Proof: "E3 time", Granted: 9.1, Time: time.Unix(1763800000, 0)},
@@ -72,7 +72,7 @@ func TestScrape(t *testing.T) {
 	for _, want := range []string{
 		`holdfast_up 1`, `holdfast_health{health="warning"} 1`, `holdfast_health{health="ok"} 0`, `holdfast_node_fencing{node="beta"} 1`,
 		`holdfast_service_owner{node="alpha",service="orders"} 1`, `holdfast_disk_up{disk="2",path="/dev/b"} 0`, `holdfast_lease_seconds 5.5`,
-		`holdfast_fencing_way_works{node="beta",way="disk"} 0`, `holdfast_failover_expected_seconds{case="worst",proof="E3 time"} 10`,
+		`holdfast_fencing_way_works{node="beta",way="disk"} 0`, `holdfast_fencing_attempts{node="beta",outcome="unknown",way="bmc"} 2`, `holdfast_failover_expected_seconds{case="worst",proof="E3 time"} 10`,
 		`ha_cluster_sbd_devices{device="/dev/b",status="unhealthy"} 1`, `process_resident_memory_bytes`,
 	} {
 		if !strings.Contains(text, want) {

@@ -142,6 +142,18 @@ func fencing() []metric {
 		{"holdfast_fencing_way_age_seconds", "Since the latest check of a way to fence a node.", []string{"node", "way"}, func(s *api.Status, add adder) {
 			ways(s, func(node string, w *api.Way) { seconds(w.Age, add, node, w.Way) })
 		}},
+		{"holdfast_fencing_took_seconds", "How long the latest check of a way took, or the latest attempt to fence by it.", []string{"node", "way"}, func(s *api.Status, add adder) {
+			ways(s, func(node string, w *api.Way) { seconds(w.Took, add, node, w.Way) })
+		}},
+		{"holdfast_fencing_attempts", "Attempts to fence by a way, by what they have shown, of this node since its daemon began.", []string{"node", "way", "outcome"}, func(s *api.Status, add adder) {
+			ways(s, func(node string, w *api.Way) {
+				if w.Tried != nil {
+					add(float64(w.Tried.Proven), node, w.Way, "proven")
+					add(float64(w.Tried.Failed), node, w.Way, "failed")
+					add(float64(w.Tried.Unknown), node, w.Way, "unknown")
+				}
+			})
+		}},
 		{"holdfast_failover_within_seconds", "What the administrator has chosen.", nil, func(s *api.Status, add adder) { add(float64(s.Failover.Within)) }},
 		{"holdfast_failover_expected_seconds", "From a fault to the permission to start elsewhere, by proof; typical and worst.", []string{"proof", "case"}, func(s *api.Status, add adder) {
 			for _, e := range s.Failover.Expected {

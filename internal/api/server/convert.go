@@ -38,11 +38,22 @@ func fencingOf(v *cluster.View) []api.Readiness {
 	for _, r := range v.Fencing {
 		n := api.Readiness{Node: r.Name, Ways: []api.Way{}}
 		for _, w := range r.Ways {
-			n.Ways = append(n.Ways, api.Way{Way: w.Way, State: w.State, Text: w.Text, Age: api.Maybe(w.Age), Stale: w.Stale})
+			n.Ways = append(n.Ways, wayOf(&w))
 		}
 		list = append(list, n)
 	}
 	return list
+}
+
+func wayOf(w *cluster.WayView) api.Way {
+	v := api.Way{Way: w.Way, State: w.State, Text: w.Text, Age: api.Maybe(w.Age), Stale: w.Stale}
+	if w.Took > 0 {
+		v.Took = api.Maybe(w.Took)
+	}
+	if w.Tried != (cluster.Tally{}) {
+		v.Tried = (*api.Tally)(&w.Tried)
+	}
+	return v
 }
 
 func clusterOf(f *Facts) api.ClusterInfo {
