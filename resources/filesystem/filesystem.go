@@ -14,6 +14,9 @@
 // A stop is verified: see package mount for when a device is released. Whoever
 // keeps it busy, in whatever mount namespace, gets SIGTERM and after the grace
 // SIGKILL; kill_holders: false refuses instead. It is never unmounted lazily.
+//
+// The file system of a server (server:/path, with its type, such as nfs) is mounted
+// by mount(8). It cannot be claimed, and is released when no mount namespace has it.
 package filesystem
 
 import (
@@ -38,11 +41,12 @@ import (
 
 // Spec is what the configuration says of a filesystem member.
 type Spec struct {
-	Device  string `json:"device"` // a block device; best a name that is the same on every node
+	Device  string `json:"device"` // a block device, best by a name that is the same on every node; or server:/path
 	At      string `json:"at"`     // mount point, absolute
 	Type    string `json:"type,omitempty"`
 	Options string `json:"options,omitempty"` // as in fstab
-	// Fsck is "auto" (default) or "never".
+	// Fsck is "auto" (default), "never", or "force": a full check before every mount,
+	// however long it takes.
 	Fsck string `json:"fsck,omitempty"`
 	// CreateMountpoint makes the mount point if it is missing; default true, so
 	// that a takeover does not fail for a directory.
@@ -68,6 +72,9 @@ func (Agent) Start(ctx context.Context, req resources.Request) resources.Report 
 	spec, err := parse(req)
 	if err != nil {
 		return resources.Failure("%v", err)
+	}
+	if spec.network() {
+		return spec.startNetwork(ctx, req)
 	}
 	dev, err := mount.FindDevice(spec.Device)
 	if err != nil {
@@ -169,6 +176,9 @@ func (Agent) Fit(_ context.Context, req resources.Request) resources.Report {
 	if err != nil {
 		return resources.Report{Outcome: resources.Failed, Severity: resources.Fatal, Text: err.Error()}
 	}
+	if spec.network() {
+		return spec.fitNetwork()
+	}
 	if err := spec.tools(); err != nil {
 		return resources.Missing("%v", err)
 	}
@@ -191,7 +201,7 @@ func (s Spec) here(above []string) bool {
 
 // tools says what this node lacks to check and mount a file system of the type.
 func (s Spec) tools() error {
-	if isExt(s.Type) && s.Fsck == "auto" {
+	if isExt(s.Type) && s.Fsck != "never" {
 		if _, err := exec.LookPath("fsck." + s.Type); err != nil {
 			return fmt.Errorf("fsck.%s is not installed; apt-get install e2fsprogs, or say fsck: never", s.Type)
 		}
@@ -223,11 +233,13 @@ func parse(req resources.Request) (Spec, error) {
 	if err := resources.DecodeSpec(req.Spec, &s); err != nil {
 		return s, err
 	}
-	if !filepath.IsAbs(s.Device) || !filepath.IsAbs(s.At) || filepath.Clean(s.At) == "/" {
-		return s, fmt.Errorf("filesystem needs device and at, both absolute paths (have %q, %q), and not the root", s.Device, s.At)
-	}
-	if s.Fsck != "auto" && s.Fsck != "never" {
-		return s, fmt.Errorf("fsck: %q: want auto or never", s.Fsck)
+	switch {
+	case !filepath.IsAbs(s.Device) && !s.network() || !filepath.IsAbs(s.At) || filepath.Clean(s.At) == "/":
+		return s, fmt.Errorf("filesystem needs device (an absolute path, or server:/path) and at, which is not the root (have %q, %q)", s.Device, s.At)
+	case s.network() && s.Type == "":
+		return s, fmt.Errorf("the file system of a server, %s, needs its type, such as nfs", s.Device)
+	case s.Fsck != "auto" && s.Fsck != "never" && s.Fsck != "force":
+		return s, fmt.Errorf("fsck: %q: want auto, never or force", s.Fsck)
 	}
 	s.At = filepath.Clean(s.At)
 	// The kernel's tables know no symbolic links.
@@ -241,6 +253,9 @@ func parse(req resources.Request) (Spec, error) {
 // locate finds the device: by its path, or, if that is gone with the disk, by
 // what is still mounted at the mount point in any namespace.
 func (s Spec) locate() (mount.Device, bool, error) {
+	if s.network() {
+		return s.locateNetwork()
+	}
 	dev, err := mount.FindDevice(s.Device)
 	if err == nil {
 		return dev, true, nil
@@ -298,8 +313,8 @@ func (s Spec) mount(ctx context.Context, dev mount.Device, req resources.Request
 		s.Type = found
 	}
 	ext := isExt(s.Type)
-	if ext && s.Fsck == "auto" {
-		if err := fsck(ctx, s.Type, dev.Path, req); err != nil {
+	if ext && s.Fsck != "never" {
+		if err := s.fsck(ctx, dev.Path, req); err != nil {
 			return err
 		}
 	}
@@ -344,8 +359,12 @@ func explain(err error, s Spec) error {
 
 // fsck runs the repair that is safe without questions. Exit codes are a sum: 1
 // and 2 say that errors were corrected, 4 and above that they were not (fsck(8)).
-func fsck(ctx context.Context, fsType, device string, req resources.Request) error {
-	cmd := exec.CommandContext(ctx, "fsck."+fsType, "-p", device)
+func (s Spec) fsck(ctx context.Context, device string, req resources.Request) error {
+	fsType, argv := s.Type, []string{"-p", device}
+	if s.Fsck == "force" {
+		argv = append([]string{"-f"}, argv...)
+	}
+	cmd := exec.CommandContext(ctx, "fsck."+fsType, argv...)
 	cmd.Stdout, cmd.Stderr = req.Stderr, req.Stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
@@ -355,7 +374,7 @@ func fsck(ctx context.Context, fsType, device string, req resources.Request) err
 	case errors.As(err, &exit) && exit.Exited() && exit.ExitCode() < 4:
 		return nil
 	case err != nil:
-		return fmt.Errorf("fsck.%s -p %s: %w; repair it by hand before it can be mounted", fsType, device, err)
+		return fmt.Errorf("fsck.%s %s: %w; repair it by hand before it can be mounted", fsType, strings.Join(argv, " "), err)
 	}
 	return nil
 }

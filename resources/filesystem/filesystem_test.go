@@ -172,14 +172,71 @@ func TestStartRefuses(t *testing.T) {
 	})
 }
 
+// The file system of a server: a tmpfs calls its source what one likes, and takes
+// the whole way of a mount that no disk stands behind.
+func TestAServersFileSystem(t *testing.T) {
+	mounttest.NeedRoot(t)
+	s := &setting{at: filepath.Join(t.TempDir(), "srv"), device: "192.0.2.1:/export/orders"}
+	s.spec = map[string]any{"device": s.device, "at": s.at, "type": "tmpfs", "options": "size=1m", "grace": "50ms", "write_test": true}
+	t.Cleanup(func() { _ = unix.Unmount(s.at, unix.MNT_DETACH) })
+	agenttest.Run(t, s.agent, s.spec)
+	agenttest.Lives(t, agenttest.Case{Kind: "filesystem", Spec: s.spec, Lose: func(t *testing.T) { mounttest.Run(t, "umount", s.at) }})
+	s.want(t, "start", resources.OK)
+	away := shell(t, "unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", "exec 3>"+s.at+"/log; echo ready; exec sleep 1000")
+	mounttest.Run(t, "umount", "-l", s.at)
+	s.want(t, "probe", resources.OK) // in the other namespace
+	s.want(t, "stop", resources.OK)
+	if state, err := away.Process.Wait(); err != nil || state.Success() {
+		t.Errorf("the holder: %v, %v; want it ended", state, err)
+	}
+	s.want(t, "probe", resources.NotRunning)
+	mounttest.Run(t, "mount", "-t", "tmpfs", "other", s.at)
+	if r := s.want(t, "start", resources.Failed); !strings.Contains(r.Text, "taken by other") {
+		t.Errorf("text %q", r.Text)
+	}
+	mounttest.Run(t, "umount", s.at)
+	s.spec["type"], s.spec["device"] = "nfs4", "127.0.0.1:/none"
+	if _, err := exec.LookPath("mount.nfs4"); err == nil {
+		if r := s.want(t, "start", resources.Failed); !strings.Contains(r.Text, "mount -t nfs4 127.0.0.1:/none") {
+			t.Errorf("text %q", r.Text)
+		}
+	}
+}
+
+func TestForcedFsck(t *testing.T) {
+	s := newSetting(t, "ext4")
+	s.spec["fsck"] = "force"
+	when := func() string {
+		out := mounttest.Run(t, "dumpe2fs", "-h", s.device)
+		_, after, _ := strings.Cut(out, "Last checked:")
+		line, _, _ := strings.Cut(after, "\n")
+		return line
+	}
+	mounttest.Run(t, "tune2fs", "-T", "20200101", s.device)
+	old := when()
+	s.spec["fsck"] = "never"
+	s.want(t, "start", resources.OK)
+	s.want(t, "stop", resources.OK)
+	if when() != old {
+		t.Error("it was checked although it should never be")
+	}
+	s.spec["fsck"] = "force"
+	s.want(t, "start", resources.OK)
+	s.want(t, "stop", resources.OK)
+	if when() == old {
+		t.Error("it was not checked although that was to be forced")
+	}
+}
+
 func TestBadSpecifications(t *testing.T) {
 	for name, spec := range map[string]map[string]any{
-		"no device":      {"at": "/srv/x"},
-		"relative":       {"device": "sdb", "at": "/srv/x"},
-		"the root":       {"device": "/dev/sdb", "at": "/"},
-		"unknown key":    {"device": "/dev/sdb", "at": "/srv/x", "lazy": true},
-		"unknown fsck":   {"device": "/dev/sdb", "at": "/srv/x", "fsck": "maybe"},
-		"remount option": {"device": "/dev/sdb", "at": "/srv/x", "options": "remount"},
+		"no device":               {"at": "/srv/x"},
+		"relative":                {"device": "sdb", "at": "/srv/x"},
+		"the root":                {"device": "/dev/sdb", "at": "/"},
+		"unknown key":             {"device": "/dev/sdb", "at": "/srv/x", "lazy": true},
+		"unknown fsck":            {"device": "/dev/sdb", "at": "/srv/x", "fsck": "maybe"},
+		"a server without a type": {"device": "192.0.2.1:/x", "at": "/srv/x"},
+		"remount option":          {"device": "/dev/sdb", "at": "/srv/x", "options": "remount"},
 	} {
 		s := &setting{spec: spec}
 		if r := s.do(t, "start"); r.Outcome != resources.Failed {

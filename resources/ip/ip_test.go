@@ -3,6 +3,7 @@ package ip_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -221,6 +222,27 @@ func TestTheNewPlaceIsAnnounced(t *testing.T) {
 	}
 	if probes == 0 {
 		t.Error("nobody was asked whether the address is in use")
+	}
+}
+
+func TestMain(m *testing.M) { agenttest.Main(m, resources.Kinds{"ip": ip.Agent{}}) }
+
+// Operations in processes of their own, which enter the namespace first.
+func TestLives(t *testing.T) {
+	for _, address := range []string{"192.0.2.10/24", "2001:db8::10/64"} {
+		t.Run(address, func(t *testing.T) {
+			w := newWire(t)
+			w.linkLocalReady()
+			agenttest.Lives(t, agenttest.Case{
+				Kind: "ip", Spec: map[string]any{"address": address, "interface": "near0"}, Brief: true,
+				Prefix: []string{"nsenter", fmt.Sprintf("--net=/proc/%d/fd/%d", os.Getpid(), int(w.near)), "--"},
+				Lose: func(*testing.T) {
+					a, err := netlink.ParseAddr(address)
+					w.must(err)
+					w.must(netlink.AddrDel(w.link("near0"), a))
+				},
+			})
+		})
 	}
 }
 

@@ -39,7 +39,7 @@ type Limits struct {
 func All() []Kind {
 	return []Kind{
 		{Name: "exec", Shape: execShape(), Check: checkExec},
-		{Name: "filesystem", Storage: true, Shape: filesystemShape()},
+		{Name: "filesystem", Storage: true, Shape: filesystemShape(), Check: checkFilesystem},
 		{Name: "ip", Shape: ipShape(), Check: checkIP},
 		{Name: "ocf", Shape: ocfShape(), Short: "agent", With: true},
 		{Name: "systemd", Shape: systemdShape(), Short: "unit", Usual: Limits{Start: 100 * time.Second, Stop: 100 * time.Second, Check: 60 * time.Second}},

@@ -2,6 +2,7 @@ package members
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/internal/config/form"
@@ -44,17 +45,37 @@ func checkExec(r *form.Reader, v *form.Value, where string) {
 
 func filesystemShape() form.Shape {
 	return form.Object("A file system on a shared disk",
-		form.Required("device", form.Text("The block device, by a name that is the same on all nodes", "/dev/disk/by-id/wwn-0x600", form.Absolute)),
+		form.Required("device", form.Text("The block device, by a name that is the same on all nodes; or server:/path, with its type", "/dev/disk/by-id/wwn-0x600", deviceOrServer)),
 		form.Required("at", form.Text("Where it is mounted", "/srv/orders", mountPoint)),
 		form.Optional("type", form.Text("Type of the file system; without it, as found on the device", "xfs", form.Like(`^[a-z][a-z0-9._-]{0,31}$`, "is no type of a file system"))),
 		form.Optional("options", form.Text("Mount options, as in fstab", "noatime,nodev", nil)),
-		form.Optional("fsck", form.OneOf("auto (default): ext file systems are checked before the mount", "auto", "never")),
+		form.Optional("fsck", form.OneOf("auto (default): ext file systems are checked before the mount as far as they need it; force: in full; never: not at all", "auto", "never", "force")),
 		form.Optional("create_mountpoint", form.Truth("Make the mount point if it is missing; default true")),
 		form.Optional("kill_holders", form.Truth("End the processes that keep it busy at a stop; default true")),
 		form.Optional("grace", form.Span("From SIGTERM to SIGKILL for such processes", "2s", 0, time.Hour)),
 		form.Optional("guard", guardShape()),
 		form.Optional("write_test", form.Truth("The check writes, syncs and removes a small file")),
 	)
+}
+
+func deviceOrServer(s string) string {
+	if host, path, ok := strings.Cut(s, ":/"); ok && host != "" && !strings.Contains(host, "/") {
+		return form.Absolute("/" + path)
+	}
+	return form.Absolute(s)
+}
+
+func checkFilesystem(r *form.Reader, v *form.Value, where string) {
+	device := v.Get("device")
+	if device == nil || strings.HasPrefix(device.Text, "/") {
+		return
+	}
+	if v.Get("type") == nil {
+		r.Add(device.Node, where+": the file system of a server without its type", "add type: nfs")
+	}
+	if g := v.Get("guard"); g != nil {
+		r.Add(g.Node, where+": a server's file system has no LUNs to reserve", "remove guard")
+	}
 }
 
 func mountPoint(s string) string {
