@@ -79,14 +79,14 @@ func eachSeed(t *testing.T, n int, story func(t *testing.T, seed uint64)) {
 func TestLostDiskIsReplaced(t *testing.T) {
 	eachSeed(t, 2, func(t *testing.T, seed uint64) {
 		w := threeNodes(t, seed, 3)
-		w.Lose(w.Disks[2], true)
+		w.Disks[2].Gone = true
 		w.Run(20 * time.Second)
 		next := w.AddDisk()
 		beta := w.Node("beta")
 		beta.Ask(exchange(beta.View().State, w.Disks[2].UUID, next.UUID))
 		w.Until("the new set counts alone", 30*time.Second, settled(w, 2))
 		w.Run(5 * time.Second)
-		w.Lose(w.Disks[0], true)
+		w.Disks[0].Gone = true
 		w.Run(60 * time.Second)
 		undisturbed(t, w)
 		gamma := w.Node("gamma")
@@ -94,7 +94,7 @@ func TestLostDiskIsReplaced(t *testing.T) {
 		w.Until("a commit on the new disk and the one that is left", 10*time.Second, func() bool {
 			return w.Node("alpha").View().State.NodeNamed("gamma").Standby
 		})
-		w.Lose(w.Disks[2], false) // the old disk is back: nobody looks at it
+		w.Disks[2].Gone = false // the old disk is back: nobody looks at it
 		w.Run(20 * time.Second)
 		undisturbed(t, w)
 		w.Node("alpha").PowerOff()
@@ -123,7 +123,7 @@ func TestOneDiskGrowsToThree(t *testing.T) {
 		alpha.Ask(cluster.ChangeDisks{From: []ident.UUID{w.Disks[0].UUID}, To: []ident.UUID{w.Disks[0].UUID, d2.UUID, d3.UUID}, Paths: []string{"", "/dev/2", "/dev/3"}})
 		w.Until("three disks count", 60*time.Second, settled(w, 2))
 		w.Run(5 * time.Second)
-		w.Lose(w.Disks[0], true)
+		w.Disks[0].Gone = true
 		w.Run(30 * time.Second)
 		undisturbed(t, w)
 	})
@@ -155,7 +155,7 @@ func TestChangeSurvivesItsCoordinator(t *testing.T) {
 					again.Ask(exchange(again.View().State, w.Disks[1].UUID, next.UUID))
 				}
 				w.Until("the new set counts alone", 30*time.Second, settled(w, 2))
-				w.Lose(w.Disks[0], true)
+				w.Disks[0].Gone = true
 				w.Run(30 * time.Second)
 				if !w.Running("orders") {
 					t.Error("orders does not run on the two that are left")
@@ -208,7 +208,7 @@ func TestNodeThatWasAwayFollowsTheDisks(t *testing.T) {
 		w.Run(10 * time.Second)
 		gamma.PowerOn()
 		w.Until("gamma is a member", 60*time.Second, func() bool { return gamma.Core() != nil && gamma.View().Stage == "member" })
-		w.Lose(w.Disks[0], true)
+		w.Disks[0].Gone = true
 		w.Run(30 * time.Second)
 		undisturbed(t, w)
 	})

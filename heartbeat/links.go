@@ -268,6 +268,11 @@ func (l *Links) transmit(to ident.NodeID, p *peer, link int, content part) {
 	}
 }
 
+// Arrived judges a packet that has reached this node on a link, as Run does with
+// every one that the link's socket gives: for whoever carries packets without one.
+// What it completes is then among the Messages.
+func (l *Links) Arrived(packet []byte, link int) { l.accept(packet, link) }
+
 // accept judges a packet and, with the last part of a message, hands it out.
 func (l *Links) accept(packet []byte, link int) {
 	l.mu.Lock()

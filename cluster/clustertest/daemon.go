@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/agenda"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/media"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/wire"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/register"
@@ -23,6 +24,7 @@ type daemon struct {
 	waiting []cluster.Event // for the end of the stall
 	panics  panics
 	wrote   media.Written // what was written last, per disk
+	links   wire.Links
 }
 
 // StartDaemon begins a life of the daemon; services keep running over it.
@@ -39,9 +41,12 @@ func (n *Node) StartDaemon() {
 		Self: n.ID, Name: n.Name, Host: n.host, Protocol: n.Protocol, Boot: n.machine.boot, Life: uint64(n.clock()),
 		Timing: n.devices(), WaitLess: n.w.opt.Broken.WaitLess, Disks: n.boots(),
 	}
+	n.openLinks()
 	if !n.holds() {
 		n.daemon.core = core.New(set)
-		n.w.began(n, set)
+		if n.w.opt.Begin != nil {
+			n.w.opt.Begin(n, set)
+		}
 	}
 	v := n.guard.lease.View()
 	ev := cluster.Started{Floor: n.machine.disks.floor, Bound: v.Inc, Killed: v.Killed, Frozen: v.Frozen, LeaseStart: v.Start, F: v.Params.F, G: v.Params.G, Says: n.guard.params, Since: v.Carry.Since, Grace: v.Grace, Registering: n.machine.flying > 0}
@@ -173,18 +178,6 @@ func (n *Node) act(a cluster.Action) {
 	}
 }
 
-func (n *Node) send(a cluster.Send) {
-	if int(a.To) > len(n.w.Nodes) {
-		return // a slot that was given to a name no machine has
-	}
-	for range n.w.Copies(n.ID, a.To, n.w.rng.Float64) {
-		to := n.w.Nodes[a.To-1]
-		n.w.After(n.w.Jitter(100*time.Microsecond, 2*time.Millisecond+n.w.Lag), func() {
-			to.after(0, func() { to.deliver(cluster.Received{Msg: a.Msg}) })
-		})
-	}
-}
-
 func (n *Node) writeBlob(a cluster.WriteBlob) {
 	done := n.outcome(func(ok bool) { n.deliver(cluster.BlobWrote{Disk: a.Disk, Gen: a.Blob.Gen, OK: ok}) })
 	for _, r := range a.Blob.Released {
@@ -196,7 +189,7 @@ func (n *Node) writeBlob(a cluster.WriteBlob) {
 	}
 	d := n.machine.disks.places[a.Disk]
 	k := n.w.Disks[d]
-	n.write(d, n.w.Jitter(time.Millisecond, 9*time.Millisecond), true, func(bool) { k.on.PutBlob(n.ID, a.Blob.Gen, raw) }, done)
+	n.write(d, n.w.Jitter(time.Millisecond, 9*time.Millisecond), true, func(bool) { k.On.PutBlob(n.ID, a.Blob.Gen, raw) }, done)
 }
 
 func (n *Node) readBlob(a cluster.ReadBlob) {
@@ -209,7 +202,7 @@ func (n *Node) readBlob(a cluster.ReadBlob) {
 	})
 	d := n.machine.disks.places[a.Disk]
 	k := n.w.Disks[d]
-	n.request(d, n.w.Jitter(time.Millisecond, 9*time.Millisecond), func(bool) { ev.Blob = k.on.Blob(a.Node, a.Gen) }, done)
+	n.request(d, n.w.Jitter(time.Millisecond, 9*time.Millisecond), func(bool) { ev.Blob = k.On.Blob(a.Node, a.Gen) }, done)
 }
 
 // outcome is inLife for the end of a request.
@@ -232,7 +225,7 @@ func (n *Node) registerOp(op register.Op[*cluster.State]) {
 	case register.ReadHeaders:
 		var all []register.Header
 		var gone error
-		n.request(d, latency, func(bool) { all, gone = k.on.Headers(), k.on.StillThere() },
+		n.request(d, latency, func(bool) { all, gone = k.On.Headers(), k.On.StillThere() },
 			n.outcome(func(ok bool) {
 				if b, shown := n.daemon.wrote.In(all, d); shown && ok && gone == nil {
 					n.w.judge.Relies(n.body, d, len(n.w.Disks), b)
@@ -263,8 +256,8 @@ func (n *Node) registerWrite(k *Disk, d int, op register.Op[*cluster.State], lat
 	})
 	if n.RegLate > 0 && n.w.rng.Float64() < n.RegLate && !n.DiskCut[d] {
 		n.after(n.w.Jitter(time.Second, 50*time.Second), n.daemon.late.Add(func() {
-			k.on.PutBody(b, false)
-			k.on.Land(b, false, k.index, n.w.judge)
+			k.On.PutBody(b, false)
+			k.On.Land(b, false, k.Index, n.w.judge)
 		}))
 		n.after(latency, func() { done(false) })
 		return
@@ -274,13 +267,13 @@ func (n *Node) registerWrite(k *Disk, d int, op register.Op[*cluster.State], lat
 			done(false)
 			return
 		}
-		n.write(d, latency/2, false, func(torn bool) { k.on.Land(b, torn, d, n.w.judge) }, done)
+		n.write(d, latency/2, false, func(torn bool) { k.On.Land(b, torn, d, n.w.judge) }, done)
 	}
 	if b.Body == nil {
 		header(true)
 		return
 	}
-	n.write(d, latency/2, true, func(torn bool) { k.on.PutBody(b, torn) }, header)
+	n.write(d, latency/2, true, k.Body(b), header)
 }
 
 // learned tells the oracle what this node holds for decided.
@@ -293,7 +286,7 @@ func (n *Node) learned(a cluster.Action) {
 	n.machine.disks.floor = max(n.machine.disks.floor, c.Ver)
 	for d := range n.w.Disks {
 		k := n.w.Disks[d]
-		if h, ok := k.on.Find(c.Node, c.Ver, c.Ballot); ok && n.w.decided(n, k, h) {
+		if h, ok := k.On.Find(c.Node, c.Ver, c.Ballot); ok && n.w.decided(n, k, h) {
 			return
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
-	"github.com/holdfast-ha/holdfast/cluster/clustertest/media"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/tally"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
@@ -16,33 +16,14 @@ const mostDisks = 16
 
 // AddDisk brings another disk, empty but formatted, that every node can see.
 func (w *World) AddDisk() *Disk {
-	k := &Disk{UUID: ident.UUID{byte(len(w.Disks) + 1)}, index: len(w.Disks)}
+	k := &Disk{UUID: ident.UUID{byte(len(w.Disks) + 1)}, Index: len(w.Disks)}
 	var err error
-	if k.on, err = w.bytes.format.NewDisk(k.UUID); err != nil {
+	if k.On, err = w.bytes.format.NewDisk(k.UUID); err != nil {
 		w.Fail("formatting disk %v: %v", k.UUID, err)
 	}
 	w.Disks = append(w.Disks, k)
 	return k
 }
-
-// Lose cuts every node from a disk (or mends it).
-func (w *World) Lose(k *Disk, lost bool) {
-	for _, n := range w.Nodes {
-		n.DiskCut[k.index] = lost
-	}
-}
-
-// Snapshot is what a disk held at an instant.
-type Snapshot struct{ on *media.Disk }
-
-// Snapshot copies what a disk holds.
-func (k *Disk) Snapshot() Snapshot { return Snapshot{k.on.Copy()} }
-
-// Restore makes a disk forget what came after a snapshot.
-func (k *Disk) Restore(s Snapshot) { k.on = s.on.Copy() }
-
-// Wipe has somebody overwrite a disk: with zeros, or formatted anew under its name.
-func (k *Disk) Wipe(formatted bool) { k.on = k.on.Wiped(formatted) }
 
 // clones says that the path of a node to a disk leads to a clone of it, which the
 // node does not open.
@@ -50,11 +31,11 @@ func (n *Node) clones(d int) bool {
 	if !n.Clones[d] {
 		return false
 	}
-	err := n.w.Disks[d].on.Opens(ident.UUID{0xff, byte(d)})
+	err := n.w.Disks[d].On.Opens(ident.UUID{0xff, byte(d)})
 	if err == nil {
 		n.w.Fail("%s opens a clone of disk %d", n.Name, d)
 	}
-	n.w.Tally.Effect(CloneRefused)
+	n.w.Tally.Effect(tally.CloneRefused)
 	return true
 }
 
@@ -127,7 +108,7 @@ func (n *Node) useDisks(o cluster.Order) error {
 	var sets []quorum.Set
 	var listed [][]int
 	for _, u := range o.Disks {
-		d := n.w.Disk(u.UUID).index
+		d := n.w.Disk(u.UUID).Index
 		n.begin(d)
 		for i := 0; u.Sets>>i != 0; i++ {
 			for len(sets) <= i {
@@ -146,7 +127,7 @@ func (n *Node) useDisks(o cluster.Order) error {
 	n.guard.gen, n.machine.disks.file = o.DiskGen, nil
 	clear(n.machine.disks.open)
 	for _, u := range o.Disks {
-		d := n.w.Disk(u.UUID).index
+		d := n.w.Disk(u.UUID).Index
 		if n.machine.disks.open[d] = true; u.Sets != 0 {
 			n.machine.disks.file = append(n.machine.disks.file, d)
 		}
@@ -160,6 +141,6 @@ func (n *Node) number(o cluster.Order) {
 		for len(n.machine.disks.places) <= u.Place {
 			n.machine.disks.places = append(n.machine.disks.places, mostDisks) // never asked for
 		}
-		n.machine.disks.places[u.Place] = n.w.Disk(u.UUID).index
+		n.machine.disks.places[u.Place] = n.w.Disk(u.UUID).Index
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/dogs"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/tally"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
@@ -62,7 +63,7 @@ func (n *Node) cycle(d int) {
 	}
 	raw := n.beat(issued)
 	at, k := n.moment(), n.w.Disks[d]
-	n.write(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), false, k.beat(n.ID, raw), n.guardDone(func(ok bool) {
+	n.write(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), false, k.Beat(n.ID, raw), n.guardDone(func(ok bool) {
 		if !ok {
 			n.tell(cluster.Table{Disk: d, Err: "input/output error"})
 			n.guardAfter(g.h/4, func() { n.cycle(d) })
@@ -86,11 +87,6 @@ func (n *Node) guardDone(f func(ok bool)) func(ok bool) {
 	return func(ok bool) { n.guardAfter(0, func() { f(ok) }) }
 }
 
-// beat lands a sector, or half of one.
-func (k *Disk) beat(id ident.NodeID, raw []byte) landing {
-	return func(torn bool) { k.on.PutBeat(id, raw, torn) }
-}
-
 // readTable reads a disk's beat table, tells of it, and goes on after a pause.
 func (n *Node) readTable(d int, t table, pause time.Duration, next func()) {
 	t.ReadIssued = n.clock()
@@ -98,9 +94,9 @@ func (n *Node) readTable(d int, t table, pause time.Duration, next func()) {
 	var killed bool
 	var gone error
 	n.request(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), func(bool) {
-		t.Beats, gone = k.on.Beats(), k.on.StillThere()
+		t.Beats, gone = k.On.Beats(), k.On.StillThere()
 		if inc := n.guard.lease.View().Inc; !inc.IsZero() {
-			_, killed = k.on.FindKill(n.ID, inc)
+			_, killed = k.On.FindKill(n.ID, inc)
 		}
 	}, n.guardDone(func(ok bool) {
 		if next != nil {
@@ -183,7 +179,7 @@ func (n *Node) order(o cluster.Order) {
 	case cluster.OrderGrace:
 		if err = g.lease.Grace(o.Inc, o.Until); err == nil {
 			n.w.judge.Graces(n.body, o.Inc, n.moment(), o.Until)
-			n.w.Tally.Effect(Graced)
+			n.w.Tally.Effect(tally.Graced)
 		}
 	case cluster.OrderStopping:
 		if err = g.lease.Stopping(o.Inc); err == nil {
@@ -222,7 +218,7 @@ func (n *Node) retire(o cluster.Order) error {
 		if !n.machine.disks.open[d] {
 			continue
 		}
-		land := n.w.Disks[d].beat(n.ID, raw)
+		land := n.w.Disks[d].Beat(n.ID, raw)
 		n.write(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), false, func(torn bool) {
 			if g.inc == o.Inc {
 				land(torn)

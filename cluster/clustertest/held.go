@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/tally"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
@@ -49,7 +50,7 @@ func (n *Node) holds() bool {
 		return false
 	}
 	p.held = n.w.Held(n.ID, p.ver, p.count)
-	n.w.Tally.Effect(HeldUp)
+	n.w.Tally.Effect(tally.HeldUp)
 	return true
 }
 

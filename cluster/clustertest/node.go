@@ -7,6 +7,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/agenda"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/controller"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/drive"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/story"
@@ -165,13 +166,10 @@ func (n *Node) after(d time.Duration, f func()) {
 	})
 }
 
-// landing is what a request does to a disk: all of it, or only its front part.
-type landing func(torn bool)
-
 // request is one request to a shared disk: land is what it does there, done is
 // told of its completion. What was issued lands whatever becomes of the node,
 // but after a reset it may be lost or torn, and it lands within the drain time.
-func (n *Node) request(d int, latency time.Duration, land landing, done func(ok bool)) {
+func (n *Node) request(d int, latency time.Duration, land drive.Landing, done func(ok bool)) {
 	if n.DiskCut[d] || n.w.Disks[d].Gone || n.clones(d) {
 		n.after(latency, func() { done(false) })
 		return
@@ -203,7 +201,7 @@ func (n *Node) request(d int, latency time.Duration, land landing, done func(ok 
 }
 
 // write is request for a write; fresh says that it needs new space on a thin disk.
-func (n *Node) write(d int, latency time.Duration, fresh bool, land landing, done func(ok bool)) {
+func (n *Node) write(d int, latency time.Duration, fresh bool, land drive.Landing, done func(ok bool)) {
 	if k := n.w.Disks[d]; k.ReadOnly || k.Full && fresh {
 		n.after(latency, func() { done(false) })
 		return
@@ -212,7 +210,7 @@ func (n *Node) write(d int, latency time.Duration, fresh bool, land landing, don
 }
 
 // ghost is what becomes of a request whose host was reset meanwhile.
-func (n *Node) ghost(land landing) {
+func (n *Node) ghost(land drive.Landing) {
 	switch n.w.rng.IntN(5) {
 	case 0, 1:
 	case 2:

@@ -40,9 +40,6 @@ func (n *Node) stallsAt(step int) bool {
 	return true
 }
 
-// park keeps the rest of a round for the end of the stop.
-func (n *Node) park(f func()) { n.guardAfter(0, f) }
-
 // ResumeGuard lets a stalled guard go on, with everything that waited.
 func (n *Node) ResumeGuard() {
 	g := &n.guard

@@ -40,7 +40,7 @@ func (n *Node) watch(i, epoch int) {
 		}
 		d := &n.guard.dogs[i]
 		due := n.w.Now >= d.Due()
-		if due && d.Software && n.Frozen && !n.machine.asleep && !n.lateFeed() {
+		if due && d.Software && n.Frozen && !n.machine.asleep && !n.guard.fedLate {
 			d.Fed = n.w.Now - d.Takes + 10*time.Millisecond // its timer fires when the kernel goes on
 			due = false
 		}
@@ -51,9 +51,6 @@ func (n *Node) watch(i, epoch int) {
 		n.watch(i, epoch)
 	})
 }
-
-// lateFeed says that the hardware was fed after the lease: that kernel runs its timers.
-func (n *Node) lateFeed() bool { return n.guard.fedLate }
 
 // promise is what this machine keeps, for the oracle.
 func (n *Node) promise(f, g time.Duration) oracle.Promise {
@@ -93,12 +90,12 @@ func (n *Node) round(i int) {
 		}
 		if n.stallsAt(2*i + 1) {
 			checked := n.moment()
-			n.park(func() { n.feedDog(i, checked); n.round(i + 1) })
+			n.guardAfter(0, func() { n.feedDog(i, checked); n.round(i + 1) })
 			return
 		}
 		n.feedDog(i, n.moment())
 		if n.stallsAt(2*i + 2) {
-			n.park(func() { n.round(i + 1) })
+			n.guardAfter(0, func() { n.round(i + 1) })
 			return
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/agenda"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/drive"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/media"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
@@ -75,6 +76,9 @@ type World struct {
 	Nodes []*Node       // index 0 is node 1
 	Disks []*Disk
 	story.Story
+	// Links makes the links of a life of a node's daemon in a boot, to so many
+	// nodes; nil: messages are carried as they are.
+	Links func(self ident.NodeID, boot ident.BootID, nodes int, now func() ident.Instant) (wire.Links, error)
 	// Held makes what stands in for the core of a node that has panicked so often on
 	// a version of the register; nil: a core is tried again and again.
 	Held  func(self ident.NodeID, ver uint64, count int) Decider
@@ -96,29 +100,14 @@ type written struct {
 	confs  map[string]*cluster.Config // every text that was applied, parsed
 }
 
-// Effects that the tally counts.
-const (
-	Graced       = "grace"         // a guard was told that everybody consents
-	HeldUp       = "held"          // a daemon came up held
-	CloneRefused = "clone refused" // a node did not open a clone of a quorum disk
-)
-
 // drain is the time within which the last writes of a dead host land, at most.
 const drain = time.Second
 
 // Disk is one shared quorum disk.
-type Disk struct {
-	UUID   ident.UUID
-	Slow   float64 // factor on every latency; zero: 1
-	Errors float64 // share of requests that fail; half of those have landed
-	// ReadOnly refuses every write, Full those that need new space: the bodies of
-	// the register and the status blobs.
-	ReadOnly, Full bool
-	// Gone says that nobody reaches it any more: it was taken away.
-	Gone  bool
-	on    *media.Disk
-	index int // in World.Disks
-}
+type Disk = drive.Disk
+
+// Snapshot is what a disk held at an instant.
+type Snapshot = drive.Snapshot
 
 // New returns a formatted cluster whose nodes are all switched off.
 func New(t T, opt Options) *World {
@@ -168,8 +157,8 @@ func New(t T, opt Options) *World {
 		t.Fatalf("%v", err)
 	}
 	for _, k := range w.Disks {
-		k.on.PutBody(block, false)
-		k.on.PutHeader(block, false)
+		k.On.PutBody(block, false)
+		k.On.PutHeader(block, false)
 	}
 	return w
 }
@@ -236,13 +225,7 @@ func (w *World) Cut(a, b *Node, cut bool) {
 }
 
 // CutNetwork cuts (or mends) every link.
-func (w *World) CutNetwork(cut bool) {
-	for _, a := range w.Nodes {
-		for _, b := range w.Nodes {
-			w.Net.Cut(a.ID, b.ID, cut)
-		}
-	}
-}
+func (w *World) CutNetwork(cut bool) { w.CutAll(len(w.Nodes), cut) }
 
 // Blind makes a node unable to parse the configuration (or able again).
 func (w *World) Blind(n *Node, blind bool) { w.blind[n.ID] = blind }
@@ -250,7 +233,7 @@ func (w *World) Blind(n *Node, blind bool) { w.blind[n.ID] = blind }
 // state is what a node's shell makes of the body that a header describes: decoded
 // anew for every reader, so that nobody shares what another may change.
 func (w *World) state(n *Node, k *Disk, h register.Header) (*cluster.State, bool) {
-	s, ok := k.on.State(h)
+	s, ok := k.On.State(h)
 	if !ok || s == nil {
 		return nil, ok
 	}
@@ -266,7 +249,7 @@ func (w *World) decided(n *Node, k *Disk, h register.Header) bool {
 	if w.bytes.told[h.Ver] == h.Sum {
 		return true
 	}
-	s, ok := k.on.State(h)
+	s, ok := k.On.State(h)
 	if !ok || s == nil {
 		return false
 	}
@@ -318,12 +301,6 @@ func (w *World) Running(service string) bool {
 // happened adds a line to the story that no node tells.
 func (w *World) happened(n *Node, text string) {
 	w.Story.Tell(w.Now, 0, cluster.Note{Kind: "world", Node: n.ID, Inc: n.guard.inc, Text: text})
-}
-
-func (w *World) began(n *Node, set core.Settings) {
-	if w.opt.Begin != nil {
-		w.opt.Begin(n, set)
-	}
 }
 
 // Owner is the node that runs a service, or nil.

@@ -60,9 +60,9 @@ func TestForetold(t *testing.T) {
 		{"what if beta freezes", 3, nil, func(w *clustertest.World) { w.Node("beta").NoReboot = true; w.Node("beta").Freeze() }},
 		{"beta freezes", 3, bmc, func(w *clustertest.World) { w.Node("beta").NoReboot = true; w.Node("beta").Freeze() }},
 		{"what if beta leaves", 3, nil, func(w *clustertest.World) { w.Node("beta").Ask(cluster.LeaveCluster{}) }},
-		{"what if disk 2 is lost", 3, nil, func(w *clustertest.World) { w.Lose(w.Disks[1], true) }},
+		{"what if disk 2 is lost", 3, nil, func(w *clustertest.World) { w.Disks[1].Gone = true }},
 		{"the network is cut", 3, nil, func(w *clustertest.World) { w.CutNetwork(true) }},
-		{"beta dies and disk 1 is lost", 3, nil, func(w *clustertest.World) { w.Node("beta").PowerOff(); w.Lose(w.Disks[0], true) }},
+		{"beta dies and disk 1 is lost", 3, nil, func(w *clustertest.World) { w.Node("beta").PowerOff(); w.Disks[0].Gone = true }},
 	} {
 		t.Run(fmt.Sprintf("%s, %d disks", c.text, c.disks), func(t *testing.T) {
 			w := steady(t, clustertest.Options{Nodes: 3, Disks: c.disks, Services: services(), Fencing: c.fencing})

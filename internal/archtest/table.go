@@ -24,7 +24,7 @@ func importTable() []row {
 	rows = append(rows, processRows()...)
 	rows = append(rows, ctlRows()...)
 	rows = append(rows, machineRows()...)
-	return append(rows, outerRows()...)
+	return append(append(rows, outerRows()...), worldRows()...)
 }
 
 func coreRows() []row {
@@ -44,39 +44,6 @@ func coreRows() []row {
 		{
 			tree: "cluster/core", may: []string{"cluster/..."},
 			why: "the core joins the parts, and nothing that acts",
-		},
-		{
-			tree: "cluster/clustertest/oracle", may: []string{"cluster/ident"},
-			why: "what judges the cluster shares no arithmetic with it: neither the timeouts nor the lease, nor what imports them",
-		},
-		{
-			tree: "cluster/clustertest/luns", may: []string{"cluster", "cluster/ident"},
-			why: "a simulated LUN is its keys; it knows neither time nor faults",
-		},
-		{
-			tree: "cluster/clustertest/controller", may: []string{"cluster", "cluster/ident"},
-			why: "a simulated management controller switches one machine for whoever asks; it knows no cluster",
-		},
-		{
-			tree: "cluster/clustertest/dogs", may: []string{"cluster/timing"},
-			why: "a simulated watchdog is its latest feed and what it takes; which there are is said in the words of the timing",
-		},
-		{
-			tree: "cluster/clustertest/story", may: []string{"cluster", "cluster/ident"},
-			why: "what was told is kept, and changes nothing",
-		},
-		{
-			tree: "cluster/clustertest/wire", may: []string{"cluster/ident"},
-			why: "a simulated network knows who sends to whom, and not what",
-		},
-		{
-			tree: "cluster/clustertest/tally", may: []string{"cluster", "cluster/ident", "cluster/clustertest/oracle"},
-			why: "what is counted of a world is what was told, and changes nothing in it",
-		},
-		{
-			tree: "cluster/clustertest/media",
-			may:  []string{"cluster", "cluster/clustertest/oracle", "cluster/ident", "cluster/register", "quorumdisk", "quorumdisk/statecodec", "storage"},
-			why:  "a simulated disk is bytes under the real codecs; it knows neither time nor faults",
 		},
 	}
 }

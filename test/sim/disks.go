@@ -7,6 +7,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/tally"
 	"github.com/holdfast-ha/holdfast/cluster/diskset"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
@@ -64,12 +65,12 @@ func forgetful() []fault {
 			r.later(time.Second, 30*time.Second, func() { k.Gone = slices.Contains(r.given, k) })
 		}},
 		{name: "a clone of a quorum disk is in its place", weight: 1, tells: true, strike: func(r *run) {
-			n, d, had := r.node(), r.rng.IntN(len(r.w.Disks)), r.w.Tally.Effects[clustertest.CloneRefused]
+			n, d, had := r.node(), r.rng.IntN(len(r.w.Disks)), r.w.Tally.Effects[tally.CloneRefused]
 			n.PowerOff()
 			n.Clones[d] = true
 			r.later(time.Second, 5*time.Second, n.PowerOn)
 			r.later(10*time.Second, 60*time.Second, func() {
-				if n.Clones[d] = false; r.w.Tally.Effects[clustertest.CloneRefused] > had {
+				if n.Clones[d] = false; r.w.Tally.Effects[tally.CloneRefused] > had {
 					r.bites("a clone of a quorum disk is in its place")
 				}
 			})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/tally"
 )
 
 // fault is one kind of trouble; it ends by itself, or at the healing.
@@ -147,7 +148,7 @@ func processes() []fault {
 		{name: "the core panics on a version", weight: 2, tells: true, strike: func(r *run) {
 			// On one node, or on every one: then nobody decides before another program
 			// is installed.
-			all, had := r.rng.IntN(4) == 0, r.w.Tally.Effects[clustertest.HeldUp]
+			all, had := r.rng.IntN(4) == 0, r.w.Tally.Effects[tally.HeldUp]
 			one := r.node()
 			if one.Core() == nil || one.View().State == nil {
 				return
@@ -159,7 +160,7 @@ func processes() []fault {
 				}
 				n.Poison = ver
 				r.later(10*time.Second, 60*time.Second, func() {
-					if n.Repair(); r.w.Tally.Effects[clustertest.HeldUp] > had {
+					if n.Repair(); r.w.Tally.Effects[tally.HeldUp] > had {
 						r.bites("the core panics on a version")
 					}
 				})

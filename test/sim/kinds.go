@@ -8,6 +8,7 @@ const (
 	keeps   = "on_disk_loss: keep"
 	graced  = "on_disk_loss: stop after a while"
 	evicts  = "partition: evict"
+	sealed  = "network beats are sealed packets"
 	guarded = "guard: reservation"
 	powered = "management controllers"
 	paused  = "a hypervisor that stops its guests"
@@ -23,7 +24,7 @@ const (
 // kinds is everything that has to be in a tenth of the seeds: what strikes unasked,
 // and the rules.
 func kinds() []string {
-	list := []string{keeps, graced, evicts, guarded, powered, paused}
+	list := []string{keeps, graced, evicts, sealed, guarded, powered, paused}
 	for _, f := range all() {
 		if !f.apart {
 			list = append(list, f.name)
@@ -34,7 +35,7 @@ func kinds() []string {
 
 // biting are those of the kinds that tell when they had an effect.
 func biting() []string {
-	list := []string{keeps, graced, evicts, guarded, refused, aborted, late}
+	list := []string{keeps, graced, evicts, sealed, guarded, refused, aborted, late}
 	for _, f := range all() {
 		if f.tells && !f.apart {
 			list = append(list, f.name)
@@ -51,7 +52,7 @@ func (p Plan) has() []string {
 			list = append(list, s.Kind)
 		}
 	}
-	for kind, on := range map[string]bool{keeps: p.Keeps, graced: p.Grace > 0 && !p.Keeps, evicts: p.Evicts, guarded: p.Guarded, powered: p.BMC, paused: p.Pause > 0} {
+	for kind, on := range map[string]bool{keeps: p.Keeps, graced: p.Grace > 0 && !p.Keeps, evicts: p.Evicts, sealed: p.Sealed, guarded: p.Guarded, powered: p.BMC, paused: p.Pause > 0} {
 		if on {
 			list = append(list, kind)
 		}

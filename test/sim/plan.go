@@ -39,6 +39,7 @@ type Rules struct {
 	Grace  time.Duration // on_disk_loss: stop after this; 0: no grace
 	Keeps  bool          // on_disk_loss: keep
 	Evicts bool          // partition: evict
+	Sealed bool          // network beats are sealed packets, not values
 }
 
 // makeRules chooses the rules of a seed.
@@ -48,6 +49,7 @@ func makeRules(seed uint64) (r Rules) {
 	}
 	rng := rand.New(rand.NewPCG(seed, 96))
 	r.Keeps, r.Evicts = rng.IntN(6) == 0, rng.IntN(4) == 0
+	r.Sealed = rng.IntN(3) == 0
 	return r
 }
 

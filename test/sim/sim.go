@@ -16,8 +16,11 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/tally"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/wire"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/daemon/held"
+	"github.com/holdfast-ha/holdfast/test/sim/post"
 )
 
 // recovery bounds the time from the end of the last fault to a whole cluster:
@@ -60,7 +63,9 @@ func begin(t clustertest.T, p Plan, change func(*clustertest.Options)) *run {
 		change(&o)
 	}
 	r.w = clustertest.New(t, o)
-	r.w.Held = stand
+	if r.w.Held = stand; p.Sealed {
+		r.w.Links = open
+	}
 	r.faults = map[string]fault{}
 	for _, f := range all() {
 		r.faults[f.name] = f
@@ -105,6 +110,11 @@ func (r *run) someService() string {
 	return r.conf.Services[r.rng.IntN(len(r.conf.Services))].Name
 }
 
+// open opens links with the real codec.
+func open(self ident.NodeID, boot ident.BootID, nodes int, now func() ident.Instant) (wire.Links, error) {
+	return post.New(self, boot, nodes, now)
+}
+
 // stand is what stands in for a core that panicked too often.
 func stand(self ident.NodeID, ver uint64, count int) clustertest.Decider {
 	return held.New(held.Record{Ver: ver, Count: count, Build: "simulated", Text: "told to"}, self)
@@ -118,7 +128,10 @@ func (r *run) look() {
 			break
 		}
 	}
-	if r.w.Tally.Effects[clustertest.Graced] > 0 {
+	if r.w.Tally.Effects[tally.Replayed] > 0 {
+		r.bites(sealed)
+	}
+	if r.w.Tally.Effects[tally.Graced] > 0 {
 		if r.plan.Keeps {
 			r.bites(keeps)
 		} else {

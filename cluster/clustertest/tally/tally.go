@@ -12,6 +12,14 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
+// Effects that a world counts.
+const (
+	Graced       = "grace"         // a guard was told that everybody consents
+	HeldUp       = "held"          // a daemon came up held
+	Replayed     = "replayed"      // a network beat was refused: seen before, or of a former life
+	CloneRefused = "clone refused" // a node did not open a clone of a quorum disk
+)
+
 // Tally counts what happened in a world.
 type Tally struct {
 	Events    uint64

@@ -1,10 +1,11 @@
 // Package wire is the network of a simulated cluster: which beats arrive, how
-// often, and how late. It knows no node but by its number, and no message.
+// often, and how late; and what carries them. It knows no node but by its number.
 package wire
 
 import (
 	"time"
 
+	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
@@ -18,6 +19,15 @@ type Net struct {
 	// Dropped counts the beats that a link which was cut, or that loses some, has kept.
 	Dropped int
 	links   map[way]float64 // share of the beats that is lost, one way
+}
+
+// Links turn network beats into packets and back, for one life of a daemon.
+type Links interface {
+	// Seal makes the packets of a message.
+	Seal(to ident.NodeID, m *cluster.Message) ([][]byte, error)
+	// Open returns what a packet completes: nil if that is nothing, and whether it
+	// was refused because it had been seen, or is of a former life of its sender.
+	Open(packet []byte) (m *cluster.Message, replayed bool)
 }
 
 type way struct{ from, to ident.NodeID }
@@ -40,6 +50,15 @@ func (n *Net) Cut(from, to ident.NodeID, cut bool) {
 		share = 1
 	}
 	n.Lose(from, to, share)
+}
+
+// CutAll cuts (or mends) every link between so many nodes.
+func (n *Net) CutAll(nodes int, cut bool) {
+	for a := range nodes {
+		for b := range nodes {
+			n.Cut(ident.NodeID(a+1), ident.NodeID(b+1), cut)
+		}
+	}
 }
 
 // Mend ends everything that is wrong with it.

@@ -20,6 +20,9 @@ func TestCopies(t *testing.T) {
 	if n.Dup = 0.5; n.Copies(1, 3, low) != 2 {
 		t.Error("half of them are doubled")
 	}
+	if n.CutAll(2, true); n.Copies(1, 2, nil) != 0 || n.Copies(2, 1, nil) != 0 {
+		t.Error("all are cut")
+	}
 	if n.Mend(); n.Copies(1, 2, nil) != 1 || n.Copies(2, 1, nil) != 1 {
 		t.Error("mended")
 	}
