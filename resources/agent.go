@@ -42,6 +42,13 @@ type Adviser interface {
 	Usual(ctx context.Context, req Request) (Limits, error)
 }
 
+// Reloader is a kind whose running members may take over new settings.
+type Reloader interface {
+	// Reload has a running member take over what its specification says now: OK, or
+	// NotRunning if it has to be restarted for that, or why it failed.
+	Reload(ctx context.Context, req Request) Report
+}
+
 // Limits are how long operations may take; zero is not known.
 type Limits struct {
 	Start time.Duration `json:"start_ns,omitempty"`
@@ -185,8 +192,13 @@ func (k Kinds) run(kind string, verb Verb, stdio Stdio) Report {
 		return Unsure("the kind %s cannot say whether it could run here", kind)
 	case VerbUsual:
 		return usual(ctx, agent, req)
+	case VerbReload:
+		if r, can := agent.(Reloader); can {
+			return r.Reload(ctx, req)
+		}
+		return Absent("a %s has to be restarted for new settings", kind)
 	}
-	return Failure("verb %q: want start, stop, kill, check, probe, fit or usual", verb)
+	return Failure("verb %q: want start, stop, kill, check, probe, fit, usual or reload", verb)
 }
 
 func usual(ctx context.Context, agent Agent, req Request) Report {

@@ -19,7 +19,7 @@ import (
 // TestMain is also the agent: the runner re-executes the test binary.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == "agent" {
-		kinds := resources.Kinds{"exec": exec.Agent{}, "actor": actor{}}
+		kinds := resources.Kinds{"exec": exec.Agent{}, "actor": actor{}, "adviser": adviser{}}
 		os.Exit(kinds.AgentMain(os.Args[2], os.Args[3], resources.ProcessStdio()))
 	}
 	os.Exit(m.Run())

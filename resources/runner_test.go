@@ -25,6 +25,7 @@ func newRunner(t *testing.T, groups resources.Groups) *resources.Runner {
 		Groups:       groups,
 		AgentCommand: []string{self, "agent"},
 		KillWithin:   20 * time.Second,
+		Advised:      func(kind string) bool { return kind == "adviser" },
 	})
 }
 

@@ -53,6 +53,8 @@ func (m Member) limit(v Verb, usual Limits) time.Duration {
 	switch v {
 	case VerbStart:
 		return cmp.Or(m.Start, usual.Start, DefaultStart)
+	case VerbReload:
+		return cmp.Or(m.Check, usual.Check, DefaultStart)
 	case VerbStop, VerbKill:
 		return cmp.Or(m.Stop, usual.Stop, DefaultStop)
 	case VerbUsual:
@@ -171,6 +173,8 @@ const (
 	// VerbUsual asks how long operations usually take, of a kind whose limits are
 	// known only where it is installed.
 	VerbUsual Verb = "usual"
+	// VerbReload has a running member take over its new settings.
+	VerbReload Verb = "reload"
 	// VerbSweep is carried out by the runner itself: SIGKILL to every process
 	// that a member, or the whole service, left behind, and the wait until the
 	// group is empty.

@@ -90,7 +90,8 @@ type Case struct {
 	Env   []string // of the operations
 	// Prefix stands before the agent's command, such as what enters a namespace.
 	Prefix []string
-	// Brief leaves out what a slow member would take minutes for: fewer cuts.
+	// Brief leaves out what a slow member would take minutes for: fewer cuts. So does
+	// -short.
 	Brief bool
 	// Patience is how long one operation may take; zero means a minute.
 	Patience time.Duration
@@ -109,6 +110,7 @@ type stage struct {
 func Lives(t *testing.T, c Case) {
 	t.Helper()
 	s := &stage{t: t, c: c, groups: newGroups(t)}
+	s.c.Brief = s.c.Brief || testing.Short()
 	if s.c.Patience == 0 {
 		s.c.Patience = time.Minute
 	}

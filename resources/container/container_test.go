@@ -95,6 +95,9 @@ func ask(t *testing.T, v func(context.Context, resources.Request) resources.Repo
 }
 
 func TestPodman(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: it makes containers many times")
+	}
 	env := engine(t)
 	t.Run("lives", func(t *testing.T) {
 		agenttest.Lives(t, agenttest.Case{Kind: "container", Spec: spec(), Env: env, Brief: true, Lose: func(t *testing.T) {

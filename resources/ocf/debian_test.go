@@ -157,6 +157,9 @@ func killAll(pidFile string) func(t *testing.T) {
 
 func TestNginx(t *testing.T) {
 	installed(t, "nginx", "nginx", "curl")
+	if testing.Short() {
+		t.Skip("-short: it starts a server many times")
+	}
 	t.Parallel()
 	dir, port := t.TempDir(), freePort(t)
 	conf := write(t, filepath.Join(dir, "nginx.conf"), `
@@ -173,6 +176,9 @@ http {
 
 func TestApache(t *testing.T) {
 	installed(t, "apache", "apache2", "curl")
+	if testing.Short() {
+		t.Skip("-short: it starts a server many times")
+	}
 	t.Parallel()
 	dir, port := t.TempDir(), freePort(t)
 	conf := write(t, filepath.Join(dir, "apache2.conf"), `

@@ -30,6 +30,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,6 +81,8 @@ var (
 	_ resources.Agent   = Agent{}
 	_ resources.Fitter  = Agent{}
 	_ resources.Adviser = Agent{}
+
+	_ resources.Reloader = Agent{}
 )
 
 // Start implements resources.Agent.
@@ -293,7 +296,30 @@ func (s Spec) judge(ctx context.Context, req resources.Request) (resources.Repor
 	if err := m.Judge(s.With); err != nil {
 		return fatal(fmt.Errorf("%s: %w", s.Agent, err)), false
 	}
+	if err := s.unique(m, req); err != nil {
+		return resources.Missing("%s: %v", s.Agent, err), false
+	}
 	return resources.Report{}, true
+}
+
+// unique refuses what the agent wants no two resources to share, such as a pid file
+// or an address, with one that was started on this node.
+func (s Spec) unique(m Metadata, req resources.Request) error {
+	own := m.Identity(s.With)
+	notes, _ := os.ReadDir(filepath.Dir(notePath(req)))
+	for _, n := range notes {
+		var other Spec
+		text, err := os.ReadFile(filepath.Join(filepath.Dir(notePath(req)), n.Name()))
+		if n.Name() == instance(req) || strings.HasSuffix(n.Name(), ".new") || err != nil || json.Unmarshal(text, &other) != nil || other.Agent != s.Agent {
+			continue
+		}
+		for _, theirs := range m.Identity(other.With) {
+			if slices.Contains(own, theirs) {
+				return fmt.Errorf("%s is also that of %s, which runs here; it has to be unique", theirs, n.Name())
+			}
+		}
+	}
+	return nil
 }
 
 // failure turns an exit code into a report: how far it reaches is in Pacemaker's

@@ -249,17 +249,25 @@ func TestReload(t *testing.T) {
 	a.want(ocf.Agent{}.Reload, resources.NotRunning, "", "restarted")
 }
 
-func TestIdentity(t *testing.T) {
+// What an agent wants to be unique is, among what was started on this node.
+func TestUnique(t *testing.T) {
 	a := newAgent(t)
-	m, err := ocf.ParseMetadata(stub[strings.Index(stub, "<?xml"):strings.Index(stub, "END\nexit")])
-	if err != nil {
-		t.Fatal(err)
+	a.with = map[string]string{"file": "/a", "port": "1"}
+	a.want(ocf.Agent{}.Start, resources.OK, "", "")
+	a.want(ocf.Agent{}.Start, resources.OK, "", "") // it is itself
+	second := func(v verb) verb {
+		return func(ctx context.Context, req resources.Request) resources.Report {
+			req.Service = "second"
+			return v(ctx, req)
+		}
 	}
-	one := m.Identity(map[string]string{"file": "/a", "port": "1", "loud": "yes"})
-	if len(one) != 1 || one[0] != `file="/a" port="1"` {
-		t.Errorf("identity %q", one)
-	}
-	_ = a
+	a.want(second(ocf.Agent{}.Fit), resources.Failed, resources.Hard, `file="/a" port="1" is also that of orders-ocf_2`)
+	a.want(second(ocf.Agent{}.Start), resources.Failed, resources.Hard, "unique")
+	a.with = map[string]string{"file": "/a", "port": "2"} // only together they are
+	a.want(second(ocf.Agent{}.Start), resources.OK, "", "")
+	a.with = map[string]string{"file": "/a", "port": "1"}
+	a.want(ocf.Agent{}.Stop, resources.OK, "", "")
+	a.want(second(ocf.Agent{}.Fit), resources.OK, "", "")
 }
 
 func TestBadSpecifications(t *testing.T) {

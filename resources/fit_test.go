@@ -1,0 +1,146 @@
+package resources_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/resources"
+	"github.com/holdfast-ha/holdfast/resources/groups"
+)
+
+// adviser is an actor that knows how long its operations take, and what it lacks.
+type adviser struct{ actor }
+
+type advice struct {
+	role
+	StartMS int    // its usual limit of a start
+	Lacks   string // what is missing on this node
+	Severe  bool   // its start fails, and always will
+}
+
+func (adviser) read(req resources.Request) (a advice) {
+	_ = json.Unmarshal(req.Spec, &a)
+	return a
+}
+
+func (a adviser) Start(ctx context.Context, req resources.Request) resources.Report {
+	if a.read(req).Severe {
+		return resources.Missing("what it needs is not installed")
+	}
+	return a.actor.Start(ctx, req)
+}
+
+func (a adviser) Usual(_ context.Context, req resources.Request) (resources.Limits, error) {
+	if a.read(req).StartMS == 0 {
+		return resources.Limits{}, fmt.Errorf("nobody knows")
+	}
+	return resources.Limits{Start: time.Duration(a.read(req).StartMS) * time.Millisecond}, nil
+}
+
+func (a adviser) Fit(_ context.Context, req resources.Request) resources.Report {
+	if lacks := a.read(req).Lacks; lacks != "" {
+		return resources.Missing("%s is missing", lacks)
+	}
+	return resources.Done("it could run below %s", strings.Join(req.Above, ", "))
+}
+
+func (a adviser) Reload(_ context.Context, req resources.Request) resources.Report {
+	if a.read(req).Lacks != "" {
+		return resources.Absent("it has to be restarted")
+	}
+	return resources.Done("reloaded")
+}
+
+func advised(t *testing.T, id string, a advice) resources.Member {
+	t.Helper()
+	a.Up = t.TempDir() + "/up"
+	raw, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resources.Member{ID: id, Kind: "adviser", Spec: raw}
+}
+
+func advisedRunner(t *testing.T) *resources.Runner {
+	t.Helper()
+	keeper, err := groups.NewProcessGroups(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	emptyAfterwards(t, keeper)
+	return newRunner(t, keeper)
+}
+
+// A kind's own limits hold where the member has none, and are asked for once.
+func TestTheLimitsThatAKindAdvises(t *testing.T) {
+	r := advisedRunner(t)
+	slow := resources.Service{Name: "slow", Stack: []resources.Member{advised(t, "m", advice{role: role{OnStart: "hang"}, StartMS: 300})}}
+	if longest := r.Longest(slow); longest < 2*time.Hour {
+		t.Errorf("before it was asked a Run may last %v, want hours", longest)
+	}
+	res := r.Start(context.Background(), slow, 1, resources.StartOptions{})
+	if res.Outcome != resources.Unknown || !strings.Contains(res.Text, "no answer within 300ms") {
+		t.Errorf("start: %v: %s; want the limit of 300 ms", res.Outcome, res.Text)
+	}
+	if longest := r.Longest(slow); longest > 10*time.Minute {
+		t.Errorf("now that it was asked a Run may last %v", longest)
+	}
+	own := slow
+	own.Name, own.Stack = "own", []resources.Member{slow.Stack[0]}
+	own.Stack[0].Start = 100 * time.Millisecond
+	if res := r.Start(context.Background(), own, 1, resources.StartOptions{}); !strings.Contains(res.Text, "no answer within 100ms") {
+		t.Errorf("start: %s; want the member's own limit", res.Text)
+	}
+	silent := resources.Service{Name: "silent", Stack: []resources.Member{advised(t, "m", advice{})}}
+	if res := r.Start(context.Background(), silent, 1, resources.StartOptions{}); res.Outcome != resources.OK {
+		t.Errorf("a kind that cannot advise: %v: %s; want the defaults", res.Outcome, res.Text)
+	}
+}
+
+// Everything that is missing is said at once; the question disturbs nothing.
+func TestFit(t *testing.T) {
+	r := advisedRunner(t)
+	svc := resources.Service{Name: "orders", Stack: []resources.Member{advised(t, "a", advice{}), advised(t, "b", advice{})}}
+	res := r.Fit(context.Background(), svc)
+	if res.Outcome != resources.OK || len(res.Steps) != 2 || res.Steps[1].Text != "it could run below adviser" {
+		t.Errorf("%+v", res)
+	}
+	svc.Stack = append(svc.Stack, advised(t, "c", advice{Lacks: "nginx"}), advised(t, "d", advice{Lacks: "eth7"}))
+	res = r.Fit(context.Background(), svc)
+	if res.Outcome != resources.Failed || res.Member != "c" || res.Severity != resources.Hard || res.Text != "c: nginx is missing; d: eth7 is missing" {
+		t.Errorf("%+v", res)
+	}
+	if terms, err := r.Terms(); err != nil || len(terms) != 0 {
+		t.Errorf("a question left %v, %v", terms, err)
+	}
+}
+
+// How far a failure reaches comes with the result.
+func TestSeverity(t *testing.T) {
+	r := advisedRunner(t)
+	svc := resources.Service{Name: "orders", Stack: []resources.Member{advised(t, "m", advice{Severe: true, StartMS: 10_000})}}
+	res := r.Start(context.Background(), svc, 1, resources.StartOptions{})
+	if res.Outcome != resources.Failed || res.Severity != resources.Hard || !res.Stopped {
+		t.Errorf("%+v; want a hard failure that was undone", res)
+	}
+}
+
+// A running member takes over its new settings, or says that it has to be restarted.
+func TestReload(t *testing.T) {
+	r := advisedRunner(t)
+	svc := resources.Service{Name: "orders", Stack: []resources.Member{advised(t, "a", advice{}), advised(t, "b", advice{Lacks: "reload"})}}
+	if res := r.Reload(context.Background(), svc, 1, []string{"a"}); res.Outcome != resources.OK || len(res.Steps) == 0 {
+		t.Errorf("%+v", res)
+	}
+	if res := r.Reload(context.Background(), svc, 1, []string{"a", "b"}); res.Outcome != resources.NotRunning || res.Member != "b" {
+		t.Errorf("%+v; want b to be restarted", res)
+	}
+	svc.Stack[0].Kind = "actor"
+	if res := r.Reload(context.Background(), svc, 1, []string{"a"}); res.Outcome != resources.NotRunning || !strings.Contains(res.Text, "has to be restarted") {
+		t.Errorf("%+v; want a kind that cannot reload to be restarted", res)
+	}
+}
