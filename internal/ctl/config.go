@@ -200,7 +200,18 @@ func (a *app) configCommand() *cobra.Command {
 		a.Say("%s: well formed, %s; what it would do: holdfast plan -f %s", args[0], screen.Plural(len(conf.Services), "service"), args[0])
 		return nil
 	})
-	return shell.Group("config", export, check)
+	schema := shell.Command("schema [node]", cobra.MaximumNArgs(1), func(_ *cobra.Command, args []string) error {
+		text := config.ClusterSchema()
+		if len(args) > 0 {
+			if args[0] != "node" {
+				return shell.Usage(fmt.Errorf("config schema %s: want nothing, for the cluster's configuration, or node, for node.yaml", args[0]))
+			}
+			text = config.NodeSchema()
+		}
+		_, err := a.Out.Write(text)
+		return err
+	})
+	return shell.Group("config", export, check, schema)
 }
 
 func (a *app) historyCommand() *cobra.Command {

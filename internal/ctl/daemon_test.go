@@ -252,6 +252,13 @@ func TestConfigHistoryRollback(t *testing.T) {
 	d.holdfast("yes\n", "rollback", "2").says(t, 0, "~ cluster: name", "done (state 50)")
 	d.was(t, `"expect_version":3`)
 	d.holdfast("", "rollback", "zero").says(t, 2, "holdfast history")
+	for _, args := range [][]string{{"config", "schema"}, {"config", "schema", "node"}} {
+		r := d.holdfast("", args...)
+		if schema := (map[string]any{}); r.code != 0 || json.Unmarshal([]byte(r.out), &schema) != nil || schema["$schema"] == nil {
+			t.Errorf("%v: no JSON Schema, exit status %d: %.100s", args, r.code, r.out)
+		}
+	}
+	d.holdfast("", "config", "schema", "guard").says(t, 2, "want nothing")
 }
 
 func TestServiceVerbs(t *testing.T) {

@@ -25,7 +25,7 @@ import (
 const StateFile = "state.bin"
 
 const (
-	versionDir   = "versions" // NNNN.yaml: the configurations; a file's date is when this node learned it
+	versionDir   = "versions" // NNNN-YYYYMMDDTHHMMSSZ.yaml: the configurations, and when this node learned each
 	mostVersions = 500
 )
 
@@ -138,13 +138,29 @@ func (c *Cache) write(s *cluster.State) error {
 	}
 	path := c.path(s.ConfigRev)
 	if _, missing := os.Stat(path); errors.Is(missing, os.ErrNotExist) {
-		err = errors.Join(err, replace(path, s.Config), c.prune())
+		err = errors.Join(err, replace(path, s.Config), date(path), c.prune())
 	}
 	return err
 }
 
+// date gives a kept configuration its date in its name, where it outlives a copy of
+// the file; without it the configuration is found all the same.
+func date(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return os.Rename(path, strings.TrimSuffix(path, ".yaml")+info.ModTime().UTC().Format("-20060102T150405Z")+".yaml")
+}
+
+// path is the file of a version: the one that there is, with or without a date, or
+// the one to begin with.
 func (c *Cache) path(rev uint64) string {
-	return filepath.Join(c.dir, versionDir, fmt.Sprintf("%04d.yaml", rev))
+	stem := filepath.Join(c.dir, versionDir, fmt.Sprintf("%04d", rev))
+	if dated, err := filepath.Glob(stem + "-*.yaml"); err == nil && len(dated) > 0 {
+		return dated[0]
+	}
+	return stem + ".yaml"
 }
 
 // prune removes the oldest copies.
@@ -165,6 +181,7 @@ func (c *Cache) Versions() ([]api.ConfigVersion, error) {
 	list := []api.ConfigVersion{}
 	for _, e := range entries {
 		name, yaml := strings.CutSuffix(e.Name(), ".yaml")
+		name, _, _ = strings.Cut(name, "-")
 		rev, err := strconv.ParseUint(name, 10, 64)
 		if !yaml || err != nil {
 			continue

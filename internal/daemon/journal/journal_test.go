@@ -190,6 +190,15 @@ func TestCache(t *testing.T) {
 	if b, err := c.Version(1); err != nil || string(b) != sample {
 		t.Errorf("version 1: %q, %v", b, err)
 	}
+	dated, err := filepath.Glob(filepath.Join(dir, versionDir, "0001-20*Z.yaml"))
+	if err != nil || len(dated) != 1 {
+		t.Errorf("version 1 is kept in %v, %v", dated, err)
+	} else if err := os.Rename(dated[0], filepath.Join(dir, versionDir, "0001.yaml")); err != nil {
+		t.Error(err)
+	}
+	if b, err := c.Version(1); err != nil || string(b) != sample {
+		t.Errorf("version 1, kept without a date: %q, %v", b, err)
+	}
 	if _, err := c.Version(7); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("version 7: %v", err)
 	}
