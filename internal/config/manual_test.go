@@ -1,13 +1,16 @@
 package config_test
 
 import (
+	"cmp"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/config/members"
+	"github.com/holdfast-ha/holdfast/resources"
 )
 
 // Every example of the manual is a configuration that is accepted, and every kind
@@ -33,6 +36,15 @@ func TestManual(t *testing.T) {
 		section, _, _ = strings.Cut(section, "\n## ")
 		if !found || !strings.Contains(section, "- "+k.Name+":") {
 			t.Errorf("the manual has no section on %s with an example", k.Name)
+		}
+		row := "| " + k.Name
+		for _, limit := range []time.Duration{
+			cmp.Or(k.Usual.Start, resources.DefaultStart), cmp.Or(k.Usual.Stop, resources.DefaultStop), cmp.Or(k.Usual.Check, resources.DefaultCheck),
+		} {
+			row += " | " + strings.TrimSuffix(limit.String(), "m0s") + map[bool]string{true: "m"}[strings.HasSuffix(limit.String(), "m0s")]
+		}
+		if k.Name != "ocf" && !strings.Contains(string(text), row+" |\n") {
+			t.Errorf("the table of limits has no row %q", row)
 		}
 	}
 }
