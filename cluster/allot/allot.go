@@ -78,17 +78,20 @@ func World(book *placement.Book, s *cluster.State, v *sight.View) *placement.Wor
 	return w
 }
 
-// Fit is the nodes that can run services, one bit each.
-type Fit [4]uint64
+// Fit is what is seen of whether nodes can run services: with a state it says of
+// each whether it can, and why not.
+type Fit struct {
+	present [4]uint64 // nodes that show signs of life, one bit each
+	self    bool      // this node is not about to stop
+}
 
-// FitNodes says which nodes can run services now. A world depends on what is seen
-// by nothing else.
+// FitNodes says what is seen of the nodes. A world depends on what is seen by
+// nothing else.
 func FitNodes(s *cluster.State, v *sight.View) Fit {
-	var f Fit
+	f := Fit{self: v.Fit}
 	for i := range s.Nodes {
-		n := &s.Nodes[i]
-		if why, _ := unfit(v, n); why == "" {
-			f[n.ID/64] |= 1 << (n.ID % 64)
+		if id := s.Nodes[i].ID; v.Of(id).Present {
+			f.present[id/64] |= 1 << (id % 64)
 		}
 	}
 	return f
