@@ -29,7 +29,8 @@ type Log struct {
 	Events bool
 
 	dir    string
-	nodes  map[ident.NodeID]*nodeLog
+	nodes  map[*clustertest.Node]*nodeLog
+	of     map[string]int // machines, by the name of their node
 	names  *cluster.State // has no more than names
 	failed error          // the first error
 }
@@ -47,9 +48,10 @@ type nodeLog struct {
 	now   ident.Instant
 }
 
-// New returns a log whose nodes each have a folder of their name in dir.
+// New returns a log whose nodes each have a folder of their name in dir. A second
+// machine with the identity of a node has one of its own: gamma-2.
 func New(dir string) *Log {
-	return &Log{dir: dir, nodes: map[ident.NodeID]*nodeLog{}, names: &cluster.State{}}
+	return &Log{dir: dir, nodes: map[*clustertest.Node]*nodeLog{}, of: map[string]int{}, names: &cluster.State{}}
 }
 
 // Follow makes a world tell this log what it does.
@@ -86,10 +88,15 @@ func (l *Log) fail(err error) {
 
 // begin begins a life of a daemon. The core makes no step before this returns.
 func (l *Log) begin(of *clustertest.Node, set core.Settings) {
-	n := l.nodes[of.ID]
+	n := l.nodes[of]
 	if n == nil {
-		n = &nodeLog{dir: filepath.Join(l.dir, of.Name, decisions.Folder)}
-		l.nodes[of.ID] = n
+		l.of[of.Name]++
+		folder := of.Name
+		if k := l.of[of.Name]; k > 1 {
+			folder = fmt.Sprintf("%s-%d", of.Name, k)
+		}
+		n = &nodeLog{dir: filepath.Join(l.dir, folder, decisions.Folder)}
+		l.nodes[of] = n
 		if l.Events {
 			var err error
 			n.story, err = journal.OpenStory(filepath.Dir(n.dir), zerolog.Nop(), func() time.Time { return Wall(n.now) })
@@ -103,7 +110,7 @@ func (l *Log) begin(of *clustertest.Node, set core.Settings) {
 }
 
 func (l *Log) step(of *clustertest.Node, now ident.Instant, ev cluster.Event, actions []cluster.Action) {
-	n := l.nodes[of.ID]
+	n := l.nodes[of]
 	n.now = now
 	if ev == nil {
 		l.put(n, &decisions.Record{Now: now, View: true})
