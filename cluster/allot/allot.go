@@ -82,6 +82,7 @@ func World(book *placement.Book, s *cluster.State, v *sight.View) *placement.Wor
 // each whether it can, and why not.
 type Fit struct {
 	present [4]uint64 // nodes that show signs of life, one bit each
+	lost    [4]uint64 // nodes whose beats do not reach the quorum disks
 	self    bool      // this node is not about to stop
 }
 
@@ -90,8 +91,12 @@ type Fit struct {
 func FitNodes(s *cluster.State, v *sight.View) Fit {
 	f := Fit{self: v.Fit}
 	for i := range s.Nodes {
-		if id := s.Nodes[i].ID; v.Of(id).Present {
+		id := s.Nodes[i].ID
+		if v.Of(id).Present {
 			f.present[id/64] |= 1 << (id % 64)
+		}
+		if v.Of(id).Lost {
+			f.lost[id/64] |= 1 << (id % 64)
 		}
 	}
 	return f
