@@ -20,7 +20,7 @@ type Result struct {
 	State State
 	// First and Second are when the two readings were complete, with the
 	// monotonic clock; zero unless State is Off. The machine executed nothing
-	// any more at First; what it had sent may still be on the way.
+	// any more at Second; what it had sent may still be on the way.
 	First, Second time.Time
 	// Identity is who the controller spoke for, as far as it said.
 	Identity Identity

@@ -26,5 +26,5 @@
 // The package knows no cluster. What it leaves to its caller: to ask only when
 // it may (a machine that is switched off without need is an outage), to know
 // who the machine is (Options.Expect; drivers.InBand reads it there), and to
-// wait after Result.First until writes that the machine had sent have drained.
+// wait after Result.Second until writes that the machine had sent have drained.
 package bmc

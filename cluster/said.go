@@ -120,6 +120,12 @@ func PromiseOf(t timing.Table, in timing.Input) Lease {
 	return Lease{F: t.F, G: t.G, TMax: t.TMax, M: uint8(t.M), PauseBound: t.V, Class: ClassOf(in)}
 }
 
+// Ends says that by its own word the node will start nothing under an
+// incarnation any more: it has retired, or has a newer one. It is no proof.
+func (m *Message) Ends(inc ident.Incarnation) bool {
+	return m != nil && (m.Inc.N > inc.N || m.Inc == inc && m.State == GuardRetired)
+}
+
 // AckedView is the latest view that an incarnation says it knows, on the disk or
 // over the network; both may be nil.
 func AckedView(inc ident.Incarnation, b *Beat, m *Message) uint64 {

@@ -62,6 +62,7 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 	v.Retired = c.hasRetired(p, n)
 	if n.Fencing.IsZero() {
 		v.Suspect, v.Lost = c.suspect(n)
+		v.Lost = v.Lost || p != nil && (p.ackedInc == n.Inc || p.msg.Ends(n.Inc))
 		return v
 	}
 	if pr, ok := c.dec.ways.Proof(c.fenceEnv(), n); ok && v.Word.Kind == cluster.NoProof {

@@ -135,7 +135,8 @@ type try struct {
 
 // reading is when a machine was read as off first, and what says so.
 type reading struct {
-	at   ident.Instant // 0: it was not
+	at   ident.Instant // of the first of two readings; 0: it was not. Who is seen after it refutes it
+	last ident.Instant // of the second, from which the drain time counts: the first may have been a word too early
 	text string
 }
 
@@ -428,7 +429,7 @@ func (s *Set) ended(v *victim, t *try, e cluster.FenceDone) {
 		t.failed++
 		t.next = s.env.Now.Add(min(firstRetry<<min(t.failed-1, 8), lastRetry))
 	case v.off.at == 0:
-		v.off = reading{at: e.First, text: t.way.Name()}
+		v.off = reading{at: e.First, last: e.Second, text: t.way.Name()}
 	}
 }
 
@@ -458,7 +459,7 @@ func (s *Set) refute(v *victim) {
 // read as off here and the last writes that it may have sent have landed.
 func (s *Set) Proof(env Env, n *cluster.NodeState) (cluster.Proof, bool) {
 	v := s.victim(n.ID, n.Fencing)
-	if n.Fencing.IsZero() || v == nil || v.off.at == 0 || env.Now.Sub(v.off.at) < env.Tz || env.seen(n.ID) > v.off.at {
+	if n.Fencing.IsZero() || v == nil || v.off.at == 0 || env.Now.Sub(v.off.last) < env.Tz || env.seen(n.ID) > v.off.at {
 		return cluster.Proof{}, false
 	}
 	return cluster.Proof{

@@ -105,13 +105,13 @@ func TestOthersJoinInLater(t *testing.T) {
 	}
 }
 
-// TestPowerCountsFromTheFirstReading, and only when its writes have landed; the
+// TestPowerCountsFromTheSecondReading, and only when its writes have landed; the
 // other way is called off.
-func TestPowerCountsFromTheFirstReading(t *testing.T) {
+func TestPowerCountsFromTheSecondReading(t *testing.T) {
 	s := chosen()
 	begun, _ := s.to(0)
 	s.env.Now = at(2 * time.Second)
-	s.set.Done(s.env, cluster.FenceDone{Op: begun[0].Op, Outcome: cluster.FenceProven, First: at(1500 * time.Millisecond), Second: at(1600 * time.Millisecond)})
+	s.set.Done(s.env, cluster.FenceDone{Op: begun[0].Op, Outcome: cluster.FenceProven, First: at(1000 * time.Millisecond), Second: at(1500 * time.Millisecond)})
 	if _, stopped := s.to(2 * time.Second); stopped != 1 {
 		t.Errorf("%d attempts were called off, want the other one", stopped)
 	}

@@ -37,7 +37,7 @@ type Node struct {
 	// Protocol is what the daemon that wrote the beat speaks; 0 stands for 1.
 	Protocol cluster.Protocol
 	Acked    uint64            // the latest view that it says it knows
-	Lost     bool              // its beats stand still although this node's reach the disks: it is given nothing new
+	Lost     bool              // given nothing new: its beats stand still although this node's reach the disks, or it tells over the network that it has retired
 	Retired  bool              // this incarnation holds nothing and never will again, by its own word
 	Last     ident.Incarnation // the latest incarnation seen in its slot, however long ago
 	Host     ident.UUID        // of the machine that wrote that
