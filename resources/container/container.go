@@ -83,6 +83,9 @@ func (Agent) Start(ctx context.Context, req resources.Request) resources.Report 
 	argv := []string{"run", "--detach", "--name=" + s.Name, "--restart=no", "--label=" + label + "=" + req.Service + "/" + req.Member}
 	argv = append(append(append(argv, s.Options...), s.Image), s.Command...)
 	res, err := s.engine(ctx, argv...)
+	if err == nil && res.Code != 0 && !there && strings.Contains(res.Stderr, "in use") {
+		res, err = s.again(ctx, req, argv)
+	}
 	switch {
 	case err != nil:
 		return resources.Unsure("%v", err)
@@ -90,6 +93,20 @@ func (Agent) Start(ctx context.Context, req resources.Request) resources.Report 
 		return resources.Failure("%s run %s exits with %d: %s", s.Engine, s.Image, res.Code, res.Said())
 	}
 	return s.healthy(ctx)
+}
+
+// again runs it once more after podman called the name in use although it knows no
+// such container: a run that was killed half-way left it in its store alone. Under a
+// name that the administrator chose it may be somebody else's, as buildah's, and
+// stays.
+func (s Spec) again(ctx context.Context, req resources.Request, argv []string) (program.Result, error) {
+	if s.Name != usualName(req) {
+		return program.Result{Code: 125, Stderr: "the name " + s.Name + " is in use in the engine's store; " + s.Engine + " rm --force " + s.Name}, nil
+	}
+	if res, err := s.engine(ctx, "rm", "--force", s.Name); err != nil {
+		return res, err
+	}
+	return s.engine(ctx, argv...)
 }
 
 // Stop implements resources.Agent.
@@ -220,7 +237,7 @@ func parse(req resources.Request) (Spec, error) {
 		return s, err
 	}
 	if s.Name == "" {
-		s.Name = "holdfast-" + req.Service + "-" + strings.ReplaceAll(req.Member, ":", "_")
+		s.Name = usualName(req)
 	}
 	switch {
 	case s.Image == "" || strings.HasPrefix(s.Image, "-"):
@@ -240,6 +257,10 @@ func parse(req resources.Request) (Spec, error) {
 		}
 	}
 	return s, nil
+}
+
+func usualName(req resources.Request) string {
+	return "holdfast-" + req.Service + "-" + strings.ReplaceAll(req.Member, ":", "_")
 }
 
 // choose finds the engine.

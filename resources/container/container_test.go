@@ -178,6 +178,25 @@ func TestDocker(t *testing.T) {
 	ask(t, a.Check, s, resources.Unknown, "Cannot connect")
 }
 
+// A run that was killed half-way leaves its name in podman's store, and no
+// container (podman 4.3).
+func TestANameThatAKilledRunLeftBehind(t *testing.T) {
+	dir := t.TempDir()
+	text := strings.Replace(docker, "run*) ", `run*) [ ! -e "$DIR/left" ] || { echo 'Error: name "x" is in use: container already exists' >&2; exit 125; }; `, 1)
+	text = strings.Replace(text, `"rm --force"|stop*) `, `"rm --force"|stop*) rm -f "$DIR/left"; `, 1)
+	for name, text := range map[string]string{"podman": text, "left": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("DIR", dir)
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	a := container.Agent{}
+	ask(t, a.Start, map[string]any{"image": "shop:7", "name": "mine"}, resources.Failed, "podman rm --force mine")
+	ask(t, a.Start, map[string]any{"image": "shop:7"}, resources.OK, "runs")
+	ask(t, a.Stop, map[string]any{"image": "shop:7"}, resources.OK, "")
+}
+
 func TestBadSpecifications(t *testing.T) {
 	for _, s := range []map[string]any{
 		{},
