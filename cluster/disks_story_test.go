@@ -181,6 +181,7 @@ func TestChangeNeedsEveryMember(t *testing.T) {
 	}
 	gamma.PowerOn()
 	w.Until("gamma is back", 60*time.Second, func() bool { return gamma.Core() != nil && gamma.View().Stage == "member" })
+	w.Run(2 * time.Second) // beta has read that gamma knows the latest view
 	// A member that does not reach the new disk holds the change where it is.
 	gamma.DiskCut[3] = true // the fourth disk of the world
 	beta.Ask(exchange(beta.View().State, w.Disks[1].UUID, next.UUID))

@@ -8,7 +8,7 @@ import (
 
 // slot is what this machine knows of its node's slot on the quorum disks.
 func (c *Core) slot() slot.Use {
-	u := slot.Use{Node: c.set.Self, Name: c.set.Name, Boot: c.set.Boot, Host: c.set.Host, Dead: slot.Dead(c.reg.state, c.set.Self)}
+	u := slot.Use{Node: c.set.Self, Name: c.set.Name, Boot: c.set.Boot, Host: c.set.Host, Dead: slot.Dead(c.reg.state, c.set.Self), Joined: slot.Joined(c.reg.state, c.set.Self)}
 	u.Said, u.Own, u.Read = decide.SaidOff(c.dec.asked, c.set.Name), c.reg.learned || !c.guard.bound.IsZero(), c.disks.ReadTwice()
 	if own := c.peers[c.set.Self]; own != nil && own.beat != nil {
 		u.Beat = own.beat
@@ -30,8 +30,8 @@ func (c *Core) mayWrite() string {
 // what proves its death without it counts: time, as an outsider waits for it, or
 // the operator's word.
 func (c *Core) otherMachine(u *slot.Use) string {
-	if !u.Foreign() {
-		return ""
+	if why := u.Rival(); why != "" || !u.Foreign() {
+		return why
 	}
 	own, former := c.peers[c.set.Self], *c.reg.state.Node(c.set.Self)
 	former.Inc = own.beat.Inc

@@ -152,15 +152,16 @@ func (c *Core) onNet(p *peer) bool { return p.msg != nil && c.netAge(p) < c.t.Ts
 // present says that a node shows signs of life of this very incarnation.
 func (c *Core) present(id ident.NodeID, inc ident.Incarnation) bool {
 	if id == c.set.Self {
-		return inc == c.self.inc
+		return inc == c.self.inc && c.self.ack != inc
 	}
 	p := c.peers[id]
 	if p == nil {
 		return false
 	}
-	disk := p.beat != nil && p.beat.Inc == inc && p.beat.State != cluster.GuardRetired && c.onDisk(p)
-	net := p.msg != nil && p.msg.Inc == inc && p.msg.State != cluster.GuardRetired && c.onNet(p)
-	return disk || net
+	disk := p.beat != nil && p.beat.Inc == inc && c.onDisk(p)
+	net := p.msg != nil && p.msg.Inc == inc && c.onNet(p)
+	over := p.ackedInc == inc || p.msg != nil && p.msg.Inc.N > inc.N || p.beat != nil && p.beat.Inc == inc && p.beat.State == cluster.GuardRetired
+	return (disk || net) && !over
 }
 
 // ackedView is the view that a node says it knows.

@@ -19,6 +19,8 @@ type disk struct {
 	orphan    [Generations]ident.Instant // when a write of a former life into that place became possible
 	redo      Header                     // the write that failed last, if it is to be repeated
 	notBefore ident.Instant
+	asked     ident.Instant // when the latest read of the headers was issued
+	looked    ident.Instant // the same of the latest that has come back
 	memory    memory
 }
 
@@ -45,8 +47,10 @@ type memory struct {
 // Tick starts whatever the disks can do now.
 func (m *Machine[V]) Tick(now ident.Instant) {
 	for d := range m.disks {
-		if m.disks[d].busy == 0 && now >= m.disks[d].notBefore {
-			m.feed(now, d)
+		if k := &m.disks[d]; k.busy == 0 && now >= k.notBefore {
+			if m.feed(now, d); k.busy == ReadHeaders {
+				k.asked = now
+			}
 		}
 	}
 }
@@ -73,6 +77,8 @@ func (m *Machine[V]) feed(now ident.Instant, d int) {
 		m.feedRecovery(d)
 	case m.phase == fetching:
 		m.feedFetch(d)
+	case (m.phase == phase1 || m.phase == phase2) && k.written < m.step && now.Sub(k.looked) > prompt:
+		m.issue(d, Op[V]{Kind: ReadHeaders}) // somebody else may have begun since
 	case (m.phase == phase1 || m.phase == phase2) && k.written < m.step:
 		m.write(now, d)
 	case (m.phase == phase1 || m.phase == phase2) && k.finished < m.step:
@@ -236,6 +242,7 @@ func (m *Machine[V]) Headers(now ident.Instant, d int, seq uint64, all []Header,
 		k.notBefore = now.Add(retry)
 		return
 	}
+	k.looked = k.asked
 	if k.memory.check = false; m.forgotten(d, all) {
 		m.Eject(d)
 		m.Tick(now)

@@ -177,3 +177,33 @@ func TestBlockInThePlaceOfTickets(t *testing.T) {
 		t.Errorf("version %d follows", got.ver)
 	}
 }
+
+// TestWriterThatWasAwayLooksFirst: a machine could not write for a while, and
+// meanwhile two lives of another have begun. It does not repeat its write.
+func TestWriterThatWasAwayLooksFirst(t *testing.T) {
+	w := twins(t, 1, 1)
+	a, other, b := w.nodes[0], w.nodes[1], w.nodes[2]
+	w.decide(a)
+	w.begin(a)
+	w.until(a, blocks)
+	f := a.fly[0]
+	a.fly = nil
+	a.m.Wrote(w.now, f.op.Disk, f.op.Seq, false)
+	w.decide(b)
+	b.life++
+	b.m = register.New[val](register.Config{Self: 1, Life: b.life, Disks: 1, Ticket: true})
+	b.m.Tick(w.now)
+	w.collect(b)
+	w.until(b, never)
+	last := w.decide(b)
+	w.now = w.now.Add(10 * time.Second)
+	a.m.Tick(w.now)
+	w.collect(a)
+	w.until(a, blocks)
+	if len(a.fly) != 0 || a.got(register.Shared) == nil {
+		t.Errorf("it writes: %+v", a.fly)
+	}
+	if next := w.decide(other); next.base != last.id {
+		t.Errorf("the next version is built on %d, not on %d", next.base, last.id)
+	}
+}

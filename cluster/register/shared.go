@@ -105,6 +105,8 @@ func (m *Machine[V]) pending(all []Header, s *sight) places {
 	}
 	if s.ticket.IsTicket() && s.ticket.Mbal.Life == s.newest.Mbal.Life {
 		skips, _ = s.ticket.names()
+	} else if bits.OnesCount16(uint16(skips)) >= 2*(maxUnknown+1) {
+		skips = 0 // it has not come round its ring: the next five are before what it leaves out
 	}
 	return places(0).after(s.gen) | skips.after(s.gen)
 }

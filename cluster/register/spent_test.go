@@ -54,6 +54,7 @@ func TestDiskThatFailedForLongHidesNothing(t *testing.T) {
 		a.m.Tick(w.now)
 		w.collect(a)
 		w.begin(a)
+		w.until(a, func(register.Header) bool { return true }) // it looks before it writes
 		for range 4 {
 			w.only(a, 0, 1)
 			for _, f := range w.failing(a, 2) {

@@ -38,9 +38,11 @@ type Use struct {
 	// Quiet is for how long no disk has shown a new one.
 	Quiet time.Duration
 	Dead  uint32 // the highest incarnation of the node that the cluster holds for dead
-	Own   bool   // this process has used the slot already: what follows is settled
-	Read  bool   // a majority of the disks was read twice
-	Said  bool   // an operator has said here that the other machine is off
+	// Joined is the incarnation that has joined last, unless it is known to be dead.
+	Joined ident.Incarnation
+	Own    bool // this process has used the slot already: what follows is settled
+	Read   bool // a majority of the disks was read twice
+	Said   bool // an operator has said here that the other machine is off
 }
 
 // Dead is the highest incarnation of a node that s holds for dead; s may be nil.
@@ -49,6 +51,15 @@ func Dead(s *cluster.State, id ident.NodeID) uint32 {
 		return 0
 	}
 	return s.Node(id).Dead
+}
+
+// Joined is the incarnation of a node that has joined last, zero if it is known to
+// be dead; s may be nil.
+func Joined(s *cluster.State, id ident.NodeID) ident.Incarnation {
+	if s == nil || s.Node(id) == nil || s.Node(id).Dead >= s.Node(id).Inc.N || s.Node(id).Phase == cluster.Out {
+		return ident.Incarnation{}
+	}
+	return s.Node(id).Inc
 }
 
 // Foreign says that the slot was used last by another machine which may still
@@ -85,6 +96,16 @@ func (u *Use) Moves(still time.Duration) string {
 		return ""
 	}
 	return fmt.Sprintf("the slot of node %d must stand still for %s: another machine may be using it", u.Node, round(still))
+}
+
+// Rival says that the incarnation which has joined is not the one whose beat stands
+// in the slot, nor one before it: two machines have beaten there, and the one that has
+// joined may still run, for nobody can see its silence any more. Empty if it is.
+func (u *Use) Rival() string {
+	if u.Joined.IsZero() || u.Beat == nil || u.Said || u.Beat.Inc == u.Joined || u.Beat.Inc.N > u.Joined.N {
+		return ""
+	}
+	return fmt.Sprintf("node %d has joined as %v from another machine, and something else has beaten in its slot since: it has to be proven dead by its power; if it is off: holdfast node confirm-off %s", u.Node, u.Joined, u.Name)
 }
 
 // Other says what has to be proven before a foreign slot is used.

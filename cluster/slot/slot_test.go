@@ -48,3 +48,27 @@ func TestBlock(t *testing.T) {
 		}
 	}
 }
+
+// TestRival: two machines have claimed one number, and one of them has joined.
+func TestRival(t *testing.T) {
+	mine, theirs := ident.Incarnation{N: 2, Boot: ident.BootID{1}}, ident.Incarnation{N: 2, Boot: ident.BootID{2}}
+	for _, c := range []struct {
+		name    string
+		slot    ident.Incarnation
+		joined  ident.Incarnation
+		said    bool
+		refused bool
+	}{
+		{"what has joined beats there", theirs, theirs, false, false},
+		{"it was overwritten by another of the same number", mine, theirs, false, true},
+		{"or by one of before", ident.Incarnation{N: 1, Boot: ident.BootID{1}}, theirs, false, true},
+		{"the operator has seen that it is off", mine, theirs, true, false},
+		{"a later one has not joined yet", ident.Incarnation{N: 3, Boot: ident.BootID{1}}, theirs, false, false},
+		{"nobody has joined, or it is dead", mine, ident.Incarnation{}, false, false},
+	} {
+		u := slot.Use{Node: 1, Name: "alpha", Joined: c.joined, Said: c.said, Beat: &cluster.Beat{Inc: c.slot}}
+		if why := u.Rival(); (why != "") != c.refused {
+			t.Errorf("%s: %q", c.name, why)
+		}
+	}
+}
