@@ -16,6 +16,19 @@ func (s *Set) mustStop(l *local, g *cluster.Grant) string {
 	return why
 }
 
+// atOnce says that a service is ended at once, and why: with all others, or before
+// them because it is marked so and the lease is overdue. What was ended early stays
+// so for its term: the lease may be held again while it is being ended.
+func (s *Set) atOnce(l *local, g *cluster.Grant) (ends bool, why string) {
+	if s.env.Standing == Ending {
+		return true, s.env.Why
+	}
+	if s.env.Overdue && l.spec != nil && l.spec.QuickStop && l.state != cluster.Down && !s.held(g) {
+		l.early = true
+	}
+	return l.early, "the lease is overdue (quick-stop: early)"
+}
+
 // leaves says that a service is to be stopped because its node, which is this one,
 // is about to leave.
 func (s *Set) leaves(g *cluster.Grant) bool {

@@ -42,6 +42,7 @@ type Env struct {
 	// Elsewhere says that another node could run a service now. Nil: one always could.
 	Elsewhere func(service string) bool
 	Slow      bool // this node's own beats take long: its disks, or the node itself, stall
+	Overdue   bool // half of the lease has passed without a beat: services with quick-stop: early end
 }
 
 // Set is all services of this node. It is used by one goroutine.
@@ -238,6 +239,7 @@ type local struct {
 	giveUp   string // the term is to be released because of this
 	text     string // what status shows
 	again    bool   // stop, then start in the same term
+	early    bool   // it was ended because the lease was overdue: the term is over
 	trouble
 	checkAt ident.Instant
 	retryAt ident.Instant
@@ -277,7 +279,7 @@ func (s *Set) meet(g *cluster.Grant) {
 	if l.state != cluster.Down || l.op != 0 {
 		return // the term before is not over here yet
 	}
-	l.term, l.giveUp, l.text, l.again, l.trouble = g.Term, "", "", false, trouble{}
+	l.term, l.giveUp, l.text, l.again, l.early, l.trouble = g.Term, "", "", false, false, trouble{}
 	s.over = over{}
 	l.spec, _ = s.env.State.Conf.Service(g.Service)
 	if t, ok := s.inherited[g.Service]; ok && t == g.Term {
@@ -328,25 +330,26 @@ func (s *Set) manageOne(l *local) {
 	}
 	g := s.mine(l.name)
 	why := s.mustStop(l, g)
+	ending, because := s.atOnce(l, g)
 	switch {
-	case starting && s.env.Standing == Ending:
-		s.run(l, cluster.RunKill, s.env.Why)
+	case starting && ending:
+		s.run(l, cluster.RunKill, because)
 	case starting && why != "":
 		s.run(l, cluster.RunStop, why)
 	case starting:
 	case l.state == cluster.Broken:
-		if s.env.Standing == Ending {
+		if ending {
 			s.run(l, cluster.RunKill, "again: the stop before failed")
 		} else if s.env.State.Life.Stop.On || l.borne {
 			s.run(l, cluster.RunStop, "again: the stop before failed")
 		}
-	case s.env.Standing == Ending && l.state != cluster.Down:
-		s.run(l, cluster.RunKill, s.env.Why)
+	case ending && l.state != cluster.Down:
+		s.run(l, cluster.RunKill, because)
 	case l.state != cluster.Down && why != "":
 		s.run(l, cluster.RunStop, why)
 	case (l.state == cluster.Up || l.state == cluster.Partly) && l.again && !s.held(g) && !s.env.State.Life.Stop.On:
 		s.runFrom(l, cluster.RunStop, l.from, "restart: "+l.text)
-	case l.state == cluster.Down && l.term > l.released && (why != "" || s.env.Standing == Ending):
+	case l.state == cluster.Down && l.term > l.released && (why != "" || ending):
 		s.release(l)
 	case s.startable(l, g) && l.term > l.released && s.mayStart(l, g) && s.env.Now >= l.retryAt:
 		s.runFrom(l, cluster.RunStart, l.begins(), "")
