@@ -158,10 +158,9 @@ func (c *Core) present(id ident.NodeID, inc ident.Incarnation) bool {
 	if p == nil {
 		return false
 	}
-	disk := p.beat != nil && p.beat.Inc == inc && c.onDisk(p)
-	net := p.msg != nil && p.msg.Inc == inc && c.onNet(p)
+	shows := p.beat != nil && p.beat.Inc == inc && c.onDisk(p) || p.msg != nil && p.msg.Inc == inc && c.onNet(p)
 	over := p.ackedInc == inc || p.msg != nil && p.msg.Inc.N > inc.N || p.beat != nil && p.beat.Inc == inc && p.beat.State == cluster.GuardRetired
-	return (disk || net) && !over
+	return shows && !over
 }
 
 // ackedView is the view that a node says it knows.

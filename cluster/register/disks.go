@@ -19,8 +19,6 @@ type disk struct {
 	orphan    [Generations]ident.Instant // when a write of a former life into that place became possible
 	redo      Header                     // the write that failed last, if it is to be repeated
 	notBefore ident.Instant
-	asked     ident.Instant // when the latest read of the headers was issued
-	looked    ident.Instant // the same of the latest that has come back
 	memory    memory
 }
 
@@ -34,6 +32,8 @@ type ring struct {
 	mbal    ident.Ballot // the highest one entered
 	ticket  Header       // what has to stand in the place of tickets
 	entry   entry
+	asked   ident.Instant // when the latest read of the headers was issued
+	looked  ident.Instant // the same of the latest that has come back
 }
 
 // memory is what a disk must not forget.
@@ -49,7 +49,7 @@ func (m *Machine[V]) Tick(now ident.Instant) {
 	for d := range m.disks {
 		if k := &m.disks[d]; k.busy == 0 && now >= k.notBefore {
 			if m.feed(now, d); k.busy == ReadHeaders {
-				k.asked = now
+				k.ring.asked = now
 			}
 		}
 	}
@@ -77,7 +77,7 @@ func (m *Machine[V]) feed(now ident.Instant, d int) {
 		m.feedRecovery(d)
 	case m.phase == fetching:
 		m.feedFetch(d)
-	case (m.phase == phase1 || m.phase == phase2) && k.written < m.step && now.Sub(k.looked) > prompt:
+	case (m.phase == phase1 || m.phase == phase2) && k.written < m.step && now.Sub(k.ring.looked) > prompt:
 		m.issue(d, Op[V]{Kind: ReadHeaders}) // somebody else may have begun since
 	case (m.phase == phase1 || m.phase == phase2) && k.written < m.step:
 		m.write(now, d)
@@ -242,7 +242,7 @@ func (m *Machine[V]) Headers(now ident.Instant, d int, seq uint64, all []Header,
 		k.notBefore = now.Add(retry)
 		return
 	}
-	k.looked = k.asked
+	k.ring.looked = k.ring.asked
 	if k.memory.check = false; m.forgotten(d, all) {
 		m.Eject(d)
 		m.Tick(now)
