@@ -48,6 +48,8 @@ const (
 	label        = "holdfast"
 	defaultGrace = 10 * time.Second
 	pollEvery    = 100 * time.Millisecond
+	// settle is how long a container must have stayed up for the start to count.
+	settle = 500 * time.Millisecond
 )
 
 // Agent is the kind "container".
@@ -360,8 +362,10 @@ func (s *Spec) find(ctx context.Context) (*details, resources.Report) {
 	return &found, resources.Report{}
 }
 
-// healthy waits until the container runs and, where it can say so, is well.
+// healthy waits until the container has run for a moment and, where it can say so, is
+// well.
 func (s Spec) healthy(ctx context.Context) resources.Report {
+	settled := time.Now().Add(settle)
 	for {
 		found, there, err := s.inspect(ctx)
 		switch {
@@ -370,7 +374,7 @@ func (s Spec) healthy(ctx context.Context) resources.Report {
 		case !there || !found.runs():
 			logs, _ := s.engine(ctx, "logs", "--tail=5", s.Name)
 			return resources.Failure("%s; its last words: %s", found.State.epitaph(s.Name), logs.Said())
-		case found.State.health() != "starting":
+		case found.State.health() != "starting" && time.Now().After(settled):
 			return resources.Done("%s runs", s.Name)
 		}
 		select {
