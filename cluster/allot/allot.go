@@ -149,7 +149,7 @@ func unfit(v *sight.View, n *cluster.NodeState) (reason, remedy string) {
 	case !v.Of(n.ID).Present:
 		return "it shows no signs of life", ""
 	case v.Of(n.ID).Lost:
-		return "its beats do not reach the quorum disks", ""
+		return "its beats do not reach the quorum disks, or it has retired", ""
 	}
 	return "", ""
 }

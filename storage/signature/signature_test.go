@@ -55,9 +55,13 @@ func TestRealTools(t *testing.T) {
 			}
 			path := storagetest.File(t, 320<<20)
 			args := append(c.tool[1:], path)
-			if c.tool[0] == "sbd" {
-				path = storagetest.Loop(t, path, 512) // it takes no files
+			switch c.tool[0] {
+			case "sbd": // takes no files
+				path = storagetest.Loop(t, path, 512)
 				args = []string{"-d", path, "create"}
+			case "pvcreate": // neither
+				path = storagetest.Loop(t, path, 512)
+				args = append(c.tool[1:], path)
 			}
 			if out, err := exec.Command(tool, args...).CombinedOutput(); err != nil {
 				t.Fatalf("%s: %v: %s", c.tool[0], err, out)

@@ -167,17 +167,17 @@ func owners() []Mutant {
 	return []Mutant{
 		{
 			Name: "a stop that failed is taken for a stop",
-			File: "cluster/services/services.go", Old: "if e.Outcome != cluster.OK {\n\t\tl.state, l.text = cluster.Broken", New: "if false {\n\t\tl.state, l.text = cluster.Broken", By: stopped,
+			File: "cluster/services/done.go", Old: "if e.Outcome != cluster.OK {\n\t\ts.stopFailed(l, e)", New: "if false {\n\t\ts.stopFailed(l, e)", By: stopped,
 			Focus: "kinds=stops fail|move",
 		},
 		{
 			Name: "nothing is stopped after a start that failed",
-			File: "cluster/services/services.go", Old: "l.state = cluster.Up // something of it may run", New: "l.state = cluster.Down // something of it may run", By: stopped,
+			File: "cluster/services/done.go", Old: "l.state = cluster.Up // something of it may run", New: "l.state = cluster.Down // something of it may run", By: stopped,
 			Focus: "kinds=starts fail|move|fence",
 		},
 		{
 			Name: "an orphaned start: the stop does not wait for the agent that it interrupted",
-			File: "cluster/services/services.go", Old: "if l.started != 0 {\n\t\treturn // it is not", New: "if false {\n\t\treturn // it is not", By: starts,
+			File: "cluster/services/done.go", Old: "if l.started != 0 {\n\t\treturn // it is not", New: "if false {\n\t\treturn // it is not", By: starts,
 			Focus: "kinds=move|two at once, every=1s",
 		},
 		{
@@ -187,7 +187,7 @@ func owners() []Mutant {
 		},
 		{
 			Name: "the release of any term ends this one",
-			File: "cluster/said.go", Old: "return slices.Contains(list, Released{Service: g.Service, Term: g.Term})", New: "return slices.ContainsFunc(list, func(r Released) bool { return r.Service == g.Service })", By: string(oracle.NoGrant) + "|" + string(oracle.NoProof),
+			File: "cluster/said.go", Old: "is := func(r *Released) bool { return r.Service == g.Service && r.Term == g.Term }", New: "is := func(r *Released) bool { return r.Service == g.Service }", By: string(oracle.NoGrant) + "|" + string(oracle.NoProof),
 			Focus: "kinds=move|two at once|restart the daemon at once",
 		},
 		{
