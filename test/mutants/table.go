@@ -135,6 +135,10 @@ func proofs() []Mutant {
 			Name: "a spare blade's claim is believed: it does not wait for the end of the machine before it",
 			File: "cluster/slot/slot.go", Old: "return u.Beat != nil && u.Beat.Host != u.Host &&", New: "return u.Beat == nil &&", Story: "./cluster ^TestSpareMachine",
 		},
+		{
+			Name: "an order of a dead daemon life is obeyed by the guard",
+			File: "internal/guardwire/serve.go", Old: "h.Conn == c.ID && h.Seq > last)", New: "true || h.Seq > last)", Story: "./internal/guardwire ^TestOrderOfAnotherLifeIsRefused",
+		},
 	}
 }
 
