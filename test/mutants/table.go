@@ -41,7 +41,7 @@ func waits() []Mutant {
 		},
 		{
 			Name: "a node waits by its own timeouts, whatever the other's beat promises",
-			File: "cluster/core/observe.go", Old: "theirs = p.beat.Lease.Timing()", New: "_ = p.beat", By: ghost,
+			File: "cluster/core/observe.go", Old: "theirs = p.beat.Lease.Timing().Larger(p.disk.Promise(p.beat.Inc))", New: "_ = p.disk.Promise(p.beat.Inc)", By: ghost,
 			Focus: "kinds=change failover_within|change failover_within|restart the daemon at once|power off|freeze",
 		},
 	}
@@ -104,7 +104,7 @@ func proofs() []Mutant {
 		},
 		{
 			Name: "the staleness of three disks is judged at different instants",
-			File: "cluster/liveness/liveness.go", Old: "if p.in[i] = s.known &&", New: "if p.in[i] = p.in[i] || s.known &&", By: string(oracle.Ghost),
+			File: "cluster/liveness/liveness.go", Old: "if p.in[i] = s.known &&", New: "if p.in[i] = p.in[i] || s.known &&", By: string(oracle.Ghost) + "|" + string(oracle.NoProof),
 			Focus: "kinds=cut a disk of a node|a disk of a node hangs|cut the network, disks=3",
 		},
 		{
@@ -158,7 +158,7 @@ func graces() []Mutant {
 		},
 		{
 			Name: "one promise is enough for grace",
-			File: "cluster/grace/rules.go", Old: "return r.sent, r.wait.empty()", New: "r.wait = nodes{}\n\treturn r.sent, true", By: ghost,
+			File: "cluster/grace/rules.go", Old: "return r.sent, r.wait.empty()", New: "r.wait = nodes{}\n\treturn r.sent, true", By: ghost + "|" + string(oracle.NoProof),
 			Focus: "kinds=cut all disks of a node|cut a link|cut the network, grace=60s, nodes=3",
 		},
 	}
