@@ -256,8 +256,7 @@ func (n *Node) registerWrite(k *Disk, d int, op register.Op[*cluster.State], lat
 	})
 	if n.RegLate > 0 && n.w.rng.Float64() < n.RegLate && !n.DiskCut[d] {
 		n.after(n.w.Jitter(time.Second, 50*time.Second), n.daemon.late.Add(func() {
-			k.On.PutBody(b, false)
-			k.On.Land(b, false, k.Index, n.w.judge)
+			k.On.LandLate(b, op.Header, k.Index, n.w.judge)
 		}))
 		n.after(latency, func() { done(false) })
 		return

@@ -91,6 +91,7 @@ type Disk struct {
 	headers [][]header
 	bodies  [][][]byte
 	blobs   [][][]byte
+	newest  map[life]uint64 // generation of the newest block that has landed
 }
 
 type beat struct {
@@ -119,7 +120,7 @@ func (f *Format) blank(super quorumdisk.Superblock) *Disk {
 	n := f.layout.Nmax + 1
 	k := &Disk{
 		f: f, super: super, table: make([]byte, f.layout.TableSize()), beats: make([]beat, n), headers: make([][]header, n),
-		bodies: make([][][]byte, n), blobs: make([][][]byte, n),
+		bodies: make([][][]byte, n), blobs: make([][][]byte, n), newest: map[life]uint64{},
 	}
 	for i := range n {
 		k.headers[i] = make([]header, quorumdisk.Ring)
@@ -227,6 +228,7 @@ func (k *Disk) PutHeader(b Block, torn bool) {
 	e := header{raw: raw}
 	if h, ok, err := k.f.codec.OpenHeader(raw, b.Node, b.Slot); err == nil {
 		e.h, e.ok = h, ok
+		k.landed(&h)
 	}
 	k.headers[b.Node][b.Slot] = e
 }

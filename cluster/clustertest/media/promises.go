@@ -14,6 +14,30 @@ func (k *Disk) Land(b Block, torn bool, disk int, j *oracle.Judge) {
 	j.Replaces(disk, b.Node, before, k.ring(b.Node))
 }
 
+// life is one life of a node's daemon, as its blocks name it.
+type life struct {
+	node ident.NodeID
+	inc  uint32
+}
+
+// LandLate lands a block that was reported as failed, unless that is one of the
+// things that the register takes for granted of disks (docs/decisions/0003): its
+// life has written newer blocks, and a later life's ring has come round to its place.
+func (k *Disk) LandLate(b Block, h register.Header, disk int, j *oracle.Judge) {
+	there := &k.headers[h.Node][b.Slot]
+	if there.ok && there.h.Inc > h.Inc && k.newest[life{h.Node, h.Inc}] > h.Gen {
+		return
+	}
+	k.PutBody(b, false)
+	k.Land(b, false, disk, j)
+}
+
+// landed takes note of a header that stands.
+func (k *Disk) landed(h *register.Header) {
+	l := life{h.Node, h.Inc}
+	k.newest[l] = max(k.newest[l], h.Gen)
+}
+
 func (k *Disk) ring(id ident.NodeID) (all []oracle.Block) {
 	for slot := range k.headers[id] {
 		if e := &k.headers[id][slot]; e.ok {
