@@ -116,7 +116,7 @@ func TestBrokenRulesAreNoticed(t *testing.T) {
 		{broken: histories.EarlyRead, disks: []int{1, 3}, runs: 50},
 		{broken: histories.Blind, disks: []int{1, 3}, runs: 50},
 		{broken: histories.NoReadBack, disks: []int{1, 3}, runs: 300, more: func(c *histories.Config) { c.Liar, c.Steps = histories.Loses, 800 }},
-		{broken: histories.NoIdentity, disks: []int{3}, runs: 500, more: func(c *histories.Config) { c.Liar, c.Steps = histories.Wiped, 800 }},
+		{broken: histories.NoIdentity, disks: []int{3}, runs: 1500, more: func(c *histories.Config) { c.Liar, c.Steps, c.Crashes = histories.Wiped, 800, 6 }},
 		{broken: histories.OnePlace, disks: []int{1}, runs: 100},
 	} {
 		t.Run(m.broken.String(), func(t *testing.T) {
