@@ -14,7 +14,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build programs install packages bin/demo check fmt test setup vm demo bench histories sim night model mutants clean
+.PHONY: help build programs install packages package-test bin/demo check fmt test setup vm demo bench histories sim night model mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ install: build ## install programs, units, man pages, completion (DESTDIR= PREFI
 
 packages: ## DEB and RPM packages for amd64 and arm64 into packages/; two builds are the same bytes
 	packaging/build.sh
+
+package-test: ## build the packages twice, check them, and lead them through their life on a copy of this machine
+	$(GO) test -count=1 -v -run TestPackages ./packaging
 
 check: ## format, vet, staticcheck and unit tests, in a few minutes and without root
 	@unformatted=$$($(TOOL) gofumpt -l .); if [ -n "$$unformatted" ]; then \
