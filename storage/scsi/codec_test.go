@@ -10,12 +10,12 @@ import (
 // TestBytes compares with the layouts of SPC-4, written down by hand.
 func TestBytes(t *testing.T) {
 	for want, got := range map[string][]byte{
-		"5e000000000000040000": reserveIn(inReadKeys, 1024),
-		"5e020000000000000800": reserveIn(inCapabilities, 8),
-		"5f060000000000001800": reserveOut(outRegisterIgnore, 0),
-		"5f010700000000001800": reserveOut(outReserve, AllRegistrants),
-		"5f050500000000001800": reserveOut(outPreemptAndAbort, RegistrantsOnly),
-		"48abcdef0100000548abcdef02000003000000000100" + "0000": parameters(0x48abcdef01000005, 0x48abcdef02000003, true),
+		"5e000000000000040000":                             reserveIn(inReadKeys, 1024),
+		"5e020000000000000800":                             reserveIn(inCapabilities, 8),
+		"5f060000000000001800":                             reserveOut(outRegisterIgnore, 0),
+		"5f010700000000001800":                             reserveOut(outReserve, AllRegistrants),
+		"5f050500000000001800":                             reserveOut(outPreemptAndAbort, RegistrantsOnly),
+		"48abcdef0100000548abcdef020000030000000001000000": parameters(0x48abcdef01000005, 0x48abcdef02000003, true),
 	} {
 		if hex.EncodeToString(got) != want {
 			t.Errorf("%x, want %s", got, want)
