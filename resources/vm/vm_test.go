@@ -78,7 +78,14 @@ func hypervisor(t *testing.T) string {
 	}
 	// The driver forgets its machines when the last connection goes.
 	start("virsh", "-c", address, "event", "--loop", "--event", "lifecycle")
-	virsh(t, address, "destroy", "test")
+	// Until that one is there, each call meets a driver of its own, whose machine runs.
+	for state := ""; state != "shut off"; {
+		_ = exec.Command("virsh", "-c", address, "destroy", "test").Run() // whether it did anything is seen next
+		out, err := exec.Command("virsh", "-c", address, "domstate", "test").Output()
+		if state = strings.TrimSpace(string(out)); time.Now().After(deadline) {
+			t.Fatalf("waited in vain until the machine of libvirt's test driver is off: %q, %v", state, err)
+		}
+	}
 	return address
 }
 
