@@ -74,7 +74,7 @@ func (d *Daemon) newDisk(index int, id ident.UUID, hint string) *disk {
 			}
 			return d.deps.Disks.Open(path, sector)
 		},
-		want: volume.Expect{Cluster: d.deps.Node.Cluster.ID, Epoch: d.deps.Node.Cluster.Epoch, Disk: id},
+		want: volume.Expect{Cluster: d.deps.Node.Cluster.ID, Epoch: d.deps.Node.Cluster.Epoch, Disk: id, Serve: true},
 		log:  d.deps.Log.With().Int("disk", index+1).Stringer("uuid", id).Logger(),
 	}
 }

@@ -11,6 +11,7 @@ package volume
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -26,6 +27,7 @@ var (
 	ErrUnformatted = errors.New("not a Holdfast quorum disk: neither superblock is there; to make a cluster on it: holdfast init")
 	ErrDamaged     = errors.New("no superblock is whole: write nothing to it and keep a copy (dd); the state may still stand there, and on the other quorum disks")
 	ErrIdentity    = errors.New("not the device that was formatted, but perhaps a clone or snapshot of it; if it shall take that one's place: holdfast disk adopt-clone")
+	ErrOverwritten = errors.New("superblock A is gone, and only the copy at the end is left: somebody has overwritten the beginning of this disk, and perhaps what was decided there. It counts as failed: holdfast disk replace; or holdfast disk repair, if you know that nothing behind the superblock was touched")
 	ErrTooSmall    = errors.New("the device is too small")
 	ErrFormatted   = errors.New("already a Holdfast quorum disk: holdfast disk wipe first")
 	ErrNotEmpty    = errors.New("the register already holds something: a new cluster begins on a new quorum disk")
@@ -39,6 +41,9 @@ type Expect struct {
 	Epoch     uint32     // of the set of disks; only where Cluster is given
 	Disk      ident.UUID // zero: any
 	AnyDevice bool       // also on another device than was formatted: for looking at clones
+	// Serve refuses a disk whose superblock A is not there: whoever decides by
+	// what stands behind it must not take a wiped register for an empty one.
+	Serve bool
 }
 
 // Volume is a quorum disk behind a handle.
@@ -61,6 +66,9 @@ func Open(disk storage.Disk, keys quorumdisk.Keys, want Expect, timeout time.Dur
 		return nil, err
 	}
 	s := &f.super
+	if want.Serve && f.copy != 0 {
+		return nil, fmt.Errorf("%w (%s)", ErrOverwritten, strings.Join(f.notes, "; "))
+	}
 	if !want.Cluster.IsZero() && s.Cluster != want.Cluster {
 		return nil, fmt.Errorf("%w: %v, this node is of %v: check the disks in node.yaml", quorumdisk.ErrCluster, s.Cluster, want.Cluster)
 	}

@@ -208,6 +208,11 @@ func TestEitherSuperblockWillDo(t *testing.T) {
 				if notes := strings.Join(v.Notes(), "\n"); !strings.Contains(notes, name) || !strings.Contains(notes, "repair") {
 					t.Errorf("%s damaged, notes %q", name, notes)
 				}
+				serve := expect()
+				serve.Serve = true
+				if _, err := volume.Open(m.Open("a"), testKeys(), serve, wait); errors.Is(err, volume.ErrOverwritten) != (name == "superblock A") {
+					t.Errorf("%s damaged, to decide by it: %v", name, err)
+				}
 				must(t, v.Repair(wait))
 				if v = open(t, m); len(v.Notes()) > 0 {
 					t.Errorf("repaired, notes %q", v.Notes())

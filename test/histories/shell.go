@@ -22,7 +22,7 @@ func (w *world) volume(n *node, d int) *volume.Volume {
 	p := n.onDisk(d)
 	if n.vols[d] == nil && !p.gone {
 		h := p.mem.Open(name(n.id))
-		v, err := volume.Open(h, keys(), volume.Expect{}, patience)
+		v, err := volume.Open(h, keys(), volume.Expect{Serve: w.Broken != NoIdentity}, patience)
 		if err != nil {
 			return nil // wiped: there is no such disk any more
 		}
