@@ -84,3 +84,28 @@ func arguments(line string) ([]string, bool) {
 	}
 	return args, true
 }
+
+// example finds a whole configuration in a page, fenced or indented.
+var example = regexp.MustCompile(`(?m)^(?:    )?cluster:\n(?:(?:    )?[ \t].*\n|(?:    )?services:\n)+`)
+
+// TestManualConfigurations: the configurations that a newcomer copies are taken.
+func TestManualConfigurations(t *testing.T) {
+	t.Parallel()
+	for _, page := range []string{"../../README.md", "../../docs/manual/first-cluster.md", "manual/pages/holdfast.yaml.5.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := example.FindString(string(text))
+		if !strings.Contains(found, "stack:") {
+			t.Errorf("%s: no configuration found: %q", page, found)
+		}
+		file := filepath.Join(t.TempDir(), "cluster.yaml")
+		if err := os.WriteFile(file, []byte(found), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if r := holdfast("", "config", "check", file); r.code != 0 {
+			t.Errorf("%s: %s%s", page, r.out, r.err)
+		}
+	}
+}

@@ -17,6 +17,7 @@ for f in /usr/bin/holdfast /usr/sbin/holdfastd /usr/sbin/holdfast-guard; do is -
 for g in holdfast-read holdfast-operate holdfast-admin; do getent group $g >/dev/null || fail "no group $g"; done
 is -d /run/holdfast
 is -d /var/lib/holdfast
+command -v systemd-analyze >/dev/null || fail "no systemd-analyze"
 systemd-analyze verify /usr/lib/systemd/system/holdfast*.service 2>/tmp/verify || true
 ! grep holdfast /tmp/verify || fail "units: $(cat /tmp/verify)"
 holdfast version
