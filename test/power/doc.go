@@ -6,16 +6,19 @@
 //
 // An emulated reset loses power, it does not tidy up. In this order the emulator
 //
-//  1. shuts the node's file systems down without flushing the log
+//  1. stops every process of the node (SIGSTOP),
+//  2. shuts the node's file systems down without flushing the log
 //     (FS_IOC_SHUTDOWN), in every mount namespace of the node,
-//  2. makes the node's disks read-only for whoever still has them open,
-//  3. kills every process of the node,
-//  4. unmounts, lazily if a process was spared,
-//  5. detaches the loop devices,
-//  6. takes the links down and removes the addresses that the node had added.
+//  3. makes the node's disks read-only for whoever still has them open,
+//  4. kills every process of the node,
+//  5. unmounts, lazily if a process was spared,
+//  6. detaches the loop devices,
+//  7. takes the links down and removes the addresses that the node had added.
 //
-// File systems go first: a killed process can no longer write, but its kernel
-// would write back what it had dirtied.
+// File systems go before the kill: a killed process can no longer write, but its
+// kernel would write back what it had dirtied. The processes stop before that: an
+// fsync that is under way while ext4 is shut down may return success for data that
+// is lost, and a machine without power does not live to tell.
 //
 // # Protocol
 //

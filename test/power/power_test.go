@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 		err = guardMain(os.Args[1], os.Args[2], os.Args[3])
 	case "writer":
 		err = writerMain(os.Args[1])
+	case "keeper":
+		err = keeperMain(os.Args[1])
 	case "sleeper":
 		fmt.Println("ready")
 		_, err = bufio.NewReader(os.Stdin).ReadString('\n')

@@ -23,14 +23,15 @@ type loss struct {
 	report func(error)
 }
 
-// Run takes everything from the node, in this order: file systems are shut down
-// without flushing, disks made read-only, processes killed, mounts removed, loop
-// devices detached, links taken down. It calls cut between the second and the
-// third step, when no write of the node can land any more, and trouble for each
+// Run takes everything from the node, in this order: processes are stopped, file
+// systems shut down without flushing, disks made read-only, processes killed,
+// mounts removed, loop devices detached, links taken down. It calls cut before the
+// processes are killed, when no write of the node can land any more, and trouble for each
 // step that did not work; the next one is done all the same. It returns the disks
 // that a spared process holds: they stay read-only until Unguard.
 func Run(s Supply, cut func(), trouble func(error)) (guarded []string) {
 	l := loss{supply: s, report: trouble}
+	s.stop()
 	views := l.openViews()
 	defer closeViews(views)
 	l.bounded("shut the file systems down", shutdownPatience, func() error {
