@@ -274,3 +274,47 @@ func TestWipedDiskIsReplaced(t *testing.T) {
 	w.Run(10 * time.Second)
 	undisturbed(t, w)
 }
+
+// replaceDisks puts new disks in the places of the first so many, one after the other.
+func replaceDisks(w *clustertest.World, by *clustertest.Node, many int) {
+	for i := range many {
+		old, next := w.Disks[i], w.AddDisk()
+		by.Ask(exchange(by.View().State, old.UUID, next.UUID))
+		w.Until("the new set counts alone", 30*time.Second, settled(w, uint32(2+i)))
+		old.Gone = true
+		w.Run(2 * time.Second)
+	}
+}
+
+// TestDeathAfterManyExchanges: daemons that have seen four disks come and go still
+// notice when a member falls silent on the three that count.
+func TestDeathAfterManyExchanges(t *testing.T) {
+	w := threeNodes(t, 1, 3)
+	replaceDisks(w, w.Node("beta"), 4)
+	undisturbed(t, w)
+	w.Node("alpha").NoReboot = true
+	w.Node("alpha").PowerOff()
+	w.Until("beta takes over", 30*time.Second, func() bool { return w.Running("orders") && w.Owner("orders").Name == "beta" })
+}
+
+// TestSlotIsFreeAfterExchanges: a node that was removed while it was away, and while
+// two of three disks were exchanged, is given the slot that it had: nobody beats in it.
+func TestSlotIsFreeAfterExchanges(t *testing.T) {
+	w := threeNodes(t, 1, 3)
+	alpha, gamma := w.Node("alpha"), w.Node("gamma")
+	gamma.NoReboot = true
+	gamma.PowerOff()
+	w.Until("gamma is known to be dead", 30*time.Second, func() bool {
+		n := alpha.View().State.NodeNamed("gamma")
+		return n.Dead >= n.Inc.N
+	})
+	alpha.Ask(cluster.RemoveNode{Node: "gamma"})
+	w.Until("gamma is no node any more", 10*time.Second, func() bool { return alpha.View().State.NodeNamed("gamma") == nil })
+	replaceDisks(w, alpha, 2)
+	w.Run(20 * time.Second)
+	alpha.Ask(cluster.AddNode{Name: "gamma"})
+	w.Until("gamma is a node again", 10*time.Second, func() bool { return alpha.View().State.NodeNamed("gamma") != nil })
+	if n := alpha.View().State.NodeNamed("gamma"); n.ID != gamma.ID {
+		t.Errorf("gamma was given slot %d, and nobody uses slot %d", n.ID, gamma.ID)
+	}
+}

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -41,6 +42,9 @@ func (c *Core) table(e cluster.Table) {
 	}
 	if suspect {
 		c.checkDisks() // all of them: they may stand on one array
+	}
+	for _, p := range c.others {
+		p.disk.Read(e.Disk, e.Completed) // also where nothing of it stands
 	}
 	for i := range e.Beats {
 		c.seen(e, &e.Beats[i])
@@ -105,12 +109,7 @@ func (c *Core) received(e cluster.Received) {
 // allSilent says that no peer was heard for two network beats: our own links
 // may have been the reason.
 func (c *Core) allSilent() bool {
-	for _, p := range c.others {
-		if c.now.Sub(p.heard) < 4*c.netPeriod() {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(c.others, func(p *peer) bool { return c.now.Sub(p.heard) < 4*c.netPeriod() })
 }
 
 func (c *Core) beatPeriod() time.Duration {

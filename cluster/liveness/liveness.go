@@ -71,8 +71,8 @@ func (p *Peer) Forget(disk int) {
 // what it promised, and for whom, is not known. Where that is so on a majority of
 // the disks another proof is needed than time.
 func (p *Peer) Saw(disk int, issued, completed ident.Instant, sector []byte, inc ident.Incarnation) bool {
+	p.Read(disk, completed)
 	s := &p.disks[disk]
-	s.read = completed
 	if s.known && bytes.Equal(s.sector, sector) {
 		s.checked = issued
 		return false
@@ -137,9 +137,17 @@ func (p *Peer) Age(now ident.Instant) (time.Duration, bool) {
 	return now.Sub(c), true
 }
 
+// Read notes that a disk was read, whether it shows the peer or not: one that was
+// read and shows nothing, as a new one does of a peer that was away when it came,
+// does not speak for the peer.
+func (p *Peer) Read(disk int, completed ident.Instant) {
+	p.disks[disk].read = completed
+}
+
 // Silence is Age for a suspicion: a disk that this node has not read within the
 // last recent says nothing against the peer, which may well beat there. Of three
-// disks each of two nodes may reach another pair.
+// disks each of two nodes may reach another pair. It is false where the disks that
+// were read show the peer on too few for a majority.
 func (p *Peer) Silence(now ident.Instant, recent time.Duration) (time.Duration, bool) {
 	known := false
 	for i := range p.disks {
@@ -153,7 +161,7 @@ func (p *Peer) Silence(now ident.Instant, recent time.Duration) (time.Duration, 
 			p.firsts[i] = s.first
 		}
 	}
-	c := quorum.KthLargest(p.firsts, quorum.All(len(p.firsts)), quorum.Majority(len(p.firsts)))
+	c := p.sets.Since(p.firsts) // of the disks that count: one that was exchanged is read no more
 	if !known || c == ident.LongAgo {
 		return 0, false
 	}

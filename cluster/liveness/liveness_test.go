@@ -6,6 +6,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/liveness"
+	"github.com/holdfast-ha/holdfast/cluster/quorum"
 )
 
 const wait = 9 * time.Second
@@ -148,6 +149,53 @@ func TestSilenceLeavesOutWhatIsNotRead(t *testing.T) {
 	}
 	if silent, ok := p.Silence(at(140), 3*time.Second); !ok || silent < 19*time.Second {
 		t.Errorf("silent for %v, %v: two of three disks have stood still", silent, ok)
+	}
+}
+
+// A disk that was exchanged is read no more: it says neither that a peer beats nor
+// that it does not. The numbers of disks are never used twice, so that they grow.
+func TestSilenceAfterExchanges(t *testing.T) {
+	const three = 0b111
+	for exchanged := range 7 {
+		p := liveness.NewPeer(3)
+		for d := range 3 {
+			saw(p, d, 100, "of the first set", 3)
+		}
+		p.Use(3+exchanged, quorum.Sets{three << exchanged})
+		for d := exchanged; d < exchanged+3; d++ {
+			saw(p, d, 101, "last", 3)
+		}
+		for s := 102.0; s < 120; s++ {
+			for d := exchanged; d < exchanged+3; d++ {
+				saw(p, d, s, "last", 3)
+			}
+		}
+		if silent, ok := p.Silence(at(120), 3*time.Second); !ok || silent < 18*time.Second {
+			t.Errorf("%d disks were exchanged: silent for %v, %v: every disk that counts has stood still for 19 s", exchanged, silent, ok)
+		}
+	}
+}
+
+// A node was away while two of three disks were exchanged: the new ones show nothing
+// of it, however often they are read, and what the third shows stands still. So
+// nobody takes it for one that beats. A disk that is not read may still show it.
+func TestSilenceOfOneThatWasAway(t *testing.T) {
+	p := liveness.NewPeer(3)
+	for d := range 3 {
+		saw(p, d, 100, "last", 3)
+	}
+	p.Use(5, quorum.Sets{0b11100})
+	saw(p, 2, 119, "last", 3)
+	if silent, ok := p.Silence(at(120), 3*time.Second); !ok || silent > 0 {
+		t.Errorf("silent for %v, %v: the new disks were not read", silent, ok)
+	}
+	p.Read(3, at(119))
+	if silent, ok := p.Silence(at(120), 3*time.Second); !ok || silent < 19*time.Second {
+		t.Errorf("silent for %v, %v: of the two that were read one stands still, and one shows nothing", silent, ok)
+	}
+	p.Read(4, at(119))
+	if silent, ok := p.Silence(at(120), 3*time.Second); ok {
+		t.Errorf("silent for %v: it stands on one of three disks only", silent)
 	}
 }
 
