@@ -302,9 +302,12 @@ func (s Spec) ready(dev mount.Device) (bool, error) {
 	return false, nil
 }
 
-// mount checks and mounts; ext and xfs directly, everything else by mount(8),
+// mount forgets what this node knew of the device, checks and mounts; ext and xfs directly, everything else by mount(8),
 // which knows their helpers.
 func (s Spec) mount(ctx context.Context, dev mount.Device, req resources.Request) error {
+	if err := dev.ForgetCache(); err != nil {
+		return err
+	}
 	if s.Type == "" {
 		found, _, err := um.FSFromBlock(dev.Path)
 		if err != nil {

@@ -3,6 +3,7 @@ package filesystem_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/holdfast-ha/holdfast/resources/filesystem"
 	"github.com/holdfast-ha/holdfast/storage/mount"
 	"github.com/holdfast-ha/holdfast/storage/mount/mounttest"
+	"github.com/holdfast-ha/holdfast/test/demo/loop"
 )
 
 // setting is one member under test.
@@ -359,6 +361,59 @@ func TestReadOnlyAsAsked(t *testing.T) {
 	s.want(t, "start", resources.OK)
 	s.want(t, "check", resources.OK)
 	s.want(t, "stop", resources.OK)
+}
+
+// What this node's cache holds of the device from the time when another node wrote
+// to it is not what is mounted: the cache lives as long as anybody has the device
+// open, and a monitor or a multipath daemon may have.
+func TestWhatAnotherNodeWroteIsWhatIsMounted(t *testing.T) {
+	for _, fsck := range []string{"never", "auto"} {
+		t.Run(fsck, func(t *testing.T) {
+			s := newSetting(t, "ext4")
+			// With blocks of 4096 bytes ext4 reads the first with another size and so
+			// drops the cache by chance.
+			mounttest.Run(t, "mkfs.ext4", "-q", "-F", "-b", "1024", s.device)
+			s.spec["fsck"] = fsck
+			monitor, err := os.Open(s.device)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { monitor.Close() })
+			s.want(t, "start", resources.OK) // the kernel keeps the block size from here on
+			s.want(t, "stop", resources.OK)
+			if _, err := io.Copy(io.Discard, monitor); err != nil { // all of it is cached now
+				t.Fatal(err)
+			}
+			writeAsAnotherNode(t, s.device, "ext4")
+			s.want(t, "start", resources.OK)
+			if text, err := os.ReadFile(filepath.Join(s.at, "orders")); err != nil || string(text) != "of another node" {
+				t.Errorf("read %q, %v; want what the other node wrote", text, err)
+			}
+			s.want(t, "stop", resources.OK)
+			mounttest.Run(t, "fsck.ext4", "-n", "-f", s.device)
+		})
+	}
+}
+
+// writeAsAnotherNode mounts the disk by a device of its own, with a cache of its
+// own, and leaves a file on it.
+func writeAsAnotherNode(t *testing.T, device, fsType string) {
+	t.Helper()
+	image, err := os.ReadFile(filepath.Join("/sys/block", filepath.Base(device), "loop/backing_file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := loop.Attach(strings.TrimSpace(string(image)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := t.TempDir()
+	mounttest.Run(t, "mount", "-t", fsType, theirs, at)
+	if err := os.WriteFile(filepath.Join(at, "orders"), []byte("of another node"), 0o600); err != nil {
+		t.Error(err)
+	}
+	mounttest.Run(t, "umount", at)
+	mounttest.Run(t, "losetup", "-d", theirs)
 }
 
 // A journal that was not written back is replayed; a file system that needs a

@@ -76,6 +76,23 @@ func (d Device) Claim() error {
 	return unix.Close(fd)
 }
 
+// ForgetCache drops what this host's page cache holds of the device (BLKFLSBUF).
+// The cache lives as long as anybody has the device open, be it a monitor; what it
+// read while another host owned the disk is older than the disk, and a file system
+// that is checked or mounted by it is destroyed. Call it after Claim and before the
+// first read of a new owner.
+func (d Device) ForgetCache() error {
+	fd, err := unix.Open(d.Path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("device %s: %w", d.Path, err)
+	}
+	defer unix.Close(fd)
+	if err := unix.IoctlSetInt(fd, unix.BLKFLSBUF, 0); err != nil {
+		return fmt.Errorf("device %s: forget what was cached of it (BLKFLSBUF): %w", d.Path, err)
+	}
+	return nil
+}
+
 // kernelUsers names the devices that are built on this one.
 func (d Device) kernelUsers() string {
 	entries, _ := os.ReadDir(fmt.Sprintf("/sys/dev/block/%d:%d/holders", d.Major, d.Minor))
