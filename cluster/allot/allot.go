@@ -15,11 +15,12 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/sight"
 )
 
-// Books keeps the rules of the latest configuration, worked out. The zero value
-// has none yet.
+// Books keeps the rules of the latest configuration, worked out, and room for the
+// world that is placed by them. The zero value has neither yet.
 type Books struct {
 	conf *cluster.Config
 	book *placement.Book
+	room placement.World
 }
 
 // Of returns the rules of a configuration.
@@ -51,9 +52,29 @@ func amounts(list []cluster.Amount) []placement.Amount {
 	return out
 }
 
+// World is World by the rules of the configuration of s. The next one is made in the
+// same room: a cluster of a thousand services is looked at with every beat while one of
+// them waits for something.
+func (b *Books) World(s *cluster.State, v *sight.View) *placement.World {
+	b.room.Book = b.Of(s.Conf)
+	fill(&b.room, s, v)
+	return &b.room
+}
+
 // World is what there is to place: book is that of the configuration of s.
 func World(book *placement.Book, s *cluster.State, v *sight.View) *placement.World {
-	w := &placement.World{Book: book, Nodes: make([]placement.Node, 0, len(s.Nodes)), Services: make([]placement.Service, book.Len())}
+	w := &placement.World{Book: book}
+	fill(w, s, v)
+	return w
+}
+
+func fill(w *placement.World, s *cluster.State, v *sight.View) {
+	book := w.Book
+	w.Nodes = slices.Grow(w.Nodes[:0], len(s.Nodes))
+	w.Services = slices.Grow(w.Services[:0], book.Len())[:book.Len()]
+	for i := range w.Services {
+		w.Services[i] = placement.Service{Failed: w.Services[i].Failed[:0]}
+	}
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
 		p := placement.Node{ID: n.ID, Name: n.Name, Offers: amounts(s.Conf.OffersOf(n.Name))}
@@ -75,7 +96,6 @@ func World(book *placement.Book, s *cluster.State, v *sight.View) *placement.Wor
 			x.Failed = append(x.Failed, placement.Failure{Node: g.Fails[j].Node, Text: g.Fails[j].Text})
 		}
 	}
-	return w
 }
 
 // Fit is what is seen of whether nodes can run services: with a state it says of
@@ -127,7 +147,13 @@ func Waits(s *cluster.State, v *sight.View, svc *cluster.Service) string {
 	return ""
 }
 
-// unfit says why a node can run nothing now.
+// Unfit says why a node can run nothing now; empty if it can.
+func Unfit(v *sight.View, n *cluster.NodeState) string {
+	reason, _ := unfit(v, n)
+	return reason
+}
+
+// unfit says why a node can run nothing now, and what helps.
 func unfit(v *sight.View, n *cluster.NodeState) (reason, remedy string) {
 	switch {
 	case !n.Fencing.IsZero():

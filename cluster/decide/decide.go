@@ -69,40 +69,6 @@ func (d *Draft) edit() *cluster.State {
 
 func (d *Draft) note(n cluster.Note) { d.Notes = append(d.Notes, n) }
 
-// Memory is what is counted from when this node saw it first. A new coordinator
-// begins with an empty one.
-type Memory struct {
-	fails   map[failKey]ident.Instant
-	healthy map[ident.NodeID]healthy
-	clock   counting
-	split   split
-	books   allot.Books `memory:"-"` // made anew of the configuration whenever it is missing
-	rest    rest        `memory:"-"` // looked for anew where it is missing
-}
-
-// rest is a state in which everything is where it is to be, as long as the same
-// nodes can run services. It saves working that out at every beat.
-type rest struct {
-	state *cluster.State
-	fit   allot.Fit
-}
-
-type failKey struct {
-	service string
-	node    ident.NodeID
-	count   uint32
-}
-
-type healthy struct {
-	inc   ident.Incarnation
-	since ident.Instant
-}
-
-// NewMemory returns an empty memory.
-func NewMemory() *Memory {
-	return &Memory{fails: map[failKey]ident.Instant{}, healthy: map[ident.NodeID]healthy{}}
-}
-
 // Revise makes the next state from base: what administrators asked of this node
 // and, if it coordinates, everything that the evidence allows.
 func (m *Memory) Revise(base *cluster.State, sight *Sight, asked []Question) *Draft {
@@ -124,6 +90,7 @@ func (d *Draft) revise(base *cluster.State, sight *Sight, asked []Question) {
 	if !sight.Coordinates || !sight.Timed || base.Conf == nil {
 		return
 	}
+	d.mem.look(base, sight)
 	d.reviseClock()
 	for i := range base.Nodes {
 		d.reviseNode(base.Nodes[i].ID)

@@ -204,17 +204,95 @@ func TestAddedIntoAnOldSlot(t *testing.T) {
 	}
 }
 
-func TestFailureIsForgottenAfterItsWindow(t *testing.T) {
+// failing is the pair with a failure of orders on beta, for a minute.
+func failing() (*cluster.State, *decide.Sight) {
 	s, v := pair()
 	s.Conf.Services[0].Restarts = cluster.Budget{Count: 1, Within: time.Minute}
 	s.Services[0].Fails = []cluster.Fail{{Node: 2, Count: 1, Text: "x"}}
-	m := decide.NewMemory()
-	if d := m.Revise(s, v, nil); d.Changed() {
-		t.Error("forgotten when first seen")
+	return s, v
+}
+
+// forgets looks every second for so long, and says after how long the failure is
+// forgotten; 0 if it is not.
+func forgets(m *decide.Memory, s *cluster.State, v *decide.Sight, within time.Duration) time.Duration {
+	for past := time.Duration(0); past <= within; past += time.Second {
+		if d := m.Revise(s, v, nil); len(d.State.Grant("orders").Fails) == 0 {
+			return past
+		}
+		v.Now = v.Now.Add(time.Second)
 	}
-	v.Now = v.Now.Add(time.Minute)
-	if d := m.Revise(s, v, nil); len(d.State.Grant("orders").Fails) != 0 {
-		t.Error("not forgotten after the window")
+	return 0
+}
+
+func TestFailureIsForgottenAfterItsWindow(t *testing.T) {
+	s, v := failing()
+	if past := forgets(decide.NewMemory(), s, v, time.Hour); past != time.Minute {
+		t.Errorf("forgotten after %s", past)
+	}
+}
+
+// TestClearedFailureIsNotRemembered: the same failure again has its own window.
+func TestClearedFailureIsNotRemembered(t *testing.T) {
+	s, v := failing()
+	m := decide.NewMemory()
+	if forgets(m, s, v, 50*time.Second) != 0 {
+		t.Fatal("forgotten too early")
+	}
+	cleared := s.Clone()
+	cleared.Services[0].Fails = nil
+	m.Revise(cleared, v, nil)
+	if past := forgets(m, s, v, time.Hour); past != time.Minute {
+		t.Errorf("the second failure was forgotten after %s", past)
+	}
+}
+
+// TestWhoHasNotLookedCountsAnew: somebody else coordinated meanwhile, and what this
+// node had begun to count may have ended and begun again.
+func TestWhoHasNotLookedCountsAnew(t *testing.T) {
+	s, v := failing()
+	m := decide.NewMemory()
+	forgets(m, s, v, 50*time.Second)
+	v.Now, v.Coordinates = v.Now.Add(time.Minute), false
+	m.Revise(s, v, nil)
+	v.Coordinates = true
+	if past := forgets(m, s, v, time.Hour); past != time.Minute {
+		t.Errorf("forgotten after %s", past)
+	}
+}
+
+// TestFailbackCountsWithoutAGap: a preferred node must have been able to run services for
+// so long, not only have been a member.
+func TestFailbackCountsWithoutAGap(t *testing.T) {
+	s, v := pair()
+	s.Conf.Services[0].Failback = cluster.Failback{Mode: cluster.Automatic, After: time.Minute}
+	s.Services[0].Owner, s.Services[0].Inc = 2, inc(7)
+	m := decide.NewMemory()
+	look := func(seconds int) (returns int) {
+		for i := range seconds {
+			if d := m.Revise(s, v, nil); d.State.Grant("orders").Want == 1 {
+				return i
+			}
+			v.Now = v.Now.Add(time.Second)
+		}
+		return -1
+	}
+	if look(50) != -1 {
+		t.Fatal("returns too early")
+	}
+	for _, gap := range []func(on bool){
+		func(on bool) { s.Nodes[0].Standby = on },
+		func(on bool) { v.Nodes[0].Present = !on },
+		func(on bool) { v.Nodes[0].Lost = on },
+	} {
+		gap(true)
+		look(10)
+		gap(false)
+		if look(50) != -1 {
+			t.Error("what was before the gap was counted")
+		}
+	}
+	if n := look(20); n != 10 {
+		t.Errorf("returns %d s late", n-10)
 	}
 }
 

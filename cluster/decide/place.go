@@ -30,7 +30,7 @@ func (d *Draft) place() {
 		return
 	}
 	book := d.mem.books.Of(d.State.Conf)
-	p := placing{Draft: d, world: allot.World(book, d.State, d.sight), makes: map[string]bool{}}
+	p := placing{Draft: d, world: d.mem.books.World(d.State, d.sight), makes: map[string]bool{}}
 	p.plan = p.world.Plan()
 	for _, c := range p.plan.Choices {
 		name := book.Rules(c.Service).Service

@@ -3,7 +3,6 @@ package decide
 import (
 	"slices"
 	"sort"
-	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -73,36 +72,12 @@ func (d *Draft) forget(name string) {
 		return
 	}
 	for i := range g.Fails {
-		if d.mem.expired(d.sight.Now, failKey{name, g.Fails[i].Node, g.Fails[i].Count}, svc.Restarts.Within) {
+		if d.mem.expired(d.sight.Now, keyOf(name, &g.Fails[i]), svc.Restarts.Within) {
 			e := d.edit().Grant(name)
 			e.Fails = slices.Delete(e.Fails, i, i+1)
 			return
 		}
 	}
-}
-
-// expired says that a failure is forgotten: after the budget's window, counted
-// from when this node has first seen it.
-func (m *Memory) expired(now ident.Instant, key failKey, within time.Duration) bool {
-	if within <= 0 {
-		return false
-	}
-	at, ok := m.fails[key]
-	if !ok {
-		m.fails[key] = now
-		return false
-	}
-	return now.Sub(at) >= within
-}
-
-// healthySince is for how long an incarnation has been here without a gap.
-func (m *Memory) healthySince(now ident.Instant, n *cluster.NodeState) time.Duration {
-	at, ok := m.healthy[n.ID]
-	if !ok || at.inc != n.Inc {
-		m.healthy[n.ID] = healthy{n.Inc, now}
-		return 0
-	}
-	return now.Sub(at.since)
 }
 
 // endStorage frees a service whose owner is being fenced and can reach none of
