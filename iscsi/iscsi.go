@@ -93,9 +93,24 @@ func (i Initiator) admin(ctx context.Context, doing string, args ...string) (pro
 	return res, nil
 }
 
-// Discover asks a portal for its targets (SendTargets).
-func (i Initiator) Discover(ctx context.Context, portal string) ([]Found, error) {
-	res, err := i.admin(ctx, "discover at "+portal, "-m", "discovery", "-t", "sendtargets", "-o", "nonpersistent", "-p", portal)
+// Discover asks a portal for its targets (SendTargets), with CHAP if s has a user.
+func (i Initiator) Discover(ctx context.Context, portal string, s Settings) ([]Found, error) {
+	doing := "discover at " + portal
+	where := []string{"-m", "discoverydb", "-t", "sendtargets", "-p", portal}
+	_, err := i.admin(ctx, doing, append(where, "-o", "new")...)
+	var known *Error
+	if err != nil && !(errors.As(err, &known) && known.Code == exitExists) {
+		return nil, err
+	}
+	settings := []string{"discovery.sendtargets.auth.authmethod=None"}
+	if s.User != "" {
+		const auth = "discovery.sendtargets.auth."
+		settings = []string{auth + "authmethod=CHAP", auth + "username=" + s.User, auth + "password=" + s.Password}
+	}
+	if err := i.update(ctx, doing, where, settings); err != nil {
+		return nil, err
+	}
+	res, err := i.admin(ctx, doing, append(where, "-o", "nonpersistent", "--discover")...)
 	if err != nil {
 		return nil, err
 	}
@@ -133,9 +148,14 @@ func (i Initiator) Configure(ctx context.Context, target, portal string, s Setti
 		settings = append(settings[:len(settings)-1], "node.session.auth.authmethod=CHAP",
 			"node.session.auth.username="+s.User, "node.session.auth.password="+s.Password)
 	}
+	return i.update(ctx, doing, node, settings)
+}
+
+// update changes a record of iscsiadm, one setting at a time.
+func (i Initiator) update(ctx context.Context, doing string, record, settings []string) error {
 	for _, setting := range settings {
 		name, value, _ := strings.Cut(setting, "=")
-		if _, err := i.admin(ctx, doing, append(node, "-o", "update", "-n", name, "-v", value)...); err != nil {
+		if _, err := i.admin(ctx, doing, append(slices.Clone(record), "-o", "update", "-n", name, "-v", value)...); err != nil {
 			return err
 		}
 	}

@@ -62,6 +62,9 @@ type Request struct {
 	Term    uint32          `json:"term"`
 	Member  string          `json:"member"`
 	Spec    json.RawMessage `json:"spec"`
+	// Guarded says that reservations guard its disks: then the node holds the way to
+	// them, and an agent neither makes nor ends it.
+	Guarded bool `json:"guarded,omitempty"`
 	// Left are the processes that earlier starts of this member left running.
 	Left []int `json:"left,omitempty"`
 	// Above are the kinds of the members above this one in the stack; only with the

@@ -109,7 +109,7 @@ type child struct {
 // ends with it; if the process is stuck in the kernel, so is the goroutine.
 func (r *Runner) launch(op operation) (*child, error) {
 	request, err := json.Marshal(Request{
-		Service: op.svc, Term: op.term, Member: op.member.ID, Spec: op.member.Spec,
+		Service: op.svc, Term: op.term, Member: op.member.ID, Spec: op.member.Spec, Guarded: op.member.Guarded,
 		Left: op.left, Above: op.above, Timeout: op.limit,
 	})
 	if err != nil {

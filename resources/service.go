@@ -43,6 +43,7 @@ type Member struct {
 	Kind    string          // "filesystem", "ip", "exec", ...
 	Spec    json.RawMessage // what the kind reads; its fields are documented there
 	Storage bool            // may be started on a proof that covers only the disks
+	Guarded bool            // reservations guard its disks
 	// Limits of one operation; zero means the default. A probe uses Check.
 	Start, Stop, Check time.Duration
 }

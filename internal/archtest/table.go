@@ -293,6 +293,10 @@ func processRows() []row {
 			why: "work on reservations knows LUNs and keys, and no decision",
 		},
 		{
+			tree: "internal/daemon/sessions", may: []string{"cluster", "resources/iscsi"},
+			why: "which sessions a node holds follows from its services' members; what they are is the kind's",
+		},
+		{
 			tree: "internal/daemon/ways", may: []string{"cluster", "cluster/ident", "bmc", "internal/config"},
 			why: "an attempt to fence a node knows switches, and no disk, no peer and no decision",
 		},

@@ -293,13 +293,15 @@ func (c *clusterReader) kind(v *form.Value, where string) (members.Kind, *form.V
 	return found, spec
 }
 
-// guardable refuses storage whose LUNs cannot be told, or that is not there when
-// the owner registers its key: before anything is started.
+// guardable refuses storage whose LUNs cannot be told: sessions that name no disks
+// are refused unless another member names some.
 func (c *clusterReader) guardable(v *form.Value, where string) {
-	for i, e := range v.Items("stack") {
+	items := v.Items("stack")
+	named := slices.ContainsFunc(items, func(e *form.Value) bool { return e.Get("filesystem") != nil || e.Get("lvm") != nil })
+	for i, e := range items {
 		at := fmt.Sprintf("%s.stack[%d]", where, i+1)
-		if m := e.Get("iscsi"); m != nil {
-			c.Add(m.Node, at+".iscsi: its disks are not there when the service's guard, a reservation, is made", "have the system log in at its boot instead, and remove this member")
+		if m := e.Get("iscsi"); m != nil && m.Get("devices") == nil && !named {
+			c.Add(m.Node, at+".iscsi: which disks the service's guard, a reservation, is for cannot be told", "write iscsi: {target: ..., devices: [...]}")
 		}
 		if m := e.Get("lvm"); m != nil && m.Get("devices") == nil {
 			c.Add(m.Node, at+".lvm: which disks the service's guard, a reservation, is for cannot be told", "write lvm: {group: ..., devices: [...]}")

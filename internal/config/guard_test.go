@@ -38,14 +38,14 @@ services:
 	}
 }
 
-// A guard is refused where nobody could tell the LUNs, or where they are not there
-// before the start.
+// A guard is refused where nobody could tell the LUNs.
 func TestGuardsOfOtherStorage(t *testing.T) {
 	for stack, words := range map[string]string{
 		"[lvm: {group: vg, devices: [/dev/disk/by-id/wwn-0x1], guard: reservation}]":                                                 "",
 		"[lvm: vg, filesystem: {device: /dev/vg/data, at: /srv/a, guard: reservation}]":                                              "write lvm: {group: ..., devices: [...]}",
-		"[iscsi: {target: iqn.2026-11.example:a, portal: 10.0.0.1, guard: reservation}]":                                             "log in at its boot",
-		"[iscsi: {target: iqn.2026-11.example:a, portal: 10.0.0.1}, filesystem: {device: /dev/sdb, at: /srv/a, guard: reservation}]": "log in at its boot",
+		"[iscsi: {target: iqn.2026-11.example:a, portal: 10.0.0.1, guard: reservation}]":                                             "write iscsi: {target: ..., devices: [...]}",
+		"[iscsi: {target: iqn.2026-11.example:a, portal: 10.0.0.1, devices: [/dev/disk/by-id/wwn-0x1], guard: reservation}]":         "",
+		"[iscsi: {target: iqn.2026-11.example:a, portal: 10.0.0.1}, filesystem: {device: /dev/sdb, at: /srv/a, guard: reservation}]": "",
 	} {
 		_, err := config.ParseCluster("f", []byte("cluster: {name: c, failover_within: 10s}\nservices:\n  a:\n    stack: "+stack+"\n"))
 		if (err == nil) != (words == "") || err != nil && !strings.Contains(err.Error(), words) {

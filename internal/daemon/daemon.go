@@ -44,6 +44,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/operations"
 	"github.com/holdfast-ha/holdfast/internal/daemon/reservations"
 	"github.com/holdfast-ha/holdfast/internal/daemon/roster"
+	"github.com/holdfast-ha/holdfast/internal/daemon/sessions"
 	"github.com/holdfast-ha/holdfast/internal/daemon/tables"
 	"github.com/holdfast-ha/holdfast/internal/daemon/upgrade"
 	"github.com/holdfast-ha/holdfast/internal/daemon/ways"
@@ -134,7 +135,9 @@ func New(deps Deps) (*Daemon, error) {
 		d.disks.put(d.newDisk(i, q.UUID, q.Path))
 	}
 	d.join = newJoinService(d)
-	d.ways.keys = reservations.New(reservations.Settings{Cluster: deps.Node.Cluster.ID, Open: reservations.OpenDevice, Now: d.watch.instant})
+	d.ways.keys = reservations.New(reservations.Settings{
+		Cluster: deps.Node.Cluster.ID, Open: reservations.OpenDevice, Now: d.watch.instant, Attach: new(sessions.Holder).Attach,
+	})
 	d.ways.Ways = ways.New(ways.Settings{Controllers: deps.Node.Controllers, Open: deps.Power, Now: d.watch.instant, Secrets: filepath.Dir(deps.Node.Key)})
 	return d, nil
 }

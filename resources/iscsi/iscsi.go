@@ -8,6 +8,12 @@
 // no session; the timeouts are short enough for a service to move on: recovery is
 // how long the kernel holds back I/O when a session is lost. A stop counts when no
 // session with the target and none of its disks is left in the kernel.
+//
+// Where reservations guard the disks (guard: reservation), the sessions are the
+// node's, not the service's: every node that may run the service has them, for a
+// node registers its key before it owns anything, and takes the keys of others away
+// through sessions of its own. Hold makes them. The member then only waits for them
+// at its start, and a stop counts when nothing on this node uses the disks.
 package iscsi
 
 import (
@@ -38,6 +44,9 @@ type Spec struct {
 	PasswordFile string `json:"password_file,omitempty"`
 	// Discover asks the portals for the target first, which some want.
 	Discover bool `json:"discover,omitempty"`
+	// Devices are the disks that it brings, by names that are the same on all nodes:
+	// those that reservations guard. The agent itself does not need them.
+	Devices []string `json:"devices,omitempty"`
 	// Recovery is how long the kernel holds back I/O when a session is lost; default
 	// 15 s, with several portals 5 s.
 	Recovery resources.Duration `json:"recovery,omitempty"`
@@ -72,33 +81,51 @@ func (Agent) Start(ctx context.Context, req resources.Request) resources.Report 
 	if err != nil {
 		return fatal(err)
 	}
+	if req.Guarded {
+		return s.take(ctx, req)
+	}
 	settings, err := s.settings()
 	if err != nil {
 		return resources.Missing("%v", err)
 	}
 	i := initiator()
-	var failed []error
-	for _, portal := range s.Portals {
-		if err := s.login(ctx, i, portal, settings); err != nil {
-			failed = append(failed, err)
-		}
-	}
+	failed := s.logins(ctx, i, settings, s.Portals)
 	if len(failed) == len(s.Portals) {
-		text := strings.ReplaceAll(errors.Join(failed...).Error(), "\n", "; ")
+		text := oneLine(failed)
 		if ctx.Err() != nil {
 			return resources.Unsure("%s", text)
 		}
 		return resources.Failure("%s", text)
 	}
+	up, disks, err := s.await(ctx, i)
+	if err != nil {
+		return resources.Failure("logged in to %s, but %v", s.Target, err)
+	}
+	return resources.Done("%s", s.summary(up, disks, failed))
+}
+
+// logins logs in at portals, one after the other.
+func (s Spec) logins(ctx context.Context, i iscsi.Initiator, settings iscsi.Settings, portals []string) (failed []error) {
+	for _, portal := range portals {
+		if err := s.login(ctx, i, portal, settings); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return failed
+}
+
+// await waits for a session that works and a disk of it.
+func (s Spec) await(ctx context.Context, i iscsi.Initiator) (up, disks int, err error) {
 	for {
 		sessions, err := i.Sessions(s.Target)
-		up, disks := count(sessions)
+		up, disks = count(sessions)
 		switch {
 		case err == nil && up > 0 && disks > 0:
-			return resources.Done("%s", s.summary(up, disks, failed))
+			return up, disks, nil
+		case ctx.Err() != nil && err != nil:
+			return up, disks, err
 		case ctx.Err() != nil:
-			return resources.Failure("logged in to %s, but the kernel has %d sessions and %d disks of it (%v); does the target give LUNs to this initiator? /etc/iscsi/initiatorname.iscsi",
-				s.Target, up, disks, err)
+			return up, disks, fmt.Errorf("the kernel has %d sessions and %d disks of it; does the target give LUNs to this initiator? /etc/iscsi/initiatorname.iscsi", up, disks)
 		}
 		select {
 		case <-ctx.Done():
@@ -107,9 +134,13 @@ func (Agent) Start(ctx context.Context, req resources.Request) resources.Report 
 	}
 }
 
+func oneLine(list []error) string {
+	return strings.ReplaceAll(errors.Join(list...).Error(), "\n", "; ")
+}
+
 func (s Spec) login(ctx context.Context, i iscsi.Initiator, portal string, settings iscsi.Settings) error {
 	if s.Discover {
-		found, err := i.Discover(ctx, portal)
+		found, err := i.Discover(ctx, portal, settings)
 		if err != nil {
 			return err
 		}
@@ -141,7 +172,7 @@ func count(sessions []iscsi.Session) (up, disks int) {
 func (s Spec) summary(up, disks int, failed []error) string {
 	text := fmt.Sprintf("%d of %d sessions with %s, %d disks", up, len(s.Portals), s.Target, disks)
 	if len(failed) > 0 {
-		text += "; degraded: " + strings.ReplaceAll(errors.Join(failed...).Error(), "\n", "; ")
+		text += "; degraded: " + oneLine(failed)
 	}
 	return text
 }
@@ -153,6 +184,9 @@ func (Agent) Stop(ctx context.Context, req resources.Request) resources.Report {
 		return fatal(err)
 	}
 	i := initiator()
+	if req.Guarded {
+		return s.leave(ctx, req, i)
+	}
 	for asked := false; ; asked = true {
 		sessions, err := i.Sessions(s.Target)
 		if err == nil && len(sessions) == 0 {
@@ -189,6 +223,8 @@ func (Agent) Check(_ context.Context, req resources.Request) resources.Report {
 		return resources.Unsure("%v", err)
 	case len(sessions) == 0:
 		return resources.Absent("there is no session with %s", s.Target)
+	case req.Guarded && !taken(req):
+		return resources.Absent("the node's sessions with %s are not used by the service", s.Target)
 	case up == 0:
 		return resources.Failure("no session with %s works: %s is %s; the portal or the network to it is down", s.Target, sessions[0].ID, sessions[0].State)
 	case disks == 0:
@@ -197,7 +233,7 @@ func (Agent) Check(_ context.Context, req resources.Request) resources.Report {
 	for _, session := range sessions {
 		for _, d := range session.Disks {
 			if session.State == "LOGGED_IN" && d.State == "offline" {
-				return resources.Failure("%s (LUN %s) of %s is offline: the kernel has given it up; it comes back with a restart of this member", d.Name, d.LUN, s.Target)
+				return resources.Failure("%s (LUN %s) of %s is offline: the kernel has given it up; a new session brings it back, with a restart of this member", d.Name, d.LUN, s.Target)
 			}
 		}
 	}
@@ -209,6 +245,9 @@ func (Agent) Probe(_ context.Context, req resources.Request) resources.Report {
 	s, err := parse(req)
 	if err != nil {
 		return resources.Unsure("%v", err)
+	}
+	if req.Guarded {
+		return s.probe(req)
 	}
 	sessions, err := initiator().Sessions(s.Target)
 	switch {
@@ -242,7 +281,7 @@ func (Agent) Fit(ctx context.Context, req resources.Request) resources.Report {
 		}
 		failed = append(failed, err)
 	}
-	return resources.Failure("no portal of %s answers: %s", s.Target, strings.ReplaceAll(errors.Join(failed...).Error(), "\n", "; "))
+	return resources.Failure("no portal of %s answers: %s", s.Target, oneLine(failed))
 }
 
 func fatal(err error) resources.Report {

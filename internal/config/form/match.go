@@ -185,12 +185,8 @@ func (r *Reader) shapeOf(s *Shape, k ast.MapKeyNode, name, where string) *Shape 
 		return s.elem
 	}
 	found := s.key(name)
-	switch {
-	case found == nil:
+	if found == nil {
 		r.Add(k, fmt.Sprintf("%s: unknown key %q", where, name), Suggest(name, s.known()))
-		return nil
-	case found.refused != "":
-		r.Add(k, fmt.Sprintf("%s: %s", below(where, name), found.refused), "")
 		return nil
 	}
 	return &found.shape

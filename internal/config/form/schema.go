@@ -66,9 +66,6 @@ func (s Shape) objectSchema(m map[string]any) {
 	props := map[string]any{}
 	var must []string
 	for _, k := range s.Keys {
-		if k.refused != "" {
-			continue
-		}
 		props[k.name] = k.shape.schema()
 		if k.must {
 			must = append(must, k.name)

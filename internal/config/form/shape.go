@@ -36,10 +36,9 @@ type Shape struct {
 
 // Key is one key of an object.
 type Key struct {
-	name    string
-	shape   Shape
-	must    bool
-	refused string // why this version does not accept it, and what to do
+	name  string
+	shape Shape
+	must  bool
 }
 
 func (s Shape) key(name string) *Key {
@@ -51,13 +50,11 @@ func (s Shape) key(name string) *Key {
 	return nil
 }
 
-// names of the keys that may be written.
+// known lists the keys that may be written.
 func (s Shape) known() []string {
 	var list []string
 	for _, k := range s.Keys {
-		if k.refused == "" {
-			list = append(list, k.name)
-		}
+		list = append(list, k.name)
 	}
 	return list
 }
@@ -67,10 +64,6 @@ func Optional(name string, s Shape) Key { return Key{name: name, shape: s} }
 
 // Required is a key that must be there.
 func Required(name string, s Shape) Key { return Key{name: name, shape: s, must: true} }
-
-// Refused is a key that is known and not accepted; why says the reason and what
-// to do.
-func Refused(name, why string) Key { return Key{name: name, refused: why} }
 
 // Object is a mapping with known keys.
 func Object(doc string, keys ...Key) Shape { return Shape{form: object, doc: doc, Keys: keys} }

@@ -82,7 +82,9 @@ func iscsiShape() form.Shape {
 		form.Optional("user", form.Text("User for CHAP", "orders", nil)),
 		form.Optional("password_file", form.Text("A file of mode 0600 with the password, on every node", "/etc/holdfast/orders.chap", form.Absolute)),
 		form.Optional("discover", form.Truth("Ask the portal for its targets first; default false")),
-		form.Refused("guard", "reservations are made before a start, when there is no session yet; have the system log in at its boot instead of this member, and write guard: reservation at the filesystem or lvm member"),
+		form.Optional("devices", form.List("The disks that it brings, by names that are the same on all nodes; needed with guard: reservation where no other member names them",
+			form.Text("", "/dev/disk/by-id/wwn-0x600", form.Absolute))),
+		form.Optional("guard", guardShape()),
 		form.Optional("recovery", form.Span("How long the kernel holds back I/O when a session is lost; default 15s, with several portals 5s", "15s", time.Second, 10*time.Minute)),
 	)
 }

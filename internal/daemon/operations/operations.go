@@ -55,7 +55,7 @@ func serviceOf(s *cluster.Service) resources.Service {
 	for i := range s.Stack {
 		m := &s.Stack[i]
 		out.Stack = append(out.Stack, resources.Member{
-			ID: m.ID, Kind: m.Kind, Spec: m.Spec, Storage: m.Storage, Start: m.Start, Stop: m.Stop, Check: m.Check,
+			ID: m.ID, Kind: m.Kind, Spec: m.Spec, Storage: m.Storage, Guarded: m.Guarded, Start: m.Start, Stop: m.Stop, Check: m.Check,
 		})
 	}
 	return out

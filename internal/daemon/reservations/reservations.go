@@ -31,6 +31,9 @@ type Settings struct {
 	Cluster ident.UUID
 	Now     func() ident.Instant // the interval clock
 	Open    Open
+	// Attach sees to it that the way to a service's LUNs is there, where this node
+	// makes it itself.
+	Attach func(*cluster.Service) error
 }
 
 // Keeper carries out Reserves. It may be used by several goroutines.
@@ -124,6 +127,9 @@ func (k *Keeper) leave(service string) {
 func (k *Keeper) work(a cluster.Reserve) cluster.ReserveDone {
 	e := cluster.ReserveDone{Op: a.Op}
 	devices, err := Devices(a.Service)
+	if err == nil && k.set.Attach != nil {
+		err = k.set.Attach(a.Service)
+	}
 	if err != nil {
 		e.Outcome, e.Text = cluster.FenceFailed, err.Error()
 		return e
@@ -184,10 +190,11 @@ func (k *Keeper) one(a cluster.Reserve, device string) (scsi.Report, error) {
 
 // Devices lists the devices below the storage of a service, each once. A file system
 // on a logical volume of a group in the same stack stands on the group's disks. A
-// storage member that names none cannot be guarded: nobody could tell its LUNs.
+// storage member that names none cannot be guarded: nobody could tell its LUNs. But
+// sessions need not, if the members above name what they bring.
 func Devices(s *cluster.Service) ([]string, error) {
-	var list []string
-	var groups []string
+	var list, groups []string
+	var unnamed error
 	for i := range s.Stack {
 		m := &s.Stack[i]
 		if !m.Storage || m.Kind == "multipath" { // which only watches the disk of another member
@@ -211,13 +218,20 @@ func Devices(s *cluster.Service) ([]string, error) {
 			spec.Devices = append(spec.Devices, spec.Device)
 		}
 		if len(spec.Devices) == 0 {
-			return nil, fmt.Errorf("%s of service %s names no device: its LUNs cannot be guarded by reservations", m.ID, s.Name)
+			unnamed = fmt.Errorf("%s of service %s names no device: its LUNs cannot be guarded by reservations", m.ID, s.Name)
+			if m.Kind == "iscsi" {
+				continue
+			}
+			return nil, unnamed
 		}
 		for _, d := range spec.Devices {
 			if !slices.Contains(list, d) {
 				list = append(list, d)
 			}
 		}
+	}
+	if len(list) == 0 {
+		return nil, unnamed
 	}
 	return list, nil
 }

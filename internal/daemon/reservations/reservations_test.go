@@ -116,6 +116,20 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	}
 }
 
+// TestNoWay: where the way to the LUNs cannot be made nothing is sent to any, and the
+// answer says why.
+func TestNoWay(t *testing.T) {
+	r := newRig(scsitest.Honest)
+	k := reservations.New(reservations.Settings{
+		Now:    func() ident.Instant { return 1 },
+		Open:   func(string) (scsi.LUN, func(), error) { panic("a LUN was opened") },
+		Attach: func(s *cluster.Service) error { return errors.New("no session for " + s.Name) },
+	})
+	if e := carry(t, k, r.work(cluster.ReserveRegister, 1, 0)); e.Outcome != cluster.FenceFailed || e.Text != "no session for orders" {
+		t.Errorf("%+v", e)
+	}
+}
+
 // TestHangs: the deadline holds, and a REGISTER is told of again when it returns.
 func TestHangs(t *testing.T) {
 	r := newRig(scsitest.Honest)
@@ -161,6 +175,9 @@ func TestDevicesOfAStack(t *testing.T) {
 			member("multipath", `{"map": "m"}`), member("lvm", `{"group": "vg-x", "devices": ["/dev/b", "/dev/a"]}`),
 			member("filesystem", `{"device": "/dev/vg-x/data"}`), member("filesystem", `{"device": "/dev/mapper/vg--x-logs"}`),
 		}, "[/dev/b /dev/a] <nil>"},
+		{[]cluster.Member{member("iscsi", `{"target": "iqn.x"}`), member("filesystem", `{"device": "/dev/a"}`)}, "[/dev/a] <nil>"},
+		{[]cluster.Member{member("iscsi", `{"target": "iqn.x", "devices": ["/dev/b", "/dev/a"]}`), member("filesystem", `{"device": "/dev/a"}`)}, "[/dev/b /dev/a] <nil>"},
+		{[]cluster.Member{member("iscsi", `{"target": "iqn.x"}`)}, "[] iscsi of service s names no device: its LUNs cannot be guarded by reservations"},
 		{[]cluster.Member{member("lvm", `{"group": "vg"}`)}, "[] lvm of service s names no device: its LUNs cannot be guarded by reservations"},
 	} {
 		list, err := reservations.Devices(&cluster.Service{Name: "s", Stack: c.stack})
