@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/u-root/u-root/pkg/cpio"
+
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/test/vm/disk"
 	"github.com/holdfast-ha/holdfast/test/vm/image"
@@ -42,6 +44,7 @@ type Cluster struct {
 	*lab.Lab
 	Quorum, Data *disk.Disk
 	Links        [2]*network.Switch
+	Extra        []*network.Switch // as Extra names them
 	Nodes        []*Node
 }
 
@@ -49,10 +52,35 @@ type Cluster struct {
 type Node struct {
 	*machine.Machine
 	Number int
+	boot   func(context.Context, *Node) error
+}
+
+// Extra is what a cluster has beside what every one has.
+type Extra struct {
+	Records  []cpio.Record
+	Modules  []string // in the image; Load are those that a node loads at its boot
+	Load     []string
+	Networks []string // a card each in every node, after those of the links
+	// Boot is called at every boot of a node, before Holdfast is started.
+	Boot func(context.Context, *Node) error
 }
 
 // Open boots nodes, makes a cluster of them with the commands that an administrator types, and waits until its service runs.
 func Open(t testing.TB, nodes int) *Cluster {
+	t.Helper()
+	c := OpenWith(t, nodes, Extra{})
+	ctx := c.Context(2 * time.Minute)
+	if err := c.Apply(ctx, "- exec: {run: [/init, witness, -disk, /dev/disk/by-id/virtio-DATA1, -depth, \"2\", -pace, 20ms]}"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.AwaitOwner(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// OpenWith boots nodes and makes a cluster of them, without a service.
+func OpenWith(t testing.TB, nodes int, x Extra) *Cluster {
 	t.Helper()
 	files, dir := map[string]string{}, t.TempDir()
 	for _, name := range []string{"holdfast", "holdfastd", "holdfast-guard"} {
@@ -71,18 +99,25 @@ func Open(t testing.TB, nodes int) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cluster{Lab: lab.Open(t, image.Content{Files: files, Records: tools, Modules: []string{"ext4", "crc32c_generic"}})}
+	c := &Cluster{Lab: lab.Open(t, image.Content{
+		Files: files, Records: append(tools, x.Records...), Modules: append([]string{"ext4", "crc32c_generic"}, x.Modules...),
+	})}
 	c.Quorum, c.Data = c.Disk("QUORUM1", quorumSize), c.Disk("DATA1", dataSize)
 	c.Links = [2]*network.Switch{c.Network("hb0"), c.Network("hb1")}
+	networks := c.Links[:]
+	for _, name := range x.Networks {
+		networks = append(networks, c.Network(name))
+	}
+	c.Extra = networks[len(c.Links):]
 	var all []*machine.Machine
 	for i := 1; i <= nodes; i++ {
 		own := c.Disk(fmt.Sprintf("OWN%d", i), ownSize)
 		if out, err := exec.Command("mkfs.ext4", "-q", "-F", own.Path()).CombinedOutput(); err != nil {
 			t.Fatalf("mkfs.ext4 (package e2fsprogs; test/setup.sh installs it): %v: %s", err, out)
 		}
-		n := &Node{Number: i, Machine: c.Machine(lab.Plan{
-			Name: fmt.Sprintf("n%d", i), Number: i, Watchdog: true, Networks: c.Links[:],
-			Disks: []*disk.Disk{c.Quorum, c.Data, own}, Modules: []string{"crc32c_generic", "ext4", "i6300esb", "softdog"},
+		n := &Node{Number: i, boot: x.Boot, Machine: c.Machine(lab.Plan{
+			Name: fmt.Sprintf("n%d", i), Number: i, Watchdog: true, Networks: networks,
+			Disks: []*disk.Disk{c.Quorum, c.Data, own}, Modules: append([]string{"crc32c_generic", "ext4", "i6300esb", "softdog"}, x.Load...),
 		})}
 		c.Nodes, all = append(c.Nodes, n), append(all, n.Machine)
 	}
@@ -122,33 +157,30 @@ func (c *Cluster) form(ctx context.Context) error {
 			return err
 		}
 	}
-	err := c.Nodes[0].Write(ctx, own+"/services.yaml", configuration())
-	if err == nil {
-		_, err = c.Nodes[0].Holdfast(ctx, "apply", "--yes", "-f", own+"/services.yaml")
-	}
-	if err == nil {
-		_, err = c.AwaitOwner(ctx)
-	}
-	return err
+	return nil
 }
 
-func configuration() string {
+// Apply gives the cluster its service, whose stack is lines of YAML.
+func (c *Cluster) Apply(ctx context.Context, stack ...string) error {
 	// Nodes that are made to fail again and again are not to be left out for it.
-	return fmt.Sprintf(`cluster:
-  name: rig
-  failover_within: %s
-  quarantine: off
-services:
-  %s:
-    stack:
-      - exec: {run: [/init, witness, -disk, /dev/disk/by-id/virtio-DATA1, -depth, "2", -pace, 20ms]}
-`, Within, service)
+	text := fmt.Sprintf("cluster:\n  name: rig\n  failover_within: %s\n  quarantine: off\nservices:\n  %s:\n    stack:\n", Within, service)
+	for _, line := range stack {
+		text += "      " + line + "\n"
+	}
+	err := c.Nodes[0].Write(ctx, own+"/services.yaml", text)
+	if err == nil {
+		var out string
+		if out, err = c.Nodes[0].Holdfast(ctx, "apply", "--yes", "-f", own+"/services.yaml"); err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+	}
+	return err
 }
 
 // own is where a node's own disk is mounted.
 const own = "/own"
 
-// mount mounts the node's own disk.
+// mount mounts the node's own disk, and does what else belongs to a boot.
 func (n *Node) mount(ctx context.Context) error {
 	for _, r := range []wire.Request{
 		{Op: wire.Mkdir, Args: []string{own, "/run/holdfast"}},
@@ -158,7 +190,10 @@ func (n *Node) mount(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	if n.boot == nil {
+		return nil
+	}
+	return n.boot(ctx, n)
 }
 
 // flags are what a node says of itself.
