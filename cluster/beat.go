@@ -184,11 +184,15 @@ const (
 	Stopping
 	Broken // a stop failed or nobody knows what runs
 	Partly // a part of it has failed too often, no other node can have it, and the rest is up
+	Wrong  // of a term that was released: its own settings are wrong, so it would fail on every node
 )
+
+// LastState is the highest ServiceState.
+const LastState = Wrong
 
 // String is the word that status shows.
 func (s ServiceState) String() string {
-	names := [...]string{"stopped", "starting", "running", "stopping", "broken", "partly running"}
+	names := [...]string{"stopped", "starting", "running", "stopping", "broken", "partly running", "wrong settings"}
 	if int(s) < len(names) {
 		return names[s]
 	}

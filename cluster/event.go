@@ -121,7 +121,20 @@ type RunDone struct {
 	// Stall is what stalled on this node meanwhile, so that an answer which did not
 	// come in time says nothing of the service; empty: nothing did.
 	Stall string
+	// Severity says how far a failure reaches.
+	Severity Severity
 }
+
+// Severity is how far a failure reaches, beyond that it happened.
+type Severity uint8
+
+// A Soft failure may be over at the next try; a Hard one will not on that node, for
+// something is missing there; a Fatal one nowhere: the member's own settings are wrong.
+const (
+	Soft Severity = iota
+	Hard
+	Fatal
+)
 
 // Outcome is how an operation ended. Unknown is a value of its own.
 type Outcome uint8
@@ -222,22 +235,25 @@ const (
 	RunStop
 	RunKill
 	RunCheck
+	RunReload // its running members take over new settings
+	RunFit    // could it run here? Nothing is changed
 )
 
 // String is the word used in timelines.
 func (k RunKind) String() string {
-	return [...]string{"?", "start", "stop", "emergency stop", "check", "?", "?", "?"}[k&7]
+	return [...]string{"?", "start", "stop", "emergency stop", "check", "reload", "fit", "?"}[k&7]
 }
 
-// Run starts, stops or checks a whole service. It ends in RunDone.
+// Run does one thing to a whole service, or to a part of it. It ends in RunDone.
 type Run struct {
 	Op      uint64
 	Kind    RunKind
 	Service *Service
 	Term    uint64
-	Storage bool // a RunStart of the leading storage members only: more is not proven
-	From    int  // a RunStop of the members from this place in the stack on, from 0 on; 0: of everything
-	To      int  // a RunCheck of the members before this place; 0: of all
+	Storage bool     // a RunStart of the leading storage members only: more is not proven
+	From    int      // a RunStop of the members from this place in the stack on, from 0 on; 0: of everything
+	To      int      // a RunCheck of the members before this place; 0: of all
+	Was     *Service // of a RunReload: with what it runs so far
 }
 
 // Reply answers a request of an administrator.
@@ -277,6 +293,7 @@ const (
 	NoteGrant     NoteKind = "grant"
 	NoteStarting  NoteKind = "starting"
 	NoteStarted   NoteKind = "started"
+	NoteReloaded  NoteKind = "reloaded"
 	NoteStopping  NoteKind = "stopping"
 	NoteStopped   NoteKind = "stopped"
 	NoteReleased  NoteKind = "released"

@@ -130,7 +130,7 @@ type Pending struct {
 // until the budget's window has passed or the admin cleared it.
 type Fail struct {
 	Node  ident.NodeID
-	Count uint32
+	Count uint32 // 0: it would fail there, for its own settings are wrong
 	Text  string // what failed, at most 120 bytes
 }
 

@@ -103,7 +103,7 @@ func Decode(b []byte) (*cluster.Message, error) {
 	}
 	for range r.count() {
 		m.Services = append(m.Services, cluster.RunState{
-			Service: r.name(), Term: r.u64(), State: cluster.ServiceState(r.atMost(byte(cluster.Partly), "service state")), Text: r.text(mostText),
+			Service: r.name(), Term: r.u64(), State: cluster.ServiceState(r.atMost(byte(cluster.LastState), "service state")), Text: r.text(mostText),
 		})
 	}
 	if r.err == nil && len(r.b) != 0 {

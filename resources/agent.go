@@ -65,6 +65,8 @@ type Request struct {
 	// Guarded says that reservations guard its disks: then the node holds the way to
 	// them, and an agent neither makes nor ends it.
 	Guarded bool `json:"guarded,omitempty"`
+	// Was is what Spec has said so far; only with the verb "reload".
+	Was json.RawMessage `json:"was,omitempty"`
 	// Left are the processes that earlier starts of this member left running.
 	Left []int `json:"left,omitempty"`
 	// Above are the kinds of the members above this one in the stack; only with the

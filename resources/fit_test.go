@@ -133,14 +133,46 @@ func TestSeverity(t *testing.T) {
 func TestReload(t *testing.T) {
 	r := advisedRunner(t)
 	svc := resources.Service{Name: "orders", Stack: []resources.Member{advised(t, "a", advice{}), advised(t, "b", advice{Lacks: "reload"})}}
-	if res := r.Reload(context.Background(), svc, 1, []string{"a"}); res.Outcome != resources.OK || len(res.Steps) == 0 {
+	if res := r.Reload(context.Background(), svc, 1, changed("a")); res.Outcome != resources.OK || len(res.Steps) == 0 {
 		t.Errorf("%+v", res)
 	}
-	if res := r.Reload(context.Background(), svc, 1, []string{"a", "b"}); res.Outcome != resources.NotRunning || res.Member != "b" {
+	if res := r.Reload(context.Background(), svc, 1, changed("a", "b")); res.Outcome != resources.NotRunning || res.Member != "b" {
 		t.Errorf("%+v; want b to be restarted", res)
 	}
 	svc.Stack[0].Kind = "actor"
-	if res := r.Reload(context.Background(), svc, 1, []string{"a"}); res.Outcome != resources.NotRunning || !strings.Contains(res.Text, "has to be restarted") {
+	if res := r.Reload(context.Background(), svc, 1, changed("a")); res.Outcome != resources.NotRunning || !strings.Contains(res.Text, "has to be restarted") {
 		t.Errorf("%+v; want a kind that cannot reload to be restarted", res)
+	}
+}
+
+// changed are members whose settings were others.
+func changed(ids ...string) map[string]json.RawMessage {
+	was := map[string]json.RawMessage{}
+	for _, id := range ids {
+		was[id] = json.RawMessage(`{}`)
+	}
+	return was
+}
+
+// Settings that are read anew at every check need no restart; any other does.
+func TestTakesOver(t *testing.T) {
+	type spec struct {
+		Address string `json:"address"`
+		Reach   string `json:"reach,omitempty"`
+	}
+	free := func(s *spec) { s.Reach = "" }
+	for _, c := range []struct {
+		was, is string
+		want    resources.Outcome
+	}{
+		{`{"address":"a"}`, `{"address":"a","reach":"b"}`, resources.OK},
+		{`{"address":"a","reach":"b"}`, `{"address":"c","reach":"b"}`, resources.NotRunning},
+		{``, `{"address":"a"}`, resources.NotRunning},
+		{`{"address":"a"}`, `{"adress":"a"}`, resources.Failed},
+	} {
+		req := resources.Request{Was: json.RawMessage(c.was), Spec: json.RawMessage(c.is)}
+		if got := resources.TakesOver(req, free); got.Outcome != c.want || got.Text == "" {
+			t.Errorf("from %s to %s: %v: %s; want %v", c.was, c.is, got.Outcome, got.Text, c.want)
+		}
 	}
 }

@@ -237,30 +237,6 @@ func (r *Runner) Fit(ctx context.Context, svc Service) Result {
 	return w.result
 }
 
-// Reload has the members of a running service, of those that changed, take over what
-// their specifications say now: OK if all did, NotRunning if one has to be restarted
-// for that, which leaves the rest as they are, and else why it failed.
-func (r *Runner) Reload(ctx context.Context, svc Service, term uint32, changed []string) Result {
-	ctx, done, err := r.take(ctx, svc, false)
-	if err != nil {
-		return refusal(err)
-	}
-	defer done()
-	w := r.work(svc, term)
-	w.result.Outcome = OK
-	for i, m := range svc.Stack {
-		if !slices.Contains(changed, m.ID) {
-			continue
-		}
-		if s := w.do(ctx, task{i, VerbReload}); s.Outcome != OK {
-			w.result.Outcome, w.result.Severity = s.Outcome, s.Severity
-			w.blame(i, s.Text)
-			break
-		}
-	}
-	return w.result
-}
-
 // Longest is longer than any Start, Stop or Check of the service can last: every
 // member's limits twice, for a start may have to be undone and a stop may have to
 // kill. A kind that was not asked for its limits yet counts with an hour.

@@ -2,6 +2,7 @@ package resources
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,6 +16,7 @@ type work struct {
 	svc    Service
 	term   uint32
 	result Result
+	was    map[string]json.RawMessage // of a Reload
 }
 
 func (r *Runner) work(svc Service, term uint32) *work {
@@ -55,7 +57,7 @@ func (w *work) operate(ctx context.Context, m Member, verb Verb) answer {
 			left = append(left, h.PIDs...)
 		}
 	}
-	op := operation{svc: w.svc.Name, term: w.term, member: m, verb: verb, left: left}
+	op := operation{svc: w.svc.Name, term: w.term, member: m, verb: verb, left: left, was: w.was[m.ID]}
 	if verb == VerbFit {
 		for _, above := range w.svc.Stack {
 			if above.ID == m.ID {

@@ -93,7 +93,12 @@ func fill(w *placement.World, s *cluster.State, v *sight.View) {
 		x.Owner, x.Want, x.Runs = g.Owner, g.Want, !g.Stopped
 		x.Fixed = g.Frozen || Maintained(s, g)
 		for j := range g.Fails {
-			x.Failed = append(x.Failed, placement.Failure{Node: g.Fails[j].Node, Text: g.Fails[j].Text})
+			if f := (placement.Failure{Node: g.Fails[j].Node, Text: g.Fails[j].Text}); g.Fails[j].Count > 0 {
+				x.Failed = append(x.Failed, f)
+			} else {
+				f.Remedy = "mend its settings: holdfast apply; or try again with the same: holdfast service clear " + g.Service
+				x.Unfit = append(x.Unfit, f)
+			}
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/controller"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/drive"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/members"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/story"
 	"github.com/holdfast-ha/holdfast/cluster/core"
@@ -16,29 +17,13 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/lease"
 )
 
-// Pace is how long the programs of a node take.
-type Pace struct {
-	StartTime time.Duration // a start
-	StopTime  time.Duration // a stop
-}
-
-// Hang is what gives no answer in time, and what the runner has seen stall meanwhile.
-type Hang struct {
-	On    bool
-	Stall string
-}
-
 // Faults are what a test does to a node. They may be changed at any time.
 type Faults struct {
-	Frozen     bool   // nothing of it executes; see Freeze and Thaw
-	DiskCut    []bool // per disk: requests fail, and do nothing
-	DiskHang   []bool // per disk: requests do not complete; see Unhang
-	Clones     []bool // per disk: the path leads to a clone of it, which is not opened
-	StopFails  bool   // every stop of a service fails
-	StartFails bool   // every start of a service fails
-	CheckFails bool   // every check of the last member of a service fails
-	CheckHang  Hang   // checks give no answer in time
-	Pace
+	Frozen   bool   // nothing of it executes; see Freeze and Thaw
+	DiskCut  []bool // per disk: requests fail, and do nothing
+	DiskHang []bool // per disk: requests do not complete; see Unhang
+	Clones   []bool // per disk: the path leads to a clone of it, which is not opened
+	members.Faults
 	NoReboot bool          // stays off after a reset
 	LUNs     luns.Faults   // between it and the data LUNs
 	OrderLag time.Duration // how much longer than usual an order is on its way to the guard
@@ -108,7 +93,7 @@ func newNode(w *World, id ident.NodeID) *Node {
 		ID: id, Name: story.Name(id), host: ident.UUID{byte(id)}, body: id, w: w, running: map[string]*process{},
 		Faults: Faults{
 			DiskCut: make([]bool, mostDisks), DiskHang: make([]bool, mostDisks), Clones: make([]bool, mostDisks),
-			Pace: Pace{StartTime: 300 * time.Millisecond, StopTime: 200 * time.Millisecond},
+			Faults: members.Faults{Pace: members.Pace{StartTime: 300 * time.Millisecond, StopTime: 200 * time.Millisecond}},
 		},
 		machine: machine{clock: agenda.Clock{Rate: 1 + (w.rng.Float64()-0.5)*0.0098}},
 	}

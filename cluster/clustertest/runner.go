@@ -19,7 +19,7 @@ func (n *Node) run(a cluster.Run) {
 	done := func(o cluster.Outcome, text string) {
 		ev := cluster.RunDone{Op: a.Op, Outcome: o, Text: text}
 		if o != cluster.OK && a.Kind != cluster.RunStop && a.Kind != cluster.RunKill {
-			ev.Member, ev.Stall = len(a.Service.Stack), n.CheckHang.Stall
+			ev.Member, ev.Stall, ev.Severity = len(a.Service.Stack), n.CheckHang.Stall, n.Reach
 		}
 		if life == n.daemon.life {
 			n.deliver(ev)
@@ -57,17 +57,8 @@ func (n *Node) run(a cluster.Run) {
 			done(cluster.OK, "")
 		}
 		n.later(n.StopTime, stop)
-	case cluster.RunCheck:
-		n.later(10*time.Millisecond, func() {
-			switch {
-			case n.CheckHang.On:
-				done(cluster.Unknown, "nothing came within 20s")
-			case n.CheckFails && (a.To == 0 || a.To == len(a.Service.Stack)):
-				done(cluster.Failed, "no answer")
-			default:
-				done(cluster.OK, "")
-			}
-		})
+	default:
+		n.later(10*time.Millisecond, func() { done(n.Outcome(a)) })
 	}
 }
 

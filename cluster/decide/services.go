@@ -145,6 +145,9 @@ func (d *Draft) endTerm(name string, i int) {
 		if run.Why != "" {
 			fail(e, g.Owner, run.Why)
 		}
+		if run.Why != "" && run.State == cluster.Wrong {
+			failEverywhere(e, d.State.Nodes, run.Why)
+		}
 		d.note(cluster.Note{Kind: cluster.NoteReleased, Node: g.Owner, Inc: g.Inc, Service: name, Term: g.Term, Proof: cluster.ProofReleased, Text: run.Why})
 		e.Owner, e.Inc = 0, ident.Incarnation{}
 	case n == nil || n.Dead >= g.Inc.N:
@@ -167,6 +170,16 @@ func fail(g *cluster.Grant, id ident.NodeID, text string) {
 		}
 	}
 	g.Fails = append(g.Fails, cluster.Fail{Node: id, Count: 1, Text: text})
+}
+
+// failEverywhere records that the service would fail on every node, for its own
+// settings are wrong.
+func failEverywhere(g *cluster.Grant, nodes []cluster.NodeState, text string) {
+	for i := range nodes {
+		if id := nodes[i].ID; !slices.ContainsFunc(g.Fails, func(f cluster.Fail) bool { return f.Node == id }) {
+			g.Fails = append(g.Fails, cluster.Fail{Node: id, Text: cluster.Limit(text, 120)})
+		}
+	}
 }
 
 // pending says that a service still waits for the proven end of this node.

@@ -232,10 +232,24 @@ func (d *Draft) wishApply(r cluster.ApplyConfig) (string, string) {
 	}
 	e := d.edit()
 	taken(e, r.Conf)
+	mended(e, r.Conf)
 	e.Config, e.Conf = bytes.Clone(r.Config), r.Conf
 	e.ConfigRev++
 	d.note(cluster.Note{Kind: cluster.NoteAdmin, Text: fmt.Sprintf("configuration version %d", e.ConfigRev)})
 	return fmt.Sprintf("version %d", e.ConfigRev), ""
+}
+
+// mended forgets the failures of services whose stack is another from now on: what
+// was wrong with it may be right.
+func mended(s *cluster.State, next *cluster.Config) {
+	same := func(a, b cluster.Member) bool { return a.ID == b.ID && a.Kind == b.Kind && bytes.Equal(a.Spec, b.Spec) }
+	for i := range s.Services {
+		old, was := s.Conf.Service(s.Services[i].Service)
+		svc, is := next.Service(s.Services[i].Service)
+		if was && is && !slices.EqualFunc(old.Stack, svc.Stack, same) {
+			s.Services[i].Fails = nil
+		}
+	}
 }
 
 // taken notes what a new configuration takes from services that somebody owns: the

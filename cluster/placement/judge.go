@@ -116,6 +116,9 @@ func (c *crowd) reject(i, n int) (reason, remedy string) {
 	case failed != "":
 		return "failed there: " + failed, "mend the cause, then: holdfast service clear " + r.Service
 	}
+	if f := c.w.unfit(i, node.ID); f != nil && c.w.Services[i].Owner != node.ID {
+		return "it would not run there: " + f.Text, f.Remedy
+	}
 	for _, o := range c.w.Book.apart[i] {
 		if c.at[o] == n {
 			other := c.w.Book.rules[o].Service

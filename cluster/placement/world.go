@@ -26,8 +26,9 @@ type Node struct {
 
 // Failure is why a service may not run on a node.
 type Failure struct {
-	Node ident.NodeID
-	Text string
+	Node   ident.NodeID
+	Text   string
+	Remedy string // of what stands in Unfit
 }
 
 // Service is the facts about one service.
@@ -37,6 +38,7 @@ type Service struct {
 	Runs   bool         // it is meant to run
 	Fixed  bool         // it is left as it is: nothing moves it, nothing starts it
 	Failed []Failure    // where it has failed
+	Unfit  []Failure    // where it would not run if it were started, as far as is known
 }
 
 // World is all that a decision rests on. Services are in the order of the book.
@@ -49,7 +51,7 @@ type World struct {
 // fits says whether a service may run on a node as far as the two alone decide.
 func (w *World) fits(i, n int) bool {
 	node, r := &w.Nodes[n], &w.Book.rules[i]
-	if node.Unfit != "" || w.failed(i, node.ID) != "" {
+	if node.Unfit != "" || w.failed(i, node.ID) != "" || w.unfit(i, node.ID) != nil {
 		return false
 	}
 	return w.allowed(r, n)
@@ -68,6 +70,16 @@ func (w *World) failed(i int, id ident.NodeID) string {
 		}
 	}
 	return ""
+}
+
+// unfit is why a service would not run on a node, if it were started there.
+func (w *World) unfit(i int, id ident.NodeID) *Failure {
+	for k := range w.Services[i].Unfit {
+		if f := &w.Services[i].Unfit[k]; f.Node == id {
+			return f
+		}
+	}
+	return nil
 }
 
 // at is the place of a node in the list; -1 if it is not there.

@@ -190,7 +190,7 @@ func broken(r *run, b ban) string {
 func isNote(word string) bool {
 	switch cluster.NoteKind(word) {
 	case cluster.NoteSuspected, cluster.NoteFencing, cluster.NoteWay, cluster.NoteProof, cluster.NoteGrant, cluster.NoteStarting,
-		cluster.NoteStarted, cluster.NoteStopping, cluster.NoteStopped, cluster.NoteReleased, cluster.NoteFailed, cluster.NoteSlow, cluster.NoteJoined,
+		cluster.NoteStarted, cluster.NoteReloaded, cluster.NoteStopping, cluster.NoteStopped, cluster.NoteReleased, cluster.NoteFailed, cluster.NoteSlow, cluster.NoteJoined,
 		cluster.NoteLeft, cluster.NoteLease, cluster.NoteAdmin, cluster.NoteAlarm, "maintenance":
 		return true
 	}

@@ -1,6 +1,7 @@
 package scripttest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/members"
 )
 
 // verb is one kind of step. Its pattern is what stands in a line: words as they
@@ -49,11 +51,17 @@ func machineSteps() []verb {
 		{"stops fail on NODES", nodes(3, func(n *clustertest.Node) { n.StopFails = true })},
 		{"stops work on NODES", nodes(3, func(n *clustertest.Node) { n.StopFails = false })},
 		{"checks fail on NODES", nodes(3, func(n *clustertest.Node) { n.CheckFails = true })},
-		{"checks work on NODES", nodes(3, func(n *clustertest.Node) { n.CheckFails, n.CheckHang = false, clustertest.Hang{} })},
+		{"checks work on NODES", nodes(3, func(n *clustertest.Node) { n.CheckFails, n.CheckHang = false, members.Hang{} })},
 		{"checks hang on NODES", nodes(3, func(n *clustertest.Node) { n.CheckHang.On = true })},
 		{"checks hang because of a stall on NODES", nodes(7, func(n *clustertest.Node) {
-			n.CheckHang = clustertest.Hang{On: true, Stall: "its tasks waited for I/O 83% of the time"}
+			n.CheckHang = members.Hang{On: true, Stall: "its tasks waited for I/O 83% of the time"}
 		})},
+		{"failures last on NODES", nodes(3, func(n *clustertest.Node) { n.Reach = cluster.Hard })},
+		{"failures are of wrong settings on NODES", nodes(6, func(n *clustertest.Node) { n.Reach = cluster.Fatal })},
+		{"new settings need a restart on NODES", nodes(6, func(n *clustertest.Node) { n.Rigid = "it has to be restarted for that" })},
+		{"nothing would run on NODES", nodes(4, func(n *clustertest.Node) { n.Lacks = "exec: caddy is not installed" })},
+		{"everything would run on NODES", nodes(4, func(n *clustertest.Node) { n.Lacks = "" })},
+		{"nobody can tell what would run on NODES", nodes(7, func(n *clustertest.Node) { n.FitHang = true })},
 		{"starts take TIME on NODES", func(r *run, w []string) {
 			d, _ := time.ParseDuration(w[2])
 			r.each(w[4:], func(n *clustertest.Node) { n.StartTime = d })
@@ -173,6 +181,13 @@ func adminSteps() []verb {
 				to, _ := conf.Service(w[10])
 				to.Stack = append([]cluster.Member{from.Stack[0]}, to.Stack...)
 				from.Stack = from.Stack[1:]
+			})
+		}},
+		{"ask NODE for other settings of SERVICE", func(r *run, w []string) {
+			r.configure(w[1], func(conf *cluster.Config) {
+				svc, _ := conf.Service(w[6])
+				last := &svc.Stack[len(svc.Stack)-1]
+				last.Spec = append(bytes.Clone(last.Spec), '+')
 			})
 		}},
 		{"ask NODE to leave", ask(1, func([]string) cluster.Request { return cluster.LeaveCluster{} })},

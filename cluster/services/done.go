@@ -3,6 +3,7 @@ package services
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -20,6 +21,7 @@ type trouble struct {
 	from     int           // the member from which on it is restarted, or is not up
 	partial  bool          // the latest start or stop was of the members from there on
 	keep     string        // what has failed too often, while the rest is kept up
+	wrong    bool          // it, or what the term is given up for, would fail on every node
 	broken   ident.Instant // since when stops fail; 0: the latest has not
 	borne    bool          // and they are tried again: the grace is not over
 }
@@ -49,7 +51,7 @@ func (s *Set) startDone(l *local, e cluster.RunDone) {
 		return
 	}
 	if e.Outcome == cluster.OK {
-		l.state, l.text, l.keep, l.partial = cluster.Up, "", "", false
+		l.state, l.text, l.keep, l.partial, l.wrong = cluster.Up, "", "", false, false
 		l.checkAt = s.env.Now.Add(l.spec.CheckEvery())
 		s.emit(cluster.Note{Kind: cluster.NoteStarted, Service: l.name, Term: l.term, Text: e.Text})
 		return
@@ -62,13 +64,16 @@ func (s *Set) startDone(l *local, e cluster.RunDone) {
 	if !l.partial {
 		e.Member = 0
 	}
-	s.failed(l, "start: "+e.Text, e.Member)
+	s.failed(l, "start: "+e.Text, e)
 }
 
 func (s *Set) checkDone(l *local, e cluster.RunDone) {
 	l.checkAt = s.env.Now.Add(l.spec.CheckEvery())
+	// What has once started with its settings does not fail because they are wrong:
+	// something is missing here now.
+	e.Severity = min(e.Severity, cluster.Hard)
 	if bad, text := s.verdict(l, e); bad {
-		s.failed(l, text, e.Member)
+		s.failed(l, text, e)
 		return
 	}
 	conf, ok := s.env.State.Conf.Service(l.name)
@@ -79,11 +84,49 @@ func (s *Set) checkDone(l *local, e cluster.RunDone) {
 		l.text = "its new configuration waits: " + what + " may still be in use by " + by
 		return
 	}
-	if same := sameStack(conf, l.spec); same < max(len(conf.Stack), len(l.spec.Stack)) {
-		l.again, l.from, l.text = true, same, "its configuration has changed"
+	switch same := sameStack(conf, l.spec); {
+	case same == max(len(conf.Stack), len(l.spec.Stack)):
+		l.spec = conf
+	case l.state == cluster.Up && sameMembers(conf, l.spec) && !s.held(s.mine(l.name)):
+		s.reload(l, conf)
+	default:
+		s.renew(l, same)
+	}
+}
+
+// renew restarts a service with its new configuration, from a member on: what has
+// failed too often before may work now.
+func (s *Set) renew(l *local, from int) {
+	l.keep, l.wrong, l.restarts = "", false, nil
+	l.again, l.from, l.text = true, from, "its configuration has changed"
+}
+
+// reload has the members that changed take over their new settings while they run.
+func (s *Set) reload(l *local, conf *cluster.Service) {
+	l.next = conf
+	s.ops++
+	l.op, l.kind = s.ops, cluster.RunReload
+	s.emit(cluster.Run{Op: l.op, Kind: l.kind, Service: conf, Term: l.term, Was: l.spec})
+}
+
+// reloadDone restarts what could not take over its settings, from the first such
+// member on. An answer that did not come says nothing of which settings are in use.
+func (s *Set) reloadDone(l *local, e cluster.RunDone) {
+	next := l.next
+	l.next = nil
+	if e.Outcome != cluster.OK {
+		s.renew(l, sameStack(next, l.spec))
 		return
 	}
-	l.spec = conf
+	l.spec, l.text = next, ""
+	s.emit(cluster.Note{Kind: cluster.NoteReloaded, Service: l.name, Term: l.term, Text: "took over its new settings without a restart" + dot(e.Text)})
+}
+
+func dot(text string) string {
+	if text == "" {
+		return ""
+	}
+	return ": " + text
 }
 
 // while says for how long a held service is left alone.
@@ -95,9 +138,9 @@ func while(g *cluster.Grant) string {
 }
 
 // failed spends the failure budget: restart here, from the member that has failed
-// on, or give the service up. Where no other node can have it, what is below that
-// member stays up.
-func (s *Set) failed(l *local, text string, member int) {
+// on, or give the service up, which a failure that would be one again here does at
+// once. Where no other node can have it, what is below that member stays up.
+func (s *Set) failed(l *local, text string, e cluster.RunDone) {
 	if g := s.mine(l.name); g != nil && s.held(g) {
 		if text += "; nothing is done about it " + while(g); l.text != text {
 			l.text = text
@@ -105,27 +148,39 @@ func (s *Set) failed(l *local, text string, member int) {
 		}
 		return
 	}
-	l.text, l.answers, l.from = text, answers{}, max(member-1, 0)
-	s.emit(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: text})
+	l.text, l.answers, l.from = text, answers{}, max(e.Member-1, 0)
+	s.emit(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: text + reach(e.Severity)})
 	b := l.spec.Restarts
 	l.restarts = append(l.restarts, s.env.Now)
 	for len(l.restarts) > 0 && b.Within > 0 && s.env.Now.Sub(l.restarts[0]) > b.Within {
 		l.restarts = l.restarts[1:]
 	}
-	if len(l.restarts) <= b.Count && l.keep == "" {
+	if len(l.restarts) <= b.Count && l.keep == "" && e.Severity == cluster.Soft {
 		l.again = true
 		return
 	}
 	why := text
-	if b.Count > 0 && l.keep == "" {
+	if b.Count > 0 && l.keep == "" && e.Severity == cluster.Soft {
 		why = fmt.Sprintf("failed %d times in %s: %s", len(l.restarts), b.Within, text)
 	}
 	l.restarts = nil
-	if l.from > 0 && s.env.Elsewhere != nil && !s.env.Elsewhere(l.name) {
-		l.again, l.keep = true, why
+	nowhere := e.Severity == cluster.Fatal || s.env.Elsewhere != nil && !s.env.Elsewhere(l.name)
+	if l.from > 0 && nowhere {
+		l.again, l.keep, l.wrong = true, why, e.Severity == cluster.Fatal
 		return
 	}
-	l.giveUp = why
+	l.giveUp, l.wrong = why, e.Severity == cluster.Fatal
+}
+
+// reach says how far a failure reaches.
+func reach(s cluster.Severity) string {
+	switch s {
+	case cluster.Hard:
+		return "; it would fail on this node again"
+	case cluster.Fatal:
+		return "; its own settings are wrong: it would fail on every node"
+	}
+	return ""
 }
 
 // keepRest leaves up what is below the member that has failed too often.
@@ -138,7 +193,7 @@ func (s *Set) keepRest(l *local) {
 // completes gives a service that is partly up to another node, if there is one by
 // now, or tries the rest of it again.
 func (s *Set) completes(l *local, g *cluster.Grant) {
-	if s.env.Elsewhere == nil || s.env.Elsewhere(l.name) {
+	if !l.wrong && (s.env.Elsewhere == nil || s.env.Elsewhere(l.name)) {
 		l.giveUp = l.keep
 		return
 	}
@@ -192,6 +247,11 @@ func (s *Set) stopFailed(l *local, e cluster.RunDone) {
 		text += fmt.Sprintf("; it is tried again for %s, then this node is fenced", (grace - s.env.Now.Sub(l.broken)).Round(time.Second))
 	}
 	s.emit(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: text})
+}
+
+// sameMembers says that two services differ in settings of their members alone.
+func sameMembers(a, b *cluster.Service) bool {
+	return slices.EqualFunc(a.Stack, b.Stack, func(x, y cluster.Member) bool { return x.Kind == y.Kind && x.ID == y.ID })
 }
 
 // sameStack is how many members, from the bottom on, two services have in common.

@@ -2,6 +2,7 @@ package services_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -74,5 +75,41 @@ func TestHalfIsStopped(t *testing.T) {
 	s.Manage(env)
 	if list := runs(s); len(list) != 1 || list[0].Kind != cluster.RunKill {
 		t.Fatalf("%+v, want the emergency stop", list)
+	}
+}
+
+// TestAStopWaitsForNoCheck: a check that hangs must not hold up an emergency stop,
+// and what it says when it has ended counts for nothing any more.
+func TestAStopWaitsForNoCheck(t *testing.T) {
+	inc := ident.Incarnation{N: 3}
+	state := &cluster.State{
+		Conf:     &cluster.Config{Services: []cluster.Service{{Name: "orders", Stack: []cluster.Member{{ID: "exec"}}}}},
+		Nodes:    []cluster.NodeState{{ID: 2, Name: "beta", Phase: cluster.MemberPhase, Inc: inc}},
+		Services: []cluster.Grant{{Service: "orders", Owner: 2, Inc: inc, Term: 5}},
+	}
+	env := services.Env{Now: 1e9, State: state, Self: 2, Inc: inc, Standing: services.Member, MayStart: true}
+	s := services.New(nil)
+	s.Manage(env)
+	s.Done(env, cluster.RunDone{Op: runs(s)[0].Op, Outcome: cluster.OK})
+	env.Now = env.Now.Add(time.Minute)
+	s.Manage(env)
+	check := runs(s)
+	if len(check) != 1 || check[0].Kind != cluster.RunCheck {
+		t.Fatalf("%+v, want a check", check)
+	}
+	env.Standing = services.Ending
+	s.Manage(env)
+	kill := runs(s)
+	if len(kill) != 1 || kill[0].Kind != cluster.RunKill {
+		t.Fatalf("%+v, want the emergency stop at once", kill)
+	}
+	s.Done(env, cluster.RunDone{Op: check[0].Op, Outcome: cluster.Failed})
+	s.Manage(env)
+	if more := runs(s); len(more) != 0 || s.AllDown() {
+		t.Fatalf("%+v after the check that was interrupted; all down: %v", more, s.AllDown())
+	}
+	s.Done(env, cluster.RunDone{Op: kill[0].Op, Outcome: cluster.OK})
+	if !s.AllDown() {
+		t.Error("not down after the stop")
 	}
 }

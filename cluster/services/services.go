@@ -219,10 +219,11 @@ func (s *Set) AllReleased() bool {
 // Empty says that there has been no service in this incarnation.
 func (s *Set) Empty() bool { return len(s.local) == 0 }
 
-// begun is what is known of starts beside the operation under way.
+// begun is what is known of starts and reloads beside the operation under way.
 type begun struct {
-	started uint64 // a start that was interrupted, and has not ended yet
-	half    bool   // the start under way, or the one that has ended, is of the storage only
+	next    *cluster.Service // what it is being reloaded with; nil if it is not
+	started uint64           // a start that was interrupted, and has not ended yet
+	half    bool             // the start under way, or the one that has ended, is of the storage only
 }
 
 // local is one service on this node: its state machine, independent of all
@@ -247,8 +248,11 @@ type local struct {
 
 func (l *local) runState() cluster.RunState {
 	state := l.state
-	if state == cluster.Broken && l.borne {
+	switch {
+	case state == cluster.Broken && l.borne:
 		state = cluster.Stopping
+	case l.wrong && l.giveUp != "" && l.released >= l.term:
+		state = cluster.Wrong
 	}
 	return cluster.RunState{Service: l.name, Term: l.term, State: state, Text: cluster.Limit(l.text, 120)}
 }
@@ -318,25 +322,26 @@ func (s *Set) specify(l *local) {
 	l.spec = spec
 }
 
-// manageOne decides the next step of one service. A stop does not wait for a
-// start that is under way: it interrupts it.
+// manageOne decides the next step of one service. A stop waits for nothing else
+// that is under way: it interrupts it.
 func (s *Set) manageOne(l *local) {
 	starting := l.op != 0 && l.kind == cluster.RunStart
+	looking := l.op != 0 && (l.kind == cluster.RunCheck || l.kind == cluster.RunReload)
 	if l.op == 0 && l.started != 0 {
 		return // stopped, but what it interrupted may begin only now: see Done
 	}
-	if l.op != 0 && !starting || l.state == cluster.Broken && (s.env.Now < l.retryAt || l.spec == nil) {
+	if l.op != 0 && !starting && !looking || l.state == cluster.Broken && (s.env.Now < l.retryAt || l.spec == nil) {
 		return
 	}
 	g := s.mine(l.name)
 	why := s.mustStop(l, g)
 	ending, because := s.atOnce(l, g)
 	switch {
-	case starting && ending:
+	case (starting || looking) && ending:
 		s.run(l, cluster.RunKill, because)
-	case starting && why != "":
+	case (starting || looking) && why != "":
 		s.run(l, cluster.RunStop, why)
-	case starting:
+	case starting || looking:
 	case l.state == cluster.Broken:
 		if ending {
 			s.run(l, cluster.RunKill, "again: the stop before failed")
@@ -366,7 +371,7 @@ func (s *Set) run(l *local, kind cluster.RunKind, why string) { s.runFrom(l, kin
 // a polite stop.
 func (s *Set) runFrom(l *local, kind cluster.RunKind, from int, why string) {
 	s.ops++
-	if l.op != 0 {
+	if l.op != 0 && l.kind == cluster.RunStart {
 		l.started = l.op
 	}
 	l.op, l.kind = s.ops, kind
@@ -421,6 +426,8 @@ func (s *Set) finished(l *local, e cluster.RunDone) {
 		s.stopDone(l, e)
 	case cluster.RunCheck:
 		s.checkDone(l, e)
+	case cluster.RunReload:
+		s.reloadDone(l, e)
 	}
 }
 

@@ -95,6 +95,10 @@ func partRows() []row {
 			why: "what would happen is what the core decides in a world in memory; a test's world is for tests",
 		},
 		{
+			tree: "cluster/clustertest/members", may: []string{"cluster"},
+			why: "how members of services behave in a simulated world is said in the words of the core",
+		},
+		{
 			tree: "cluster/sight", may: []string{"cluster", "cluster/ident"},
 			why: "what a node sees is words for facts; it decides nothing",
 		},

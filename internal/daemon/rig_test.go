@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"os"
@@ -109,6 +110,14 @@ func (r *memoryRunner) Stop(_ context.Context, s resources.Service, _ uint32, o 
 func (r *memoryRunner) Longest(resources.Service) time.Duration { return time.Minute }
 
 func (r *memoryRunner) Check(context.Context, resources.Service, uint32) resources.Result {
+	return resources.Result{Outcome: resources.OK}
+}
+
+func (r *memoryRunner) Fit(context.Context, resources.Service) resources.Result {
+	return resources.Result{Outcome: resources.OK}
+}
+
+func (r *memoryRunner) Reload(context.Context, resources.Service, uint32, map[string]json.RawMessage) resources.Result {
 	return resources.Result{Outcome: resources.OK}
 }
 

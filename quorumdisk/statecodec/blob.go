@@ -33,7 +33,7 @@ func EncodeBlob(b *cluster.Blob) ([]byte, error) {
 // EncodeBlob is the function of that name.
 func (p *Packer) EncodeBlob(b *cluster.Blob) ([]byte, error) {
 	for _, s := range b.Services {
-		if s.State > cluster.Partly {
+		if s.State > cluster.LastState {
 			return nil, fmt.Errorf("status blob: %w: state %d of service %q", wire.ErrValue, s.State, s.Service)
 		}
 	}
@@ -90,7 +90,7 @@ func readBlob(plain []byte) (*cluster.Blob, error) {
 	for range r.Count(minRunState) {
 		b.Services = append(b.Services, cluster.RunState{
 			Service: r.Text(), Term: r.U64(),
-			State: cluster.ServiceState(r.OneOf("service state", uint8(cluster.Partly))),
+			State: cluster.ServiceState(r.OneOf("service state", uint8(cluster.LastState))),
 			Text:  r.Text(),
 		})
 	}

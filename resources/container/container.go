@@ -56,8 +56,9 @@ const (
 type Agent struct{}
 
 var (
-	_ resources.Agent  = Agent{}
-	_ resources.Fitter = Agent{}
+	_ resources.Agent    = Agent{}
+	_ resources.Fitter   = Agent{}
+	_ resources.Reloader = Agent{}
 )
 
 // Start implements resources.Agent.
@@ -224,6 +225,11 @@ func (Agent) Fit(ctx context.Context, req resources.Request) resources.Report {
 
 func fatal(err error) resources.Report {
 	return resources.Report{Outcome: resources.Failed, Severity: resources.Fatal, Text: err.Error()}
+}
+
+// Reload implements resources.Reloader: how it is checked and stopped may change.
+func (Agent) Reload(_ context.Context, req resources.Request) resources.Report {
+	return resources.TakesOver(req, func(s *Spec) { s.Check, s.Grace = nil, 0 })
 }
 
 func said(res program.Result, err error) string {

@@ -243,6 +243,11 @@ func (Agent) Probe(ctx context.Context, req resources.Request) resources.Report 
 	}
 }
 
+// Reload implements resources.Reloader: how it is checked and stopped may change.
+func (Agent) Reload(_ context.Context, req resources.Request) resources.Report {
+	return resources.TakesOver(req, func(s *Spec) { s.Check, s.Stop, s.Grace, s.Settle = nil, nil, 0, 0 })
+}
+
 // Fit implements resources.Fitter. A command that stands on a file system of the
 // service cannot be seen before that is mounted: of those that are missing, only
 // what is looked for along the search path is missing for certain.
@@ -398,6 +403,7 @@ func sortedKeys(m map[string]string) []string {
 }
 
 var (
-	_ resources.Agent  = Agent{}
-	_ resources.Fitter = Agent{}
+	_ resources.Agent    = Agent{}
+	_ resources.Fitter   = Agent{}
+	_ resources.Reloader = Agent{}
 )

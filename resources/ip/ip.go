@@ -59,8 +59,9 @@ const (
 type Agent struct{}
 
 var (
-	_ resources.Agent  = Agent{}
-	_ resources.Fitter = Agent{}
+	_ resources.Agent    = Agent{}
+	_ resources.Fitter   = Agent{}
+	_ resources.Reloader = Agent{}
 )
 
 // Start implements resources.Agent.
@@ -162,6 +163,11 @@ func (Agent) Probe(_ context.Context, req resources.Request) resources.Report {
 		return resources.Absent("%s is not on this host", spec.Address.Addr())
 	}
 	return resources.Done("%s is on this host", spec.Address.Addr())
+}
+
+// Reload implements resources.Reloader: whom the check asks may change.
+func (Agent) Reload(_ context.Context, req resources.Request) resources.Report {
+	return resources.TakesOver(req, func(s *Spec) { s.Reach, s.ARP, s.DuplicateCheck = netip.Addr{}, 0, nil })
 }
 
 // Fit implements resources.Fitter: it asks for the interface and its carrier, and

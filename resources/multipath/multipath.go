@@ -34,8 +34,9 @@ type Spec struct {
 type Agent struct{}
 
 var (
-	_ resources.Agent  = Agent{}
-	_ resources.Fitter = Agent{}
+	_ resources.Agent    = Agent{}
+	_ resources.Fitter   = Agent{}
+	_ resources.Reloader = Agent{}
 )
 
 func tool() multipath.Tool {
@@ -111,6 +112,11 @@ func (Agent) Fit(ctx context.Context, req resources.Request) resources.Report {
 		return r
 	}
 	return resources.Done("its paths come with the iscsi member above it")
+}
+
+// Reload implements resources.Reloader: how many paths have to work may change.
+func (Agent) Reload(_ context.Context, req resources.Request) resources.Report {
+	return resources.TakesOver(req, func(s *Spec) { s.Least = 0 })
 }
 
 func fatal(err error) resources.Report {

@@ -27,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -238,6 +239,9 @@ func (Agent) Reload(ctx context.Context, req resources.Request) resources.Report
 	m, err := spec.metadata(ctx, req)
 	if err != nil {
 		return resources.Unsure("%v", err)
+	}
+	if was.Agent == spec.Agent && maps.Equal(was.With, spec.With) {
+		return resources.Done("only how it is checked has changed")
 	}
 	action := m.Reloadable(was.With, spec.With)
 	if action == "" || was.Agent != spec.Agent {

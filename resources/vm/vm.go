@@ -49,8 +49,9 @@ const (
 type Agent struct{}
 
 var (
-	_ resources.Agent  = Agent{}
-	_ resources.Fitter = Agent{}
+	_ resources.Agent    = Agent{}
+	_ resources.Fitter   = Agent{}
+	_ resources.Reloader = Agent{}
 )
 
 // Start implements resources.Agent.
@@ -192,6 +193,11 @@ func (Agent) Fit(ctx context.Context, req resources.Request) resources.Report {
 		}
 	}
 	return resources.Done("libvirt is here")
+}
+
+// Reload implements resources.Reloader: its patience may change.
+func (Agent) Reload(_ context.Context, req resources.Request) resources.Report {
+	return resources.TakesOver(req, func(s *Spec) { s.Grace = 0 })
 }
 
 func fatal(err error) resources.Report {

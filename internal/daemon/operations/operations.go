@@ -4,7 +4,9 @@
 package operations
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -27,8 +29,14 @@ const (
 	runSlack = time.Minute
 )
 
-// Runner carries out operations on whole services; resources.Runner is one.
+// Runner is all that is asked of services; resources.Runner is one.
 type Runner interface {
+	Operator
+	Adapter
+}
+
+// Operator carries out operations on whole services.
+type Operator interface {
 	// Start brings a service up.
 	Start(ctx context.Context, s resources.Service, term uint32, o resources.StartOptions) resources.Result
 	// Stop takes it down and verifies that.
@@ -37,6 +45,14 @@ type Runner interface {
 	Longest(s resources.Service) time.Duration
 	// Check asks every member.
 	Check(ctx context.Context, s resources.Service, term uint32) resources.Result
+}
+
+// Adapter fits services to a node, and to new settings.
+type Adapter interface {
+	// Fit asks every member whether it could run here.
+	Fit(ctx context.Context, s resources.Service) resources.Result
+	// Reload has members of a running service take over their new settings.
+	Reload(ctx context.Context, s resources.Service, term uint32, was map[string]json.RawMessage) resources.Result
 }
 
 // Leftovers is what a former life of the daemon left; resources.Runner knows.
@@ -105,12 +121,39 @@ func CarryOut(ctx context.Context, r Runner, w Watch, a cluster.Run) cluster.Run
 			done.Stall = pressure.Between(before, w.Read())
 		}
 		done.Outcome = outcomeOf(res.Outcome)
+	case cluster.RunReload:
+		res = r.Reload(ctx, svc, term, changed(a.Was, a.Service))
+		done.Outcome = outcomeOf(res.Outcome)
+	case cluster.RunFit:
+		res = r.Fit(ctx, svc)
+		done.Outcome = outcomeOf(res.Outcome)
 	default:
 		res.Text = fmt.Sprintf("an operation of kind %d is not known", a.Kind)
 	}
-	done.Text = res.Text
+	done.Text, done.Severity = res.Text, severityOf(res.Severity)
 	done.Member = 1 + slices.IndexFunc(svc.Stack, func(m resources.Member) bool { return m.ID == res.Member })
 	return done
+}
+
+// changed are the former specifications of the members that have others now.
+func changed(was, is *cluster.Service) map[string]json.RawMessage {
+	list := map[string]json.RawMessage{}
+	for i := range is.Stack {
+		if was != nil && i < len(was.Stack) && !bytes.Equal(was.Stack[i].Spec, is.Stack[i].Spec) {
+			list[is.Stack[i].ID] = was.Stack[i].Spec
+		}
+	}
+	return list
+}
+
+func severityOf(s resources.Severity) cluster.Severity {
+	switch s {
+	case resources.Hard:
+		return cluster.Hard
+	case resources.Fatal:
+		return cluster.Fatal
+	}
+	return cluster.Soft
 }
 
 // outcomeOf translates; what is not running after a start or in a check failed.

@@ -2,6 +2,7 @@ package operations
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"reflect"
 	"testing"
@@ -57,6 +58,16 @@ func (v *verdicts) Check(_ context.Context, s resources.Service, _ uint32) resou
 	return v.res
 }
 
+func (v *verdicts) Fit(_ context.Context, s resources.Service) resources.Result {
+	v.members = len(s.Stack)
+	return v.res
+}
+
+func (v *verdicts) Reload(_ context.Context, _ resources.Service, term uint32, was map[string]json.RawMessage) resources.Result {
+	v.term, v.members = term, len(was)
+	return v.res
+}
+
 // calm is a node on which nothing stalls; busy is one whose tasks wait for I/O.
 type calm struct{}
 
@@ -108,6 +119,12 @@ func TestOutcomes(t *testing.T) {
 		{cluster.RunCheck, resources.Result{Outcome: resources.OK}, cluster.OK},
 		{cluster.RunCheck, resources.Result{Outcome: resources.NotRunning}, cluster.Failed},
 		{cluster.RunCheck, resources.Result{}, cluster.Unknown},
+		{cluster.RunReload, resources.Result{Outcome: resources.OK}, cluster.OK},
+		{cluster.RunReload, resources.Result{Outcome: resources.NotRunning}, cluster.Failed}, // it has to be restarted
+		{cluster.RunReload, resources.Result{}, cluster.Unknown},
+		{cluster.RunFit, resources.Result{Outcome: resources.OK}, cluster.OK},
+		{cluster.RunFit, resources.Result{Outcome: resources.Failed}, cluster.Failed},
+		{cluster.RunFit, resources.Result{}, cluster.Unknown},
 		{99, resources.Result{Outcome: resources.OK}, cluster.Failed},
 	} {
 		v := &verdicts{res: c.res}
@@ -122,6 +139,24 @@ func TestOutcomes(t *testing.T) {
 	v := &verdicts{res: resources.Result{Outcome: resources.OK}}
 	if d := CarryOut(context.Background(), v, calm{}, cluster.Run{Kind: cluster.RunStart, Term: 1 << 40, Service: &cluster.Service{}}); d.Outcome != cluster.Failed {
 		t.Errorf("a term that does not fit: %+v", d)
+	}
+}
+
+// How far a failure reaches goes with it, and which members a reload is about.
+func TestReachOfAFailure(t *testing.T) {
+	svc := &cluster.Service{Name: "s", Stack: []cluster.Member{{ID: "filesystem"}, {ID: "ip", Spec: []byte("{}")}}}
+	old := &cluster.Service{Name: "s", Stack: []cluster.Member{{ID: "filesystem"}, {ID: "ip"}}}
+	for is, want := range map[resources.Severity]cluster.Severity{resources.Soft: cluster.Soft, resources.Hard: cluster.Hard, resources.Fatal: cluster.Fatal} {
+		v := &verdicts{res: resources.Result{Outcome: resources.Failed, Member: "ip", Text: "ip: there is no eth7", Severity: is}}
+		done := CarryOut(context.Background(), v, calm{}, cluster.Run{Kind: cluster.RunFit, Service: svc})
+		if done.Severity != want || done.Member != 2 || done.Text != "ip: there is no eth7" {
+			t.Errorf("%q became %+v", is, done)
+		}
+	}
+	v := &verdicts{res: resources.Result{Outcome: resources.OK}}
+	CarryOut(context.Background(), v, calm{}, cluster.Run{Kind: cluster.RunReload, Service: svc, Term: 4, Was: old})
+	if v.term != 4 || v.members != 1 {
+		t.Errorf("a reload of one member in term 4 was one of %d in %d", v.members, v.term)
 	}
 }
 
