@@ -353,31 +353,3 @@ func TestWhatIsTakenAwayIsStillInUse(t *testing.T) {
 		}
 	}
 }
-
-// TestAFailureIsForgottenByItsOwnAge: one that comes after another was forgotten is
-// not as old as that.
-func TestAFailureIsForgottenByItsOwnAge(t *testing.T) {
-	s, v := pair()
-	s.Conf.Services[0].Restarts = cluster.Budget{Count: 3, Within: 15 * time.Minute}
-	failed := func(s *cluster.State) *cluster.State {
-		s = s.Clone()
-		s.Services[0].Fails = []cluster.Fail{{Node: 2, Count: 1, Text: "no answer"}}
-		return s
-	}
-	m := decide.NewMemory()
-	first := failed(s)
-	m.Revise(first, v, nil)
-	v.Now = v.Now.Add(16 * time.Minute)
-	d := m.Revise(first, v, nil)
-	if len(d.State.Grant("orders").Fails) != 0 {
-		t.Fatal("a failure is not forgotten after its time")
-	}
-	m.Revise(d.State, v, nil)
-	v.Now = v.Now.Add(time.Minute)
-	again := failed(d.State)
-	m.Revise(again, v, nil)
-	v.Now = v.Now.Add(time.Minute)
-	if d := m.Revise(again, v, nil); len(d.State.Grant("orders").Fails) != 1 {
-		t.Error("a new failure is forgotten because one like it is old")
-	}
-}
