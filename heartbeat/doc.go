@@ -49,7 +49,11 @@
 // For each sender a receiver knows the current boot and life, and for each link
 // which of the latest 64 counters it has seen. A newer life of the same boot
 // supersedes the older; another boot supersedes the current one unless it was
-// superseded itself, or has a lower incarnation number than was seen. A receiver
+// superseded itself, or has a lower incarnation number than was seen. One that was
+// superseded comes back only when nothing was heard of the current one for ten
+// seconds: two machines that have one identity look like that, when the later of
+// them goes away. Its counters are noted meanwhile, so that no recorded packet brings
+// it back. A receiver
 // that has just started can be shown recorded packets of a former boot until it
 // hears the sender itself. That is harmless: what a message says is a sender's
 // word about one incarnation of itself, and stays true; a recorded sign of life can

@@ -153,6 +153,11 @@ func (l *Links) Close() error {
 	return failed
 }
 
+// returnAfter is for how long the boot of a peer that is listened to must have been
+// silent before one that it has taken the place of is heard again: two machines with
+// one identity take turns no faster, and nobody is suspected by the network alone.
+const returnAfter = 10 * time.Second
+
 // mostReadErrors in a row end a link: a socket that fails this often at once is
 // broken, while a network that goes away shows no error or a single one.
 const mostReadErrors = 100
@@ -197,7 +202,7 @@ func (l *Links) SetPeers(peers map[ident.NodeID][]netip.AddrPort) {
 
 func (l *Links) newPeer(id ident.NodeID) *peer {
 	n := len(l.sockets)
-	p := &peer{counters: make([]uint64, n), past: past{links: make([]window, n)}, states: make([]LinkState, n)}
+	p := &peer{counters: make([]uint64, n), past: past{line: line{links: make([]window, n)}}, states: make([]LinkState, n)}
 	for i := range p.states {
 		p.states[i] = LinkState{Peer: id, Link: i, Heard: ident.LongAgo}
 	}
@@ -314,7 +319,7 @@ func (l *Links) take(packet []byte, link int) error {
 	if err != nil {
 		return err
 	}
-	ok, fresh := p.past.accept(h, content.inc)
+	ok, fresh := p.past.accept(h, content.inc, p.silent(l.conf.Now()))
 	if fresh {
 		p.open, p.assembly = open, assembly{}
 	}
@@ -322,6 +327,11 @@ func (l *Links) take(packet []byte, link int) error {
 		return errReplayed
 	}
 	return l.deliver(p, h, content)
+}
+
+// silent says that the boot of a peer that is listened to has said nothing for long.
+func (p *peer) silent(now ident.Instant) bool {
+	return !slices.ContainsFunc(p.states, func(s LinkState) bool { return now.Sub(s.Heard) < returnAfter })
 }
 
 // open decrypts with the keys of the peer's current life, or with new ones for

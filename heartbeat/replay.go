@@ -38,14 +38,20 @@ func (w *window) accept(counter uint64) bool {
 	return true
 }
 
+// line is one boot of a sender: its latest life, and which counters of that were seen
+// on each link.
+type line struct {
+	boot  ident.BootID
+	life  uint64
+	links []window
+}
+
 // past is what is known of one sender's boots and lives.
 type past struct {
 	known   bool
-	boot    ident.BootID
-	life    uint64
+	line           // the boot that is listened to
 	highest uint32 // incarnation number
-	retired []ident.BootID
-	links   []window
+	retired []line // boots that another one has taken the place of
 }
 
 // plausible says, before a packet is opened, whether it can be of a current or
@@ -57,26 +63,54 @@ func (p *past) plausible(h header) bool {
 	case h.boot == p.boot:
 		return h.life >= p.life
 	}
-	return !slices.Contains(p.retired, h.boot)
+	i := p.former(h.boot)
+	return i < 0 || h.life >= p.retired[i].life
+}
+
+// former is the place of a boot among the retired; -1 if it is not there.
+func (p *past) former(boot ident.BootID) int {
+	return slices.IndexFunc(p.retired, func(l line) bool { return l.boot == boot })
 }
 
 // accept judges an authentic packet, notes it, and says whether it begins a new
-// life of its sender.
-func (p *past) accept(h header, inc uint32) (ok, fresh bool) {
-	same := p.known && h.boot == p.boot
-	if !p.plausible(h) || p.known && !same && inc != 0 && inc < p.highest || int(h.link) >= len(p.links) {
+// life of its sender. With silent, nothing has come from the current boot for
+// long: then a former one may come back, which is the other of two machines with
+// one identity. Its counters are noted all the time, so that what was seen of it
+// once, and recorded, is never a sign of life.
+func (p *past) accept(h header, inc uint32, silent bool) (ok, fresh bool) {
+	if !p.plausible(h) || int(h.link) >= len(p.links) {
 		return false, false
 	}
-	if fresh = !same || h.life > p.life; fresh {
-		if p.known && !same {
-			p.retired = append(p.retired, p.boot)
-			p.retired = p.retired[max(0, len(p.retired)-mostRetired):]
+	same, back := p.known && h.boot == p.boot, p.former(h.boot)
+	switch {
+	case same:
+	case back >= 0:
+		if unseen := p.retired[back].accept(h); !unseen || !silent {
+			return false, false
 		}
+		p.line, p.retired[back] = p.retired[back], p.line
+		return true, true
+	case p.known && inc != 0 && inc < p.highest:
+		return false, false
+	case p.known:
+		p.retired = append(p.retired, p.line)
+		p.retired = p.retired[max(0, len(p.retired)-mostRetired):]
+		p.line = line{boot: h.boot, life: h.life, links: make([]window, len(p.links))}
+	default:
 		p.known, p.boot, p.life = true, h.boot, h.life
-		clear(p.links)
 	}
+	fresh = !same || h.life > p.life
 	p.highest = max(p.highest, inc)
-	return p.links[h.link].accept(h.counter), fresh
+	return p.line.accept(h), fresh
+}
+
+// accept notes a counter, and says whether it is new.
+func (l *line) accept(h header) bool {
+	if h.life > l.life {
+		l.life = h.life
+		clear(l.links)
+	}
+	return l.links[h.link].accept(h.counter)
 }
 
 // assembly puts the parts of the newest message of one sender together. It holds

@@ -55,10 +55,10 @@ func TestWindow(t *testing.T) {
 }
 
 func TestRetiredIsBounded(t *testing.T) {
-	p := past{links: make([]window, 1)}
+	p := past{line: line{links: make([]window, 1)}}
 	boot := func(i int) header { return header{boot: ident.BootID{byte(i), byte(i >> 8), 1}, life: 1, counter: 1} }
 	for i := range 1000 {
-		if ok, fresh := p.accept(boot(i), uint32(i+1)); !ok || !fresh {
+		if ok, fresh := p.accept(boot(i), uint32(i+1), false); !ok || !fresh {
 			t.Fatalf("boot %d: accepted %v, fresh %v", i, ok, fresh)
 		}
 	}
@@ -66,8 +66,41 @@ func TestRetiredIsBounded(t *testing.T) {
 		t.Errorf("%d former boots are kept, want %d", len(p.retired), mostRetired)
 	}
 	for _, i := range []int{0, 500, 998} { // forgotten ones are known by their number
-		if ok, _ := p.accept(boot(i), uint32(i+1)); ok {
+		if ok, _ := p.accept(boot(i), uint32(i+1), false); ok {
 			t.Errorf("former boot %d is accepted", i)
+		}
+	}
+}
+
+// Of two machines with one identity the one that a node listens to is the later; the
+// other one is heard again when that has been silent for long, but never by a packet
+// that was seen before, not even by one that was refused then.
+func TestOtherMachineComesBack(t *testing.T) {
+	p := past{line: line{links: make([]window, 1)}}
+	one := func(counter uint64) header { return header{boot: ident.BootID{1}, life: 1, counter: counter} }
+	two := func(counter uint64) header { return header{boot: ident.BootID{2}, life: 1, counter: counter} }
+	for i, c := range []struct {
+		h         header
+		inc       uint32
+		silent    bool
+		ok, fresh bool
+	}{
+		{one(1), 5, true, true, true},
+		{one(2), 5, false, true, false},
+		{two(1), 6, false, true, true},   // the spare takes its place
+		{one(3), 5, false, false, false}, // while that is heard
+		{one(2), 5, true, false, false},  // seen, and recorded
+		{one(3), 5, true, false, false},  // refused, and recorded
+		{one(4), 5, true, true, true},
+		{one(5), 5, false, true, false},
+		{two(2), 6, false, false, false},
+		{two(3), 6, true, true, true}, // it was only away
+		{header{boot: ident.BootID{1}, life: 2, counter: 1}, 7, true, true, true},
+		{one(9), 5, true, false, false}, // an older life of it
+		{header{boot: ident.BootID{3}, life: 1, counter: 1}, 4, true, false, false},
+	} {
+		if ok, fresh := p.accept(c.h, c.inc, c.silent); ok != c.ok || fresh != c.fresh {
+			t.Errorf("packet %d: accepted %v, fresh %v", i, ok, fresh)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func (n *Node) fence(a cluster.Fence) {
 	}
 	n.attempts = append(n.attempts, controller.Begin(a,
 		controller.Machine{Kind: func() Controller { return to.BMC }, Up: to.Up, On: to.PowerOn, Off: off, After: n.w.After},
-		controller.Daemon{Later: n.later, Clock: n.clock, Tell: func(e cluster.FenceDone) { n.deliver(e) }}))
+		controller.Daemon{Later: n.later, Clock: n.clock, Tell: func(e cluster.FenceDone) { n.Give(e) }}))
 }
 
 // stopFence calls an attempt off.

@@ -56,7 +56,7 @@ func (n *Node) StartDaemon() {
 	}
 	slices.SortFunc(ev.Adopted, func(a, b cluster.Adopted) int { return strings.Compare(a.Service, b.Service) })
 	n.daemon.ticking = false
-	n.deliver(ev)
+	n.Give(ev)
 }
 
 // KillDaemon ends the daemon; its services and the guard go on.
@@ -66,8 +66,8 @@ func (n *Node) KillDaemon() {
 	n.daemon.core, n.daemon.panics.held, n.daemon.stalled, n.daemon.waiting = nil, nil, false, nil
 }
 
-// deliver gives the core an event and does what it asks for.
-func (n *Node) deliver(ev cluster.Event) {
+// Give gives the core an event and does what it asks for.
+func (n *Node) Give(ev cluster.Event) {
 	if n.mind() == nil || !n.machine.up {
 		return
 	}
@@ -97,7 +97,7 @@ func (n *Node) deliver(ev cluster.Event) {
 		n.daemon.ticking = true
 		n.later(max(time.Millisecond, next.Sub(n.clock())), func() {
 			n.daemon.ticking = false
-			n.deliver(cluster.Tick{})
+			n.Give(cluster.Tick{})
 		})
 	}
 }
@@ -112,7 +112,7 @@ func (n *Node) Resume() {
 	waiting := n.daemon.waiting
 	n.daemon.waiting = nil
 	for _, ev := range waiting {
-		n.deliver(ev)
+		n.Give(ev)
 	}
 }
 
@@ -179,7 +179,7 @@ func (n *Node) act(a cluster.Action) {
 }
 
 func (n *Node) writeBlob(a cluster.WriteBlob) {
-	done := n.outcome(func(ok bool) { n.deliver(cluster.BlobWrote{Disk: a.Disk, Gen: a.Blob.Gen, OK: ok}) })
+	done := n.outcome(func(ok bool) { n.Give(cluster.BlobWrote{Disk: a.Disk, Gen: a.Blob.Gen, OK: ok}) })
 	for _, r := range a.Blob.Released {
 		n.w.judge.Releases(n.body, r.Service, r.Term)
 	}
@@ -198,7 +198,7 @@ func (n *Node) readBlob(a cluster.ReadBlob) {
 		if !ok {
 			ev.Blob = nil
 		}
-		n.deliver(ev)
+		n.Give(ev)
 	})
 	d := n.machine.disks.places[a.Disk]
 	k := n.w.Disks[d]
@@ -230,14 +230,14 @@ func (n *Node) registerOp(op register.Op[*cluster.State]) {
 				if b, shown := n.daemon.wrote.In(all, d); shown && ok && gone == nil {
 					n.w.judge.Relies(n.body, d, len(n.w.Disks), b)
 				}
-				n.deliver(cluster.RegisterHeaders{Disk: op.Disk, Seq: op.Seq, All: all, OK: ok && gone == nil})
+				n.Give(cluster.RegisterHeaders{Disk: op.Disk, Seq: op.Seq, All: all, OK: ok && gone == nil})
 			}))
 	case register.ReadBody:
 		var s *cluster.State
 		var same bool
 		n.request(d, latency, func(bool) { s, same = n.w.state(n, k, op.Header) },
 			n.outcome(func(ok bool) {
-				n.deliver(cluster.RegisterBody{Disk: op.Disk, Seq: op.Seq, Value: s, OK: ok && same})
+				n.Give(cluster.RegisterBody{Disk: op.Disk, Seq: op.Seq, Value: s, OK: ok && same})
 			}))
 	}
 }
@@ -252,7 +252,7 @@ func (n *Node) registerWrite(k *Disk, d int, op register.Op[*cluster.State], lat
 		if ok = ok && n.w.rng.Float64() >= n.RegDrops; ok {
 			n.daemon.wrote[d] = op.Header
 		}
-		n.deliver(cluster.RegisterWrote{Disk: op.Disk, Seq: op.Seq, OK: ok})
+		n.Give(cluster.RegisterWrote{Disk: op.Disk, Seq: op.Seq, OK: ok})
 	})
 	if n.RegLate > 0 && n.w.rng.Float64() < n.RegLate && !n.DiskCut[d] {
 		n.after(n.w.Jitter(time.Second, 50*time.Second), n.daemon.late.Add(func() {
@@ -292,4 +292,4 @@ func (n *Node) learned(a cluster.Action) {
 }
 
 // Ask gives this node an administrator's request.
-func (n *Node) Ask(r cluster.Request) { n.deliver(cluster.Asked{ID: uint64(n.w.Now), Request: r}) }
+func (n *Node) Ask(r cluster.Request) { n.Give(cluster.Asked{ID: uint64(n.w.Now), Request: r}) }

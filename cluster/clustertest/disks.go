@@ -60,7 +60,7 @@ type nodeDisks struct {
 // tell passes a table on to the daemon, under the number that it gives the disk.
 func (n *Node) tell(t cluster.Table) {
 	if t.Disk = slices.Index(n.machine.disks.places, t.Disk); t.Disk >= 0 {
-		n.deliver(t)
+		n.Give(t)
 	}
 }
 

@@ -139,7 +139,7 @@ func (n *Node) obey() {
 	if g.lease.Kill(g.inc) {
 		g.state = cluster.GuardFencing
 		n.w.judge.Freezes(n.body, g.inc)
-		n.deliver(cluster.Noticed{Killed: true})
+		n.Give(cluster.Noticed{Killed: true})
 	}
 }
 
@@ -202,7 +202,7 @@ func (n *Node) order(o cluster.Order) {
 	if err != nil {
 		ev.Err = err.Error()
 	}
-	n.later(200*time.Microsecond, func() { n.deliver(ev) })
+	n.later(200*time.Microsecond, func() { n.Give(ev) })
 }
 
 // retire frees the guard and says so on every disk, as far as they answer.

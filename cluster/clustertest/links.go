@@ -33,7 +33,7 @@ func (n *Node) send(a cluster.Send) {
 		}
 	}
 	if n.daemon.links == nil {
-		carry(func() { to.deliver(cluster.Received{Msg: a.Msg}) })
+		carry(func() { to.Give(cluster.Received{Msg: a.Msg}) })
 		return
 	}
 	packets, err := n.daemon.links.Seal(a.To, a.Msg)
@@ -52,7 +52,7 @@ func (n *Node) received(packet []byte) {
 	}
 	m, replayed := n.daemon.links.Open(packet)
 	if m != nil {
-		n.deliver(cluster.Received{Msg: m})
+		n.Give(cluster.Received{Msg: m})
 	}
 	if replayed {
 		n.w.Tally.Effect(tally.Replayed)

@@ -33,7 +33,7 @@ func (n *Node) reserve(a cluster.Reserve) {
 		done := luns.ReadBack(a, list, n.body, &n.LUNs)
 		if done.Gone, done.Drain = n.clock(), !sure; !over {
 			over = true
-			n.deliver(done)
+			n.Give(done)
 		}
 	}
 	if a.Kind == cluster.ReserveRegister {
@@ -57,7 +57,7 @@ func (n *Node) reserve(a cluster.Reserve) {
 		n.later(a.Within, func() {
 			over = true
 			n.w.LUNs().Counts.Hung++
-			n.deliver(cluster.ReserveDone{Op: a.Op, Text: "no answer in time"})
+			n.Give(cluster.ReserveDone{Op: a.Op, Text: "no answer in time"})
 		})
 	}
 }
@@ -109,7 +109,7 @@ func (n *Node) register(a cluster.Reserve, list []*luns.LUN, back func()) {
 	if n.LUNs.Late > a.Within {
 		n.later(a.Within, func() {
 			if left > 0 {
-				n.deliver(cluster.ReserveDone{Op: a.Op, InFlight: true, Text: "no answer in time"})
+				n.Give(cluster.ReserveDone{Op: a.Op, InFlight: true, Text: "no answer in time"})
 			}
 		})
 	}

@@ -22,7 +22,7 @@ func (n *Node) run(a cluster.Run) {
 			ev.Member, ev.Stall, ev.Severity = len(a.Service.Stack), n.CheckHang.Stall, n.Reach
 		}
 		if life == n.daemon.life {
-			n.deliver(ev)
+			n.Give(ev)
 		}
 	}
 	switch a.Kind {

@@ -17,8 +17,8 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/fencing"
 	"github.com/holdfast-ha/holdfast/cluster/grace"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
-	"github.com/holdfast-ha/holdfast/cluster/liveness"
 	"github.com/holdfast-ha/holdfast/cluster/pages"
+	"github.com/holdfast-ha/holdfast/cluster/peer"
 	"github.com/holdfast-ha/holdfast/cluster/promise"
 	"github.com/holdfast-ha/holdfast/cluster/published"
 	"github.com/holdfast-ha/holdfast/cluster/register"
@@ -82,8 +82,8 @@ type Core struct {
 	guard    guardSide
 	self     selfSide
 	disks    *diskset.Watch
-	peers    [ident.MaxNodes + 1]*peer // by node
-	others   []*peer                   // the same without this node, in order: no decision may depend on the order of a map
+	peers    [ident.MaxNodes + 1]*peer.Peer // by node
+	others   []*peer.Peer                   // the same without this node, in order: no decision may depend on the order of a map
 	services *services.Set
 	dec      decideSide
 	next     clockSide
@@ -204,7 +204,7 @@ func (c *Core) take(ev cluster.Event) {
 	case cluster.BlobWrote:
 		c.blob.Wrote(e, c.disks.Met)
 	case cluster.BlobRead:
-		c.peerOf(e.Node).blob.Read(e.Blob)
+		c.peerOf(e.Node).Blob.Read(e.Blob)
 	case cluster.Received:
 		c.received(e)
 	case cluster.RunDone:
@@ -371,15 +371,14 @@ func (c *Core) ownAge() time.Duration {
 }
 
 // peerOf returns the evidence on a node, making room for it.
-func (c *Core) peerOf(id ident.NodeID) *peer {
+func (c *Core) peerOf(id ident.NodeID) *peer.Peer {
 	p := c.peers[id]
 	if p == nil {
-		p = &peer{id: id, disk: liveness.NewPeer(0), heard: ident.LongAgo}
-		p.disk.Use(len(c.disks.Disks), c.disks.Sets())
+		p = peer.New(id, len(c.disks.Disks), c.disks.Sets())
 		c.peers[id] = p
 		c.others = c.others[:0]
 		for _, o := range c.peers {
-			if o != nil && o.id != c.set.Self {
+			if o != nil && o.ID != c.set.Self {
 				c.others = append(c.others, o)
 			}
 		}

@@ -105,7 +105,7 @@ func (c *Core) coordinates() bool {
 func (c *Core) revise(base *cluster.State) *decide.Draft {
 	d := c.dec.mem.Revise(base, c.sight(base), c.dec.asked)
 	for _, w := range d.Words {
-		c.peerOf(w.Node).word = w
+		c.peerOf(w.Node).Word = w
 	}
 	return d
 }
@@ -164,8 +164,8 @@ func (c *Core) able() bool {
 // and can act: it is heard, unless this node hears nobody at all.
 func (c *Core) works(n *cluster.NodeState, silent bool) bool {
 	p := c.peers[n.ID]
-	return p.beat != nil && p.beat.Inc == n.Inc && p.beat.Payload.Score >= 0 && c.onDisk(p) &&
-		(silent || p.msg != nil && p.msg.Inc == n.Inc && c.onNet(p))
+	return p.Beat != nil && p.Beat.Inc == n.Inc && p.Beat.Payload.Score >= 0 && c.onDisk(p) &&
+		(silent || p.Msg != nil && p.Msg.Inc == n.Inc && c.onNet(p))
 }
 
 func (c *Core) nobodyHeard() bool { return !slices.ContainsFunc(c.others, c.onNet) }
@@ -181,7 +181,7 @@ func (c *Core) hasWord() bool {
 	}
 	for i := range c.reg.state.Nodes {
 		n := &c.reg.state.Nodes[i]
-		if p := c.peers[n.ID]; p != nil && p.word.Kind == cluster.ProofOperator && n.Inc == p.word.Inc && n.Dead < n.Inc.N {
+		if p := c.peers[n.ID]; p != nil && p.Word.Kind == cluster.ProofOperator && n.Inc == p.Word.Inc && n.Dead < n.Inc.N {
 			return true
 		}
 	}

@@ -17,9 +17,9 @@ func (c *Core) follow(found *cluster.State) {
 	}
 	if ch.Lease {
 		for _, p := range c.others {
-			p.disk.Use(len(c.disks.Disks), c.disks.Sets())
+			p.Disk.Use(len(c.disks.Disks), c.disks.Sets())
 		}
-		c.peerOf(c.set.Self).disk.Use(len(c.disks.Disks), c.disks.Sets())
+		c.peerOf(c.set.Self).Disk.Use(len(c.disks.Disks), c.disks.Sets())
 		c.blob.Grow(len(c.disks.Disks))
 	}
 	if ch.Register {
@@ -49,7 +49,7 @@ func (c *Core) checkDisks() {
 func (c *Core) eject(d int) {
 	c.disks.Eject(d, diskset.Forgot)
 	for _, p := range c.others {
-		p.disk.Forget(d)
+		p.Disk.Forget(d)
 	}
 	c.note(cluster.Note{Kind: cluster.NoteAlarm, Text: fmt.Sprintf("quorum disk %v is %s", c.disks.Disks[d].UUID, diskset.Forgot)})
 }

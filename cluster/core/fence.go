@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/grace"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/liveness"
+	"github.com/holdfast-ha/holdfast/cluster/peer"
 )
 
 // judge works on the proofs by time: it begins a round for every peer that has
@@ -18,35 +19,35 @@ func (c *Core) judge() {
 	}
 	c.next.proof = ident.Never
 	for _, p := range c.others {
-		n := c.reg.state.Node(p.id)
+		n := c.reg.state.Node(p.ID)
 		if n == nil || n.Inc.IsZero() || n.Dead >= n.Inc.N {
 			continue
 		}
 		c.suffer(p, n)
 		c.suspicion(p, n)
-		waited, w := p.disk.Waiting(), c.wait(p)
+		waited, w := p.Disk.Waiting(), c.wait(p)
 		if !c.promiseOver(p, w) {
 			continue
 		}
-		p.disk.Judge(c.now, w)
-		if p.disk.Waiting() && !waited {
+		p.Disk.Judge(c.now, w)
+		if p.Disk.Waiting() && !waited {
 			c.kick()
 		}
-		c.next.proof = min(c.next.proof, p.disk.Deadline(w))
+		c.next.proof = min(c.next.proof, p.Disk.Deadline(w))
 	}
 }
 
 // suspicion tells the story of a peer that falls silent, once.
-func (c *Core) suspicion(p *peer, n *cluster.NodeState) {
+func (c *Core) suspicion(p *peer.Peer, n *cluster.NodeState) {
 	why, _ := c.suspect(n)
 	if why == "" {
-		p.suspected = false
+		p.Suspected = false
 		return
 	}
-	if !p.suspected {
-		p.suspected = true
-		c.note(cluster.Note{Kind: cluster.NoteLastBeat, At: p.disk.LastChange(), Node: p.id, Inc: n.Inc, Text: "last beat seen on the quorum disk"})
-		c.note(cluster.Note{Kind: cluster.NoteSuspected, Node: p.id, Inc: n.Inc, Text: why})
+	if !p.Suspected {
+		p.Suspected = true
+		c.note(cluster.Note{Kind: cluster.NoteLastBeat, At: p.Disk.LastChange(), Node: p.ID, Inc: n.Inc, Text: "last beat seen on the quorum disk"})
+		c.note(cluster.Note{Kind: cluster.NoteSuspected, Node: p.ID, Inc: n.Inc, Text: why})
 	}
 }
 
@@ -56,17 +57,17 @@ func (c *Core) suspect(n *cluster.NodeState) (why string, lost bool) {
 		return "", false
 	}
 	p := c.peerOf(n.ID)
-	if p.joined != n.Inc {
-		p.joined, p.since = n.Inc, c.now
+	if p.Joined != n.Inc {
+		p.Joined, p.Since = n.Inc, c.now
 	}
 	q := c.quiet(p)
-	return q.Suspect(c.t.Tsus, c.guard.grace.Demand(p.id) == grace.Refuse), q.Stale(c.t.Tsus)
+	return q.Suspect(c.t.Tsus, c.guard.grace.Demand(p.ID) == grace.Refuse), q.Stale(c.t.Tsus)
 }
 
 // quiet is for how long a peer has been silent, as far as that may be held
 // against it: no longer than this node could see, nor than it is in the register.
-func (c *Core) quiet(p *peer) liveness.Quiet {
-	most := c.now.Sub(max(c.self.seeing, p.since))
+func (c *Core) quiet(p *peer.Peer) liveness.Quiet {
+	most := c.now.Sub(max(c.self.seeing, p.Since))
 	q := liveness.Quiet{Own: c.ownAge(), Slow: c.t.F / 2, Margin: c.t.Margin, Disk: most, Net: min(c.netAge(p), most)}
 	if age, seen := c.diskAge(p); seen {
 		q.Disk = min(age, most)
@@ -82,8 +83,8 @@ func (c *Core) proof(s *cluster.State, n *cluster.NodeState) (cluster.Proof, boo
 		return cluster.Proof{}, false
 	}
 	base := cluster.Proof{Node: n.ID, Inc: n.Inc, By: c.set.Self, DiskGen: s.DiskGen}
-	if p.word.Kind == cluster.ProofOperator && p.word.Inc == n.Inc {
-		return p.word, true
+	if p.Word.Kind == cluster.ProofOperator && p.Word.Inc == n.Inc {
+		return p.Word, true
 	}
 	if pr, ok := c.proofAck(base, p, n); ok {
 		return pr, true
@@ -97,8 +98,8 @@ func (c *Core) proof(s *cluster.State, n *cluster.NodeState) (cluster.Proof, boo
 // proofAck is E6: the node has said, itself, that everything was verified
 // stopped, over the network or by its guard's retirement on the disk; and the
 // time in which its last writes may still land has passed since that was read.
-func (c *Core) proofAck(base cluster.Proof, p *peer, n *cluster.NodeState) (cluster.Proof, bool) {
-	if !c.hasRetired(p, n) {
+func (c *Core) proofAck(base cluster.Proof, p *peer.Peer, n *cluster.NodeState) (cluster.Proof, bool) {
+	if !p.HasRetired(c.now, n.Inc, c.t.Tz) {
 		return cluster.Proof{}, false
 	}
 	base.Kind = cluster.ProofAck
@@ -106,45 +107,28 @@ func (c *Core) proofAck(base cluster.Proof, p *peer, n *cluster.NodeState) (clus
 	return base, true
 }
 
-// hasRetired says that the node's incarnation holds nothing and never will
-// again, by its own word, and that its last writes have landed.
-func (c *Core) hasRetired(p *peer, n *cluster.NodeState) bool {
-	if p.beat != nil && p.beat.Inc == n.Inc && p.beat.State == cluster.GuardRetired && p.ackedInc != n.Inc {
-		p.ackedInc, p.acked = n.Inc, c.now
-	}
-	return p.ackedInc == n.Inc && c.now.Sub(p.acked) >= c.t.Tz
-}
-
 // proofTime is E3: see package liveness. It is refused where the node's
 // watchdogs do not carry it, where another disk set is in use, and where the
 // node claims over the network to hold a fresh lease on these very disks.
-func (c *Core) proofTime(base cluster.Proof, p *peer, n *cluster.NodeState) (cluster.Proof, bool) {
-	if p.beat == nil || p.beat.Inc != n.Inc || !diskset.Meets(c.reg.state, p.beat.DiskGen) {
+func (c *Core) proofTime(base cluster.Proof, p *peer.Peer, n *cluster.NodeState) (cluster.Proof, bool) {
+	if p.Beat == nil || p.Beat.Inc != n.Inc || !diskset.Meets(c.reg.state, p.Beat.DiskGen) {
 		return cluster.Proof{}, false
 	}
-	if !p.beat.Lease.Class.CarriesTime() || c.claimsLease(p, n) {
+	if !p.Beat.Lease.Class.CarriesTime() || p.ClaimsLease(c.now, n.Inc, c.set.Digest, c.t.F) {
 		return cluster.Proof{}, false
 	}
 	w := c.wait(p)
 	if !c.promiseOver(p, w) {
 		return cluster.Proof{}, false
 	}
-	inc, ok := p.disk.Judge(c.now, w)
+	inc, ok := p.Disk.Judge(c.now, w)
 	if !ok || inc != n.Inc {
 		return cluster.Proof{}, false
 	}
-	age, _ := p.disk.Age(c.now)
+	age, _ := p.Disk.Age(c.now)
 	base.Kind, base.Wait, base.Silent = cluster.ProofTime, w, age
-	base.Text = liveness.Ended(age, w, p.beat.Lease.F, p.beat.Lease.TMax, p.beat.Lease.M)
+	base.Text = liveness.Ended(age, w, p.Beat.Lease.F, p.Beat.Lease.TMax, p.Beat.Lease.M)
 	return base, true
-}
-
-// claimsLease says that the peer claims, authenticated and within F, to hold a
-// fresh lease on the same disks: then one of us is looking at a clone.
-func (c *Core) claimsLease(p *peer, n *cluster.NodeState) bool {
-	m := p.msg
-	return m != nil && m.Inc == n.Inc && c.now.Sub(p.heard) < c.t.F &&
-		m.Disks == c.set.Digest && m.LeaseAge >= 0 && m.LeaseAge < c.t.F
 }
 
 // kick asks the guard for a disk cycle now, at most every tenth of a second.

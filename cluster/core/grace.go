@@ -6,6 +6,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/grace"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/peer"
 )
 
 // graceEnv is this node as its network grace sees it.
@@ -47,13 +48,13 @@ func (c *Core) insider(s *cluster.State) bool {
 // promiseOver says that no promise of this node can keep the peer going: it may
 // be judged. Otherwise the evidence of the round under way is worth nothing, for
 // the peer may have come back to its disks meanwhile.
-func (c *Core) promiseOver(p *peer, w time.Duration) bool {
+func (c *Core) promiseOver(p *peer.Peer, w time.Duration) bool {
 	if !c.insider(c.reg.state) {
 		return true // it waits for W_c
 	}
-	end, ok := c.guard.grace.Free(c.now, p.id, w)
+	end, ok := c.guard.grace.Free(c.now, p.ID, w)
 	if !ok {
-		p.disk.Restart()
+		p.Disk.Restart()
 		c.next.proof = min(c.next.proof, end)
 	}
 	return ok
@@ -80,30 +81,30 @@ func (c *Core) granted(until ident.Instant, ok bool) {
 }
 
 // heardGrace takes what a message says of grace.
-func (c *Core) heardGrace(p *peer, m *cluster.Message) {
+func (c *Core) heardGrace(p *peer.Peer, m *cluster.Message) {
 	if c.reg.state == nil || !c.timed {
 		return
 	}
 	e := c.graceEnv()
 	if promise, ok := c.guard.grace.Promise(e, m); ok {
-		p.disk.Restart()
+		p.Disk.Restart()
 		r := c.message()
 		r.Grace.Promise = promise
-		c.emit(cluster.Send{To: p.id, Msg: r})
+		c.emit(cluster.Send{To: p.ID, Msg: r})
 	}
 	c.granted(c.guard.grace.Promised(e, m))
 	if m.Grace.Release == c.self.inc && m.LeaseAge >= 0 && c.now.Sub(e.Start) > e.Ask {
-		c.yield("its beats do not reach the quorum disks, which " + c.reg.state.NameOf(p.id) + " can reach")
+		c.yield("its beats do not reach the quorum disks, which " + c.reg.state.NameOf(p.ID) + " can reach")
 	}
 }
 
 // suffer decides how long this node, if it decides, bears with a member that
 // alone has lost its disks while its links work.
-func (c *Core) suffer(p *peer, n *cluster.NodeState) {
+func (c *Core) suffer(p *peer.Peer, n *cluster.NodeState) {
 	q := c.quiet(p)
-	lost := q.Stale(c.t.Tsus) && c.onNet(p) && p.msg.Inc == n.Inc && p.msg.State != cluster.GuardRetired && c.coordinator() == c.set.Self
-	if c.guard.grace.Suffer(c.graceEnv(), p.id, lost) {
-		c.note(cluster.Note{Kind: cluster.NoteWaiting, Node: p.id, Inc: n.Inc, Text: "alone has lost the quorum disks; it is asked over the network to release its services"})
+	lost := q.Stale(c.t.Tsus) && c.onNet(p) && p.Msg.Inc == n.Inc && p.Msg.State != cluster.GuardRetired && c.coordinator() == c.set.Self
+	if c.guard.grace.Suffer(c.graceEnv(), p.ID, lost) {
+		c.note(cluster.Note{Kind: cluster.NoteWaiting, Node: p.ID, Inc: n.Inc, Text: "alone has lost the quorum disks; it is asked over the network to release its services"})
 	}
 }
 

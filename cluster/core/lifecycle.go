@@ -10,9 +10,9 @@ import (
 func (c *Core) slot() slot.Use {
 	u := slot.Use{Node: c.set.Self, Name: c.set.Name, Boot: c.set.Boot, Host: c.set.Host, Dead: slot.Dead(c.reg.state, c.set.Self), Joined: slot.Joined(c.reg.state, c.set.Self)}
 	u.Said, u.Own, u.Read = decide.SaidOff(c.dec.asked, c.set.Name), c.reg.learned || !c.guard.bound.IsZero(), c.disks.ReadTwice()
-	if own := c.peers[c.set.Self]; own != nil && own.beat != nil {
-		u.Beat = own.beat
-		u.Quiet, _ = own.disk.Quiet(c.now)
+	if own := c.peers[c.set.Self]; own != nil && own.Beat != nil {
+		u.Beat = own.Beat
+		u.Quiet, _ = own.Disk.Quiet(c.now)
 	}
 	return u
 }
@@ -34,17 +34,17 @@ func (c *Core) otherMachine(u *slot.Use) string {
 		return why
 	}
 	own, former := c.peers[c.set.Self], *c.reg.state.Node(c.set.Self)
-	former.Inc = own.beat.Inc
+	former.Inc = own.Beat.Inc
 	w := c.wait(own)
-	waited := own.disk.Waiting()
-	own.disk.Judge(c.now, w)
-	if own.disk.Waiting() && !waited {
+	waited := own.Disk.Waiting()
+	own.Disk.Judge(c.now, w)
+	if own.Disk.Waiting() && !waited {
 		c.kick()
 	}
 	if pr, ok := c.proofTime(cluster.Proof{Node: c.set.Self, Inc: former.Inc, By: c.set.Self, DiskGen: c.reg.state.DiskGen}, own, &former); ok {
 		c.note(cluster.Note{Kind: cluster.NoteProof, Node: c.set.Self, Inc: former.Inc, Proof: pr.Kind, Text: "the machine that had this slot before has ended: " + pr.Text})
 		return ""
 	}
-	age, ok := own.disk.Age(c.now)
+	age, ok := own.Disk.Age(c.now)
 	return u.Wait(age, w, ok)
 }

@@ -58,19 +58,19 @@ func (c *Core) nodeView(n *cluster.NodeState) cluster.NodeView {
 	if p == nil {
 		return v
 	}
-	if p.beat != nil {
-		v.Guard, v.Lease = p.beat.State, p.beat.Lease
+	if p.Beat != nil {
+		v.Guard, v.Lease = p.Beat.State, p.Beat.Lease
 		v.Watchdog = v.Lease.Class.String()
 	}
-	if age, ok := p.disk.Age(c.now); ok {
+	if age, ok := p.Disk.Age(c.now); ok {
 		v.DiskAge = age
 		v.Wait = c.wait(p)
 		if v.Fencing && age < v.Wait {
 			v.Left = v.Wait - age
 		}
 	}
-	if p.heard != ident.LongAgo {
-		v.NetAge = c.now.Sub(p.heard)
+	if p.Heard != ident.LongAgo {
+		v.NetAge = c.now.Sub(p.Heard)
 	}
 	return v
 }

@@ -6,29 +6,8 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
-	"github.com/holdfast-ha/holdfast/cluster/liveness"
-	"github.com/holdfast-ha/holdfast/cluster/pages"
-	"github.com/holdfast-ha/holdfast/cluster/published"
-	"github.com/holdfast-ha/holdfast/cluster/timing"
+	"github.com/holdfast-ha/holdfast/cluster/peer"
 )
-
-// peer is everything this node knows of another: its beats on the disks, its
-// network beats, and what it has published of its services.
-type peer struct {
-	id        ident.NodeID
-	disk      *liveness.Peer
-	beat      *cluster.Beat // the latest that decoded, of any disk
-	msg       *cluster.Message
-	heard     ident.Instant // when msg arrived
-	blob      published.Peer
-	acked     ident.Instant // when the acknowledgement of its kill was read first
-	ackedInc  ident.Incarnation
-	suspected bool
-	joined    ident.Incarnation // as the register showed it last, and since when
-	since     ident.Instant
-	word      cluster.Proof // the operator's word, waiting to be committed
-	wait      timing.Waiter
-}
 
 // table takes one read of one disk.
 func (c *Core) table(e cluster.Table) {
@@ -44,7 +23,7 @@ func (c *Core) table(e cluster.Table) {
 		c.checkDisks() // all of them: they may stand on one array
 	}
 	for _, p := range c.others {
-		p.disk.Read(e.Disk, e.Completed) // also where nothing of it stands
+		p.Disk.Read(e.Disk, e.Completed) // also where nothing of it stands
 	}
 	for i := range e.Beats {
 		c.seen(e, &e.Beats[i])
@@ -61,18 +40,8 @@ func (c *Core) seen(e cluster.Table, s *cluster.SeenBeat) {
 	if s.Beat == nil && s.Err == "" {
 		return // never written
 	}
-	p := c.peerOf(s.Node)
-	var inc ident.Incarnation
-	if s.Beat != nil {
-		inc = s.Beat.Inc
-	}
-	changed := p.disk.Saw(e.Disk, e.ReadIssued, e.Completed, s.Sector, inc)
-	if s.Beat == nil || !changed {
+	if !c.peerOf(s.Node).See(&e, s) {
 		return
-	}
-	p.disk.Says(e.Disk, s.Beat.Lease.Timing())
-	if p.beat == nil || s.Beat.Supersedes(p.beat) {
-		p.beat = s.Beat
 	}
 	c.heardClaim(s.Beat.Payload.Committed)
 }
@@ -92,15 +61,12 @@ func (c *Core) received(e cluster.Received) {
 		return
 	}
 	p := c.peerOf(m.From)
-	if p.msg != nil && m.Inc.N < p.msg.Inc.N {
+	deaf := c.allSilent()
+	if !p.Hear(c.now, m, max(4*c.netPeriod(), c.t.Tsus)) {
 		return
 	}
-	if c.allSilent() {
+	if deaf {
 		c.restartSuspicion()
-	}
-	p.msg, p.heard = pages.Join(p.msg, m), c.now
-	if m.Ack && p.ackedInc != m.Inc {
-		p.ackedInc, p.acked = m.Inc, c.now
 	}
 	c.heardClaim(m.Committed)
 	c.heardGrace(p, m)
@@ -109,7 +75,7 @@ func (c *Core) received(e cluster.Received) {
 // allSilent says that no peer was heard for two network beats: our own links
 // may have been the reason.
 func (c *Core) allSilent() bool {
-	return !slices.ContainsFunc(c.others, func(p *peer) bool { return c.now.Sub(p.heard) < 4*c.netPeriod() })
+	return !slices.ContainsFunc(c.others, func(p *peer.Peer) bool { return c.now.Sub(p.Heard) < 4*c.netPeriod() })
 }
 
 func (c *Core) beatPeriod() time.Duration {
@@ -128,25 +94,25 @@ func (c *Core) netPeriod() time.Duration {
 
 // diskAge is how long a peer's beats have stood still, counted for suspicion:
 // never longer than this node itself has been able to see.
-func (c *Core) diskAge(p *peer) (time.Duration, bool) {
-	age, ok := p.disk.Silence(c.now, c.ownAge()+c.t.Margin)
+func (c *Core) diskAge(p *peer.Peer) (time.Duration, bool) {
+	age, ok := p.Disk.Silence(c.now, c.ownAge()+c.t.Margin)
 	return min(age, c.now.Sub(c.self.seeing)), ok
 }
 
 // netAge is the same for the network.
-func (c *Core) netAge(p *peer) time.Duration {
-	return min(c.now.Sub(p.heard), c.now.Sub(c.self.seeing))
+func (c *Core) netAge(p *peer.Peer) time.Duration {
+	return min(c.now.Sub(p.Heard), c.now.Sub(c.self.seeing))
 }
 
 // onDisk says that a peer's beats are fresh, as far as this node can see: its
 // age is compared with this node's own cycle, so that a slow SAN accuses nobody.
-func (c *Core) onDisk(p *peer) bool {
+func (c *Core) onDisk(p *peer.Peer) bool {
 	age, ok := c.diskAge(p)
 	return ok && age <= max(c.ownAge()+c.t.Margin, c.t.Tsus)
 }
 
 // onNet says that a peer was heard lately.
-func (c *Core) onNet(p *peer) bool { return p.msg != nil && c.netAge(p) < c.t.Tsus }
+func (c *Core) onNet(p *peer.Peer) bool { return p.Msg != nil && c.netAge(p) < c.t.Tsus }
 
 // present says that a node shows signs of life of this very incarnation.
 func (c *Core) present(id ident.NodeID, inc ident.Incarnation) bool {
@@ -157,9 +123,8 @@ func (c *Core) present(id ident.NodeID, inc ident.Incarnation) bool {
 	if p == nil {
 		return false
 	}
-	shows := p.beat != nil && p.beat.Inc == inc && c.onDisk(p) || p.msg != nil && p.msg.Inc == inc && c.onNet(p)
-	over := p.ackedInc == inc || p.msg != nil && p.msg.Inc.N > inc.N || p.beat != nil && p.beat.Inc == inc && p.beat.State == cluster.GuardRetired
-	return shows && !over
+	shows := p.Beat != nil && p.Beat.Inc == inc && c.onDisk(p) || p.Msg != nil && p.Msg.Inc == inc && c.onNet(p)
+	return shows && !p.Over(inc)
 }
 
 // ackedView is the view that a node says it knows.
@@ -171,7 +136,7 @@ func (c *Core) ackedView(s *cluster.State, n *cluster.NodeState) uint64 {
 	if p == nil {
 		return 0
 	}
-	return cluster.AckedView(n.Inc, p.beat, p.msg)
+	return cluster.AckedView(n.Inc, p.Beat, p.Msg)
 }
 
 // claimed is the incarnation that a node's beat publishes, with its phase; it is
@@ -181,10 +146,10 @@ func (c *Core) claimed(id ident.NodeID) (ident.Incarnation, cluster.Phase, bool)
 		return c.self.inc, c.ownPhase(), !c.self.inc.IsZero() && c.guard.bound == c.self.inc
 	}
 	p := c.peers[id]
-	if p == nil || p.beat == nil || p.beat.State == cluster.GuardRetired || !c.onDisk(p) {
+	if p == nil || p.Beat == nil || p.Beat.State == cluster.GuardRetired || !c.onDisk(p) {
 		return ident.Incarnation{}, cluster.Out, false
 	}
-	return p.beat.Inc, p.beat.Payload.Phase, true
+	return p.Beat.Inc, p.Beat.Payload.Phase, true
 }
 
 // releasedBy says that the owner has published that the term is released, and
@@ -199,7 +164,7 @@ func (c *Core) releasedBy(g *cluster.Grant) (why string, ok bool) {
 	if p == nil {
 		return "", false
 	}
-	return g.ReleasedBy(p.msg, p.blob.Blob)
+	return g.ReleasedBy(p.Msg, p.Blob.Blob)
 }
 
 // runState is what the owner of a service says of it.
@@ -212,20 +177,12 @@ func (c *Core) runState(g *cluster.Grant) (cluster.RunState, bool) {
 		return cluster.RunState{}, false
 	}
 	if !c.onNet(p) {
-		return g.StateBy(nil, p.blob.Blob)
+		return g.StateBy(nil, p.Blob.Blob)
 	}
-	return g.StateBy(p.msg, p.blob.Blob)
+	return g.StateBy(p.Msg, p.Blob.Blob)
 }
 
-// wait is W for a peer: from what its beats say and what our own configuration
-// says, whichever demands more.
-func (c *Core) wait(p *peer) time.Duration {
-	theirs := c.t.Lease
-	if p.beat != nil {
-		theirs = p.beat.Lease.Timing().Larger(p.disk.Promise(p.beat.Inc))
-	}
-	if p.wait.Of(theirs, c.t.Lease, !c.insider(c.reg.state), c.t.Site()) {
-		p.disk.Restart() // a round that was begun by a shorter wait proves nothing
-	}
-	return p.wait.Wait - c.set.WaitLess
+// wait is W for a peer.
+func (c *Core) wait(p *peer.Peer) time.Duration {
+	return p.Wait(c.t.Lease, !c.insider(c.reg.state), c.t.Site()) - c.set.WaitLess
 }

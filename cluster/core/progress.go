@@ -128,8 +128,8 @@ func (c *Core) claim() {
 	c.retime() // what was changed while the former incarnation ran holds from now on
 	n := c.reg.state.Node(c.set.Self)
 	top := max(n.Inc.N, n.Dead, n.Fencing.N, c.self.inc.N)
-	if own := c.peers[c.set.Self]; own != nil && own.beat != nil {
-		top = max(top, own.beat.Inc.N)
+	if own := c.peers[c.set.Self]; own != nil && own.Beat != nil {
+		top = max(top, own.Beat.Inc.N)
 	}
 	c.self.inc = ident.Incarnation{N: top + 1, Boot: c.set.Boot}
 	c.self.lost = false

@@ -40,7 +40,7 @@ func (c *Core) payload() cluster.Payload {
 	}
 	for _, o := range c.others {
 		if c.timed && c.onNet(o) {
-			p.Reach[o.id/8] |= 1 << (o.id % 8)
+			p.Reach[o.ID/8] |= 1 << (o.ID % 8)
 		}
 	}
 	return p
@@ -72,8 +72,8 @@ func (c *Core) writeBlob() {
 // readBlobs reads the status blob of every peer whose beat shows a new one.
 func (c *Core) readBlobs() {
 	for _, p := range c.others {
-		if turn, ok := p.blob.Wants(c.now, p.beat); ok {
-			c.emit(cluster.ReadBlob{Disk: c.disks.Turn(turn), Node: p.id, Gen: p.beat.Payload.BlobGen})
+		if turn, ok := p.Blob.Wants(c.now, p.Beat); ok {
+			c.emit(cluster.ReadBlob{Disk: c.disks.Turn(turn), Node: p.ID, Gen: p.Beat.Payload.BlobGen})
 		}
 	}
 }

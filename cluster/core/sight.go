@@ -3,6 +3,7 @@ package core
 import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
+	"github.com/holdfast-ha/holdfast/cluster/peer"
 	"github.com/holdfast-ha/holdfast/cluster/reserve"
 )
 
@@ -20,9 +21,9 @@ func (c *Core) sight(s *cluster.State) *decide.Sight {
 		v.Nodes = append(v.Nodes, c.seenOf(s, &s.Nodes[i]))
 	}
 	for _, p := range c.others {
-		if s.Node(p.id) == nil && p.beat != nil {
-			n := decide.Node{ID: p.id, Last: p.beat.Inc, Host: p.beat.Host}
-			n.Claims, n.Phase, _ = c.claimed(p.id)
+		if s.Node(p.ID) == nil && p.Beat != nil {
+			n := decide.Node{ID: p.ID, Last: p.Beat.Inc, Host: p.Beat.Host}
+			n.Claims, n.Phase, _ = c.claimed(p.ID)
 			v.Nodes = append(v.Nodes, n)
 		}
 	}
@@ -40,18 +41,18 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 	v.Shows = c.disks.Shows(c.reg.state, n)
 	p := c.peers[n.ID]
 	if p == nil {
-		p = &peer{}
+		p = &peer.Peer{}
 	}
-	v.Word = p.word
+	v.Word = p.Word
 	for _, q := range c.dec.asked {
 		if f, ok := q.Request.(cluster.FenceNode); ok && f.DryRun && f.Node == n.Name {
 			v.Plan = c.dec.ways.Plan(c.now, n, s.Conf, f.By)
 		}
 	}
-	if p.beat != nil {
-		v.Gen = p.beat.DiskGen
-		v.Last, v.Host, v.Protocol = p.beat.Inc, p.beat.Host, p.beat.Payload.Protocol
-		v.Reach, v.Score = p.beat.Payload.Reach, p.beat.Payload.Score
+	if p.Beat != nil {
+		v.Gen = p.Beat.DiskGen
+		v.Last, v.Host, v.Protocol = p.Beat.Inc, p.Beat.Host, p.Beat.Payload.Protocol
+		v.Reach, v.Score = p.Beat.Payload.Reach, p.Beat.Payload.Score
 	}
 	if n.ID == c.set.Self {
 		v.Protocol, v.Reach, v.Gen = c.set.Protocol, c.guard.payload.Reach, c.guard.disks.Gen()
@@ -59,10 +60,10 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 	if !c.timed || n.Inc.IsZero() || n.Dead >= n.Inc.N {
 		return v
 	}
-	v.Retired = c.hasRetired(p, n)
+	v.Retired = p.HasRetired(c.now, n.Inc, c.t.Tz)
 	if n.Fencing.IsZero() {
 		v.Suspect, v.Lost = c.suspect(n)
-		v.Lost = v.Lost || p != nil && (p.ackedInc == n.Inc || p.msg.Ends(n.Inc))
+		v.Lost = v.Lost || p != nil && (p.AckedInc == n.Inc || p.Msg.Ends(n.Inc))
 		return v
 	}
 	if pr, ok := c.dec.ways.Proof(c.fenceEnv(), n); ok && v.Word.Kind == cluster.NoProof {

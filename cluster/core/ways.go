@@ -38,7 +38,7 @@ func (c *Core) fenced(e cluster.FenceDone) {
 // Signs implements fencing.Sights.
 func (c *Core) Signs(id ident.NodeID) fencing.Signs {
 	if p := c.peers[id]; p != nil {
-		return fencing.Signs{Beat: p.beat, Changed: p.disk.LastChange(), Msg: p.msg, Heard: p.heard}
+		return fencing.Signs{Beat: p.Beat, Changed: p.Disk.LastChange(), Msg: p.Msg, Heard: p.Heard}
 	}
 	return fencing.Signs{}
 }

@@ -193,6 +193,7 @@ type run struct {
 	bans  []ban
 
 	snapshots map[int]clustertest.Snapshot
+	twins     []*clustertest.Node // second machines with a node's identity
 }
 
 // ban is a "never" line from when it stands.

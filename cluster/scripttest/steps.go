@@ -24,7 +24,7 @@ type verb struct {
 // steps are all steps there are. A step ends when what it does is done, which
 // is at once but for "boot" and "after".
 func steps() []verb {
-	return append(append(append(machineSteps(), diskSteps()...), reservationSteps()...), adminSteps()...)
+	return slices.Concat(machineSteps(), diskSteps(), otherSteps(), reservationSteps(), adminSteps())
 }
 
 func machineSteps() []verb {

@@ -127,6 +127,10 @@ func partRows() []row {
 			why: "the proof by time is a rule over what was read when; it knows leases as numbers and no cluster",
 		},
 		{
+			tree: "cluster/peer", may: []string{"cluster", "cluster/ident", "cluster/liveness", "cluster/pages", "cluster/published", "cluster/quorum", "cluster/timing"},
+			why: "what is known of one peer joins what was seen of it; what follows from that is decided elsewhere",
+		},
+		{
 			tree: "cluster/promise", may: []string{"cluster", "cluster/ident", "cluster/lease", "cluster/timing"},
 			why: "what a node is to promise follows from values; who keeps it is the guard",
 		},

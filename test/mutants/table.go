@@ -41,7 +41,7 @@ func waits() []Mutant {
 		},
 		{
 			Name: "a node waits by its own timeouts, whatever the other's beat promises",
-			File: "cluster/core/observe.go", Old: "theirs = p.beat.Lease.Timing().Larger(p.disk.Promise(p.beat.Inc))", New: "_ = p.disk.Promise(p.beat.Inc)", By: ghost,
+			File: "cluster/peer/peer.go", Old: "theirs = p.Beat.Lease.Timing().Larger(p.Disk.Promise(p.Beat.Inc))", New: "_ = p.Disk.Promise(p.Beat.Inc)", By: ghost,
 			Focus: "kinds=change failover_within|change failover_within|restart the daemon at once|power off|freeze",
 		},
 	}
@@ -109,7 +109,7 @@ func proofs() []Mutant {
 		},
 		{
 			Name: "the last word of a dying node counts as a proof",
-			File: "cluster/core/fence.go", Old: "p.beat.State == cluster.GuardRetired", New: "p.beat.State >= cluster.GuardStopping", By: string(oracle.TwoOwners),
+			File: "cluster/peer/peer.go", Old: "if p.Beat != nil && p.Beat.Inc == inc && p.Beat.State == cluster.GuardRetired", New: "if p.Beat != nil && p.Beat.Inc == inc && p.Beat.State >= cluster.GuardStopping", By: string(oracle.TwoOwners),
 			Focus: "kinds=fence|stops fail|slow services",
 		},
 		{
@@ -119,7 +119,7 @@ func proofs() []Mutant {
 		},
 		{
 			Name: "a node that is no member waits like one",
-			File: "cluster/core/observe.go", Old: "p.wait.Of(theirs, c.t.Lease, !c.insider(c.reg.state), c.t.Site())", New: "p.wait.Of(theirs, c.t.Lease, false, c.t.Site())", By: string(oracle.Ghost),
+			File: "cluster/core/observe.go", Old: "p.Wait(c.t.Lease, !c.insider(c.reg.state), c.t.Site())", New: "p.Wait(c.t.Lease, false, c.t.Site())", By: string(oracle.Ghost),
 			Focus: "kinds=only one sees the disks, grace=60s, every=100s",
 		},
 		{

@@ -1,0 +1,113 @@
+// Package peer is what one node knows of another: its beats on the quorum disks,
+// its network beats, what it has published of its services, and whether that it
+// has ended was said. It keeps what was seen and answers questions about it;
+// what follows from the answers is decided elsewhere.
+package peer
+
+import (
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/liveness"
+	"github.com/holdfast-ha/holdfast/cluster/pages"
+	"github.com/holdfast-ha/holdfast/cluster/published"
+	"github.com/holdfast-ha/holdfast/cluster/quorum"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
+)
+
+// Peer is everything that a node knows of another. It is used by one goroutine.
+type Peer struct {
+	ID        ident.NodeID
+	Disk      *liveness.Peer
+	Beat      *cluster.Beat // the latest that decoded, of any disk; nil: none
+	Msg       *cluster.Message
+	Heard     ident.Instant // when Msg arrived
+	Blob      published.Peer
+	Acked     ident.Instant // when the acknowledgement of its kill was read first
+	AckedInc  ident.Incarnation
+	Suspected bool              // that it falls silent was told
+	Joined    ident.Incarnation // as the register showed it last, and since when
+	Since     ident.Instant
+	Word      cluster.Proof // the operator's word, waiting to be committed
+	wait      timing.Waiter
+}
+
+// New returns what is known of a node at first: nothing. Its beats are looked for on
+// so many disks, of every one of sets on a majority.
+func New(id ident.NodeID, disks int, sets quorum.Sets) *Peer {
+	p := &Peer{ID: id, Disk: liveness.NewPeer(0), Heard: ident.LongAgo}
+	p.Disk.Use(disks, sets)
+	return p
+}
+
+// See takes the node's sector of one read of a disk, and says whether it is a beat
+// that the disk has not shown before.
+func (p *Peer) See(e *cluster.Table, s *cluster.SeenBeat) (changed bool) {
+	var inc ident.Incarnation
+	if s.Beat != nil {
+		inc = s.Beat.Inc
+	}
+	changed = p.Disk.Saw(e.Disk, e.ReadIssued, e.Completed, s.Sector, inc)
+	if s.Beat == nil || !changed {
+		return false
+	}
+	p.Disk.Says(e.Disk, s.Beat.Lease.Timing())
+	if p.Beat == nil || s.Beat.Supersedes(p.Beat) {
+		p.Beat = s.Beat
+	}
+	return true
+}
+
+// Hear takes a network beat, and says whether it counts. One of an earlier
+// incarnation does not while a later one is heard: it is old, or comes from the other
+// of two machines with one identity. Once the later one has been silent for that long
+// it is not the one to listen to any more; what it has said stays true of itself.
+func (p *Peer) Hear(now ident.Instant, m *cluster.Message, silent time.Duration) bool {
+	if p.Msg != nil && m.Inc.N < p.Msg.Inc.N && now.Sub(p.Heard) < silent {
+		return false
+	}
+	p.Msg, p.Heard = pages.Join(p.Msg, m), now
+	if m.Ack && p.AckedInc != m.Inc {
+		p.AckedInc, p.Acked = m.Inc, now
+	}
+	return true
+}
+
+// Over says that an incarnation holds nothing any more, or is another machine's past:
+// by its own word, which is no proof.
+func (p *Peer) Over(inc ident.Incarnation) bool {
+	return p.AckedInc == inc || p.Msg != nil && p.Msg.Inc.N > inc.N || p.Beat != nil && p.Beat.Inc == inc && p.Beat.State == cluster.GuardRetired
+}
+
+// HasRetired says that an incarnation holds nothing and never will again, by its own
+// word, over the network or by its guard's retirement on the disk, and that its last
+// writes have had tz to land since that was read.
+func (p *Peer) HasRetired(now ident.Instant, inc ident.Incarnation, tz time.Duration) bool {
+	if p.Beat != nil && p.Beat.Inc == inc && p.Beat.State == cluster.GuardRetired && p.AckedInc != inc {
+		p.AckedInc, p.Acked = inc, now
+	}
+	return p.AckedInc == inc && now.Sub(p.Acked) >= tz
+}
+
+// ClaimsLease says that the node's incarnation claims, authenticated and heard within
+// f, to hold a lease younger than f on these very disks: then one of the two nodes is
+// looking at a clone.
+func (p *Peer) ClaimsLease(now ident.Instant, inc ident.Incarnation, disks cluster.Digest, f time.Duration) bool {
+	m := p.Msg
+	return m != nil && m.Inc == inc && now.Sub(p.Heard) < f && m.Disks == disks && m.LeaseAge >= 0 && m.LeaseAge < f
+}
+
+// Wait is how long the node must have been silent to be proven dead by time: from
+// what its beats say and what this node's own configuration says, whichever demands
+// more. An outsider waits by the node's network grace.
+func (p *Peer) Wait(ours timing.Lease, outsider bool, site timing.Site) time.Duration {
+	theirs := ours
+	if p.Beat != nil {
+		theirs = p.Beat.Lease.Timing().Larger(p.Disk.Promise(p.Beat.Inc))
+	}
+	if p.wait.Of(theirs, ours, outsider, site) {
+		p.Disk.Restart() // a round that was begun by a shorter wait proves nothing
+	}
+	return p.wait.Wait
+}

@@ -1,0 +1,36 @@
+package scripttest
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+// otherSteps are about machines that pass for a node of the cluster, or that speak
+// another version.
+func otherSteps() []verb {
+	return []verb{
+		{"a second machine of NODE is heard once by NODES", func(r *run, w []string) {
+			first := r.w.Node(w[4])
+			inc := ident.Incarnation{N: first.View().Inc.N + 3, Boot: ident.BootID{0xee}}
+			m := &cluster.Message{From: first.ID, Inc: inc, Phase: cluster.Joining, State: cluster.GuardBound, LeaseAge: -time.Second, DiskGen: first.View().State.DiskGen}
+			nodes(9, func(n *clustertest.Node) { n.Give(cluster.Received{Msg: m}) })(r, w)
+		}},
+		{"a second machine of NODE is switched on", func(r *run, w []string) {
+			r.twins = append(r.twins, r.w.Node(w[4]).Twin())
+		}},
+		{"the second machines lose their power", func(r *run, _ []string) {
+			for _, n := range r.twins {
+				n.NoReboot = true
+				n.PowerOff()
+			}
+		}},
+		{"NODE speaks protocol NUMBER", func(r *run, w []string) {
+			p, _ := strconv.Atoi(w[3])
+			r.w.Node(w[0]).Protocol = cluster.Protocol(p)
+		}},
+	}
+}
