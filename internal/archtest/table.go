@@ -341,6 +341,19 @@ func machineRows() []row {
 	return []row{
 		{tree: "internal/metrics", may: []string{"internal/api"}, why: "what status tells people, metrics tell Prometheus"},
 		{
+			tree: "internal/doctor", may: []string{"internal/api", "sbd/watchdog", "storage/kind"},
+			why: "a check is a function from facts to findings: it looks at nothing itself",
+		},
+		{
+			tree: "internal/doctor/gather",
+			may:  []string{"cluster", "internal/doctor", "internal/config", "internal/clock", "bmc", "bmc/drivers", "quorumdisk/place", "sbd/watchdog", "storage", "storage/..."},
+			why:  "what the doctor judges is read from the machine, and nothing of it is changed or judged here",
+		},
+		{
+			tree: "internal/doctor/mend", may: []string{"internal/doctor", "storage/program"},
+			why: "what a finding would have changed is done and taken back, whatever it is about",
+		},
+		{
 			tree: "internal/daemon/machine", may: []string{"cluster", "cluster/timing", "internal/config", "internal/guardwire"},
 			why: "what a machine contributes to the timeouts is read from it, and derived elsewhere",
 		},
@@ -370,6 +383,11 @@ func ctlRows() []row {
 		{
 			tree: "internal/ctl/power", may: []string{"bmc", "bmc/drivers", "cluster/ident", "internal/config"},
 			why: "whether a controller is this machine's own is asked of both, once, before a node is made; nothing is switched",
+		},
+		{
+			tree: "internal/ctl/doctor",
+			may:  []string{"internal/ctl/...", "internal/api", "internal/config", "internal/daemon/journal", "internal/doctor/...", "cluster", "sbd/watchdog"},
+			why:  "the doctor looks at this machine, asks its daemon, and changes only what it has shown",
 		},
 		{
 			tree: "internal/ctl/drill", may: []string{"internal/api", "internal/ctl/screen", "internal/ctl/shell"},

@@ -23,12 +23,14 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/ctl/contain"
 	"github.com/holdfast-ha/holdfast/internal/ctl/diskcmd"
+	"github.com/holdfast-ha/holdfast/internal/ctl/doctor"
 	"github.com/holdfast-ha/holdfast/internal/ctl/dogcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/drill"
 	"github.com/holdfast-ha/holdfast/internal/ctl/recovery"
 	"github.com/holdfast-ha/holdfast/internal/ctl/sbdcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 	"github.com/holdfast-ha/holdfast/internal/ctl/simulate"
+	"github.com/holdfast-ha/holdfast/internal/ctl/story"
 )
 
 // Exit codes. status uses the first four as monitoring plugins do.
@@ -69,7 +71,7 @@ func touchesDisks(args []string) bool {
 		return false
 	}
 	words := strings.Fields(c.CommandPath())
-	return len(words) > 1 && slices.Contains([]string{"disk", "init", "join"}, words[1])
+	return len(words) > 1 && slices.Contains([]string{"disk", "init", "join", "doctor"}, words[1])
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -127,7 +129,8 @@ func (a *app) root() *cobra.Command {
 	fs.StringVar(&a.socket, "socket", "", "the daemon's `socket` (default: in the run directory of node.yaml)")
 	root.AddCommand(
 		a.initCommand(), a.joinCommand(), a.tokenCommand(),
-		a.statusCommand(), a.checkCommand(), a.explainCommand(), a.eventsCommand(), a.timingCommand(), simulate.Command(&a.Shell, a.dial),
+		doctor.Command(&a.Shell, func() (doctor.Daemon, error) { return a.dial() }),
+		a.statusCommand(), a.checkCommand(), story.Explain(&a.Shell, a.dial), story.Events(&a.Shell, a.dial), a.timingCommand(), simulate.Command(&a.Shell, a.dial),
 		a.planCommand(), a.applyCommand(), a.configCommand(), a.historyCommand(), a.rollbackCommand(),
 		a.serviceCommand(), a.nodeCommand(), a.clusterCommand(), drill.Command(&a.Shell, func() (drill.Daemon, error) { return a.dial() }), diskcmd.Command(&a.Shell, a.diskReplace(), a.diskGrow(), recovery.Command(&a.Shell)), dogcmd.Command(&a.Shell),
 		sbdcmd.Command(func(code int) error { return shell.Code(code) }),

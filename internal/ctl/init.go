@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/clock"
+	"github.com/holdfast-ha/holdfast/internal/ctl/doctor"
 	"github.com/holdfast-ha/holdfast/internal/ctl/enrol"
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
@@ -57,6 +58,7 @@ func (a *app) reportInit(e *enrol.Enrolled) {
 	a.reportPower(e)
 	a.reportDerived(e)
 	a.reportAdopted(e)
+	doctor.Before(&a.Shell, n)
 	a.Say("\ngo on")
 	a.Say("  1. start the daemons on this node:  systemctl enable --now holdfast-guard holdfastd")
 	a.Say("  2. make a one-time token:           holdfast token%s", a.configFlag())

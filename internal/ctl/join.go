@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/ctl/doctor"
 	"github.com/holdfast-ha/holdfast/internal/ctl/enrol"
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
@@ -29,6 +30,7 @@ func (a *app) joinCommand() *cobra.Command {
 		a.Say("  clock      good to a millisecond; %s", hostWord(e.Host))
 		a.reportPower(e)
 		a.reportDerived(e)
+		doctor.Before(&a.Shell, n)
 		a.Say("\ngo on")
 		a.Say("  start the daemons on this node:  systemctl enable --now holdfast-guard holdfastd")
 		a.Say("  then look:                       holdfast status%s", a.configFlag())

@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"fmt"
+	"hash/fnv"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,6 +65,27 @@ type Holder struct {
 // List describes every watchdog of this machine, sorted by path, and who holds
 // it. It reads sysfs and /proc only. Holders of other users are seen by root only.
 func List() ([]Listed, error) { return newHost().list() }
+
+// ListIn is List for the machine whose /sys and /proc stand below root. Below
+// another root than / devices are told apart by their names alone.
+func ListIn(root string) ([]Listed, error) {
+	h := newHost()
+	h.sys, h.proc = filepath.Join(root, "sys"), filepath.Join(root, "proc")
+	if filepath.Clean(root) != "/" {
+		h.rdev = byName
+	}
+	return h.list()
+}
+
+// byName stands for the number of a device that is not there.
+func byName(path string) (uint64, error) {
+	if to, err := os.Readlink(path); err == nil {
+		path = to
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(path)) // never fails
+	return h.Sum64(), nil
+}
 
 // host is where the kernel's files are; tests point it elsewhere.
 type host struct {

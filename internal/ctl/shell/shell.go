@@ -85,11 +85,15 @@ func (s *Shell) PrintsJSON(c *cobra.Command) *cobra.Command {
 	return c
 }
 
-// Node reads node.yaml. Its error says what to do where there is none.
+// ErrNoNode says that this machine belongs to no cluster yet.
+var ErrNoNode = errors.New("this node belongs to no cluster yet")
+
+// Node reads node.yaml. Its error says what to do where there is none, and wraps
+// ErrNoNode then.
 func (s *Shell) Node() (*config.Node, error) {
 	text, err := os.ReadFile(s.Config)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("this node belongs to no cluster yet, for there is no %s: holdfast init makes a cluster, holdfast join TOKEN joins one (--config names another file)", s.Config)
+		return nil, fmt.Errorf("%w, for there is no %s: holdfast init makes a cluster, holdfast join TOKEN joins one (--config names another file)", ErrNoNode, s.Config)
 	}
 	if err != nil {
 		return nil, err

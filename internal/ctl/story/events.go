@@ -1,4 +1,4 @@
-package ctl
+package story
 
 import (
 	"encoding/json"
@@ -13,7 +13,9 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 )
 
-func (a *app) eventsCommand() *cobra.Command {
+// Events makes holdfast events.
+func Events(sh *shell.Shell, dial Dial) *cobra.Command {
+	a := &command{sh, dial}
 	var q api.EventQuery
 	var since time.Duration
 	c := a.PrintsJSON(shell.Command("events", cobra.NoArgs, func(c *cobra.Command, _ []string) error {

@@ -1,4 +1,6 @@
-package ctl
+// Package story is what happened and why: the commands holdfast explain and holdfast
+// events.
+package story
 
 import (
 	"context"
@@ -16,7 +18,18 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/ctl/simulate"
 )
 
-func (a *app) explainCommand() *cobra.Command {
+// Dial reaches the daemon of this node.
+type Dial func() (*api.Client, error)
+
+// command is one of the commands.
+type command struct {
+	*shell.Shell
+	dial Dial
+}
+
+// Explain makes holdfast explain.
+func Explain(sh *shell.Shell, dial Dial) *cobra.Command {
+	a := &command{sh, dial}
 	var log string
 	cmd := a.PrintsJSON(shell.Command("explain SERVICE | explain node NODE | explain event ID", cobra.RangeArgs(1, 2), func(c *cobra.Command, args []string) error {
 		x, err := a.why(c, log, args)
@@ -34,7 +47,7 @@ func (a *app) explainCommand() *cobra.Command {
 }
 
 // why asks the daemon, or the log where it does not run.
-func (a *app) why(c *cobra.Command, log string, args []string) (*api.Explanation, error) {
+func (a *command) why(c *cobra.Command, log string, args []string) (*api.Explanation, error) {
 	if log == "" {
 		client, err := a.dial()
 		if err == nil {
@@ -45,7 +58,7 @@ func (a *app) why(c *cobra.Command, log string, args []string) (*api.Explanation
 			return nil, err
 		}
 	}
-	n, err := simulate.FromLog(&a.Shell, log)
+	n, err := simulate.FromLog(a.Shell, log)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +99,7 @@ func askWhy(c *cobra.Command, client explainer, args []string) (*api.Explanation
 	return nil, shell.Usage(fmt.Errorf("explain %s: want explain SERVICE, explain node NODE or explain event ID", args[0]))
 }
 
-func (a *app) showExplanation(x *api.Explanation) {
+func (a *command) showExplanation(x *api.Explanation) {
 	a.Say("%s", x.Subject)
 	for _, text := range x.Text {
 		a.Say("  %s", screen.Wrap(text, screen.Width-2, "  "))
