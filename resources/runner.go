@@ -291,7 +291,7 @@ type Orphan struct {
 // called once, before the first probe. An orphan with an Err is a failed stop of
 // its service. The error is that of the list itself.
 func (r *Runner) EmptyOrphans(ctx context.Context) ([]Orphan, error) {
-	held, err := r.cfg.Groups.List()
+	held, err := r.cfg.Groups.List("")
 	if err != nil {
 		return nil, err
 	}
@@ -313,7 +313,7 @@ func (r *Runner) EmptyOrphans(ctx context.Context) ([]Orphan, error) {
 // has not verifiably stopped. The Part is empty, PIDs are the processes left
 // running; there may be none, as with a mere file system.
 func (r *Runner) Terms() ([]Held, error) {
-	held, err := r.cfg.Groups.List()
+	held, err := r.cfg.Groups.List("")
 	if err != nil {
 		return nil, err
 	}
@@ -404,8 +404,7 @@ func (r *Runner) clearFor(service string, term uint32) error {
 }
 
 func (r *Runner) heldBy(service string) ([]Held, error) {
-	held, err := r.cfg.Groups.List()
-	return slices.DeleteFunc(held, func(h Held) bool { return h.Service != service }), err
+	return r.cfg.Groups.List(service)
 }
 
 // refusal is the result of what never began.

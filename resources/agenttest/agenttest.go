@@ -243,7 +243,7 @@ func (s *stage) orphaned() {
 		ended <- former.Start(context.Background(), s.svc, 1, resources.StartOptions{})
 	}()
 	s.await("the start of the former daemon is under way, or over", func() bool {
-		held, err := s.groups.List()
+		held, err := s.groups.List("")
 		return err == nil && len(held) > 0
 	})
 	s.runner = s.newRunner()

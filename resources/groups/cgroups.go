@@ -169,14 +169,21 @@ func (c *Cgroups) signal(dir string, pids []int) {
 }
 
 // List implements Keeper.
-func (c *Cgroups) List() ([]Held, error) {
-	services, err := os.ReadDir(c.root)
-	if err != nil {
-		return nil, fmt.Errorf("cgroup %s: %w", c.root, err)
+func (c *Cgroups) List(service string) ([]Held, error) {
+	services := []string{service}
+	if service == "" {
+		entries, err := os.ReadDir(c.root)
+		if err != nil {
+			return nil, fmt.Errorf("cgroup %s: %w", c.root, err)
+		}
+		services = directories(entries)
 	}
 	var all []Held
-	for _, service := range directories(services) {
-		terms, _ := os.ReadDir(filepath.Join(c.root, service))
+	for _, service := range services {
+		terms, err := os.ReadDir(filepath.Join(c.root, service))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("cgroup %s: %w", c.root, err)
+		}
 		for _, name := range directories(terms) {
 			term, err := strconv.ParseUint(name, 10, 32)
 			if err != nil {

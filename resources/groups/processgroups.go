@@ -110,10 +110,10 @@ func (p *ProcessGroups) Kill(g Group, within time.Duration) error {
 }
 
 // List implements Keeper.
-func (p *ProcessGroups) List() ([]Held, error) {
+func (p *ProcessGroups) List(service string) ([]Held, error) {
 	var all []Held
 	processes := processTable()
-	err := filepath.WalkDir(p.dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(p.dir, service), func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) || err == nil && d.Name() != tokensFile {
 			return nil
 		}
