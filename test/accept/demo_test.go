@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-ha/holdfast/resources/groups"
+	"github.com/holdfast-ha/holdfast/test/demo/remains"
 	"github.com/holdfast-ha/holdfast/test/demo/stage"
 )
 
@@ -187,7 +188,7 @@ func TestDemoKilled(t *testing.T) {
 	if len(d.traces(t)) == 0 {
 		t.Fatal("a killed driver has left nothing: the test would see nothing")
 	}
-	swept, err := stage.Sweep()
+	swept, err := remains.Sweep()
 	if err != nil {
 		t.Error(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/test/demo/remains"
 	"github.com/holdfast-ha/holdfast/test/demo/stage"
 	"github.com/holdfast-ha/holdfast/test/power"
 )
@@ -37,7 +38,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "accept:", err)
 		return 1
 	}
-	if swept, err := stage.Sweep(); err != nil || len(swept) > 0 {
+	if swept, err := remains.Sweep(); err != nil || len(swept) > 0 {
 		fmt.Fprintln(os.Stderr, "accept: removed what killed runs had left:", swept, err)
 	}
 	return m.Run()

@@ -6,7 +6,8 @@
 //
 // An emulated reset loses power, it does not tidy up. In this order the emulator
 //
-//  1. stops every process of the node (SIGSTOP),
+//  1. stops every process of the node (SIGSTOP), and kills the caches of its
+//     disks, if those are processes,
 //  2. shuts the node's file systems down without flushing the log
 //     (FS_IOC_SHUTDOWN), in every mount namespace of the node,
 //  3. makes the node's disks read-only for whoever still has them open,

@@ -83,14 +83,19 @@ func benchStatus(ctx context.Context, n *stage.Node, out io.Writer) error {
 
 // processorTime is the user and system time that a process has used so far:
 // fields 14 and 15 of /proc/PID/stat, counted behind the name in brackets.
-func processorTime(pid int) (time.Duration, error) {
+func processorTime(pid int) (time.Duration, error) { return statTime(pid, 11, 12) }
+
+// childrenTime is that of all its children that have ended: fields 16 and 17.
+func childrenTime(pid int) (time.Duration, error) { return statTime(pid, 13, 14) }
+
+func statTime(pid int, of ...int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
 	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	var ticks int64
-	for _, i := range []int{11, 12} {
+	for _, i := range of {
 		v, err := strconv.ParseInt(fields[i], 10, 64)
 		if err != nil {
 			return 0, fmt.Errorf("/proc/%d/stat: %w", pid, err)

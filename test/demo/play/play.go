@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-ha/holdfast/test/demo/controllers"
+	"github.com/holdfast-ha/holdfast/test/demo/remains"
 	"github.com/holdfast-ha/holdfast/test/demo/stage"
 )
 
@@ -44,6 +45,8 @@ type settings struct {
 	within time.Duration
 	cut    time.Duration
 	bench  int
+	load   int
+	watch  time.Duration // of load
 	logs   string
 }
 
@@ -81,6 +84,8 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&s.bench, "bench", 0, "measure so many `runs` of kill, and print them as Go benchmarks do")
+	flags.IntVar(&s.load, "load", 0, "measure what so many `services` on one node cost, and print it as Go benchmarks do")
+	flags.DurationVar(&s.watch, "for", 10*time.Minute, "with -load: the `time` for which they are checked")
 	flags.StringVar(&s.bin, "bin", "", "`folder` of the programs (default: that of this one)")
 	flags.BoolVar(&s.plain, "plain", false, "do as if not root: no namespaces, mounts and loop devices")
 	flags.DurationVar(&s.within, "failover-within", 0, "`time` from the fault to the permission to start elsewhere (default: the smallest that is safe)")
@@ -106,7 +111,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 
 // perform puts the cluster up, plays, and removes everything again.
 func perform(ctx context.Context, set settings, out io.Writer) (err error) {
-	swept, err := stage.Sweep()
+	swept, err := remains.Sweep()
 	if len(swept) > 0 {
 		fmt.Fprintf(out, "removed what killed runs had left: %s\n", strings.Join(swept, ", "))
 	}
@@ -131,6 +136,12 @@ func perform(ctx context.Context, set settings, out io.Writer) (err error) {
 			show.say("%6.2f s  %s", time.Since(began).Seconds(), text)
 		},
 	}
+	if set.load > 0 {
+		if !root {
+			return fmt.Errorf("-load needs cgroups: run as root (%w)", missing)
+		}
+		options = loaded(options, set.load)
+	}
 	p := &scene{set: set, show: show}
 	if set.bmc {
 		p.bmcs = &controllers.Set{}
@@ -143,6 +154,9 @@ func perform(ctx context.Context, set settings, out io.Writer) (err error) {
 	}
 	p.stage = s
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if set.load > 0 {
+		return load(ctx, s, set.watch, out)
+	}
 	show.say("%6.2f s  three nodes are members, and every service runs", time.Since(began).Seconds())
 	if set.bench > 0 {
 		return bench(ctx, s, set.bench, out)

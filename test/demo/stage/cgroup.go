@@ -3,24 +3,21 @@ package stage
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-ha/holdfast/test/demo/remains"
 )
 
-// Marks in the environment of every process of a stage, and of those of a node.
-const (
-	stageMark = "HFDEMO_STAGE"
-	nodeMark  = "HFDEMO_NODE"
-)
+// nodeMark is the variable in the environment of every process of a node.
+const nodeMark = "HFDEMO_NODE"
 
 // adopt makes the command part of the node. The result gives back what was
 // needed until the command has started.
@@ -53,9 +50,9 @@ func (n *Node) cgroup() string { return filepath.Join(n.stage.cgroup, n.Name) }
 // PIDs lists the processes of the node.
 func (n *Node) PIDs() []int {
 	if n.stage.Root {
-		return cgroupPIDs(n.cgroup())
+		return remains.InCgroup(n.cgroup())
 	}
-	return markedPIDs(nodeMark + "=" + n.mark())
+	return remains.Marked(nodeMark + "=" + n.mark())
 }
 
 // Freeze stops every process of the node where it is, as a kernel does that no
@@ -106,79 +103,4 @@ func stateOf(pid int) string {
 		return ""
 	}
 	return string(text[end+2])
-}
-
-func cgroupPIDs(dir string) []int {
-	var pids []int
-	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.Name() != "cgroup.procs" {
-			return nil
-		}
-		text, _ := os.ReadFile(path)
-		for _, f := range strings.Fields(string(text)) {
-			if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
-				pids = append(pids, pid)
-			}
-		}
-		return nil
-	})
-	return pids
-}
-
-// markedPIDs lists the processes, but for this one, that were started with an
-// entry in their environment.
-func markedPIDs(entry string) []int {
-	var pids []int
-	dirs, _ := filepath.Glob("/proc/[0-9]*/environ") // fails only for a bad pattern
-	for _, f := range dirs {
-		text, err := os.ReadFile(f)
-		if err != nil || !slices.Contains(strings.Split(string(text), "\x00"), entry) {
-			continue
-		}
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f))); err == nil && pid != os.Getpid() {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
-
-// emptyCgroup kills everything in a cgroup and below, and removes it.
-func emptyCgroup(dir string) error {
-	deadline := time.Now().Add(killPatience)
-	for {
-		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		// The whole tree at once where the kernel can (5.14), one by one else.
-		if os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) != nil {
-			for _, pid := range cgroupPIDs(dir) {
-				_ = unix.Kill(pid, unix.SIGKILL)
-			}
-		}
-		err := removeCgroup(dir)
-		if err == nil {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("cgroup %s: %w; processes %v", dir, err, cgroupPIDs(dir))
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-// removeCgroup removes an empty tree of cgroups, the deepest first.
-func removeCgroup(dir string) error {
-	var dirs []string
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			dirs = append(dirs, path)
-		}
-		return nil
-	})
-	for _, d := range slices.Backward(dirs) {
-		if e := unix.Rmdir(d); e != nil && !errors.Is(e, unix.ENOENT) {
-			err = errors.Join(err, e)
-		}
-	}
-	return err
 }

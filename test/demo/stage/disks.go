@@ -38,7 +38,10 @@ func (s *Stage) makeDisks(ctx context.Context) error {
 			return err
 		}
 	}
-	if !s.Root {
+	if err := s.makeScenery(); err != nil {
+		return err
+	}
+	if !s.Root || s.foreign() {
 		return nil
 	}
 	for i := range s.Services {
@@ -121,6 +124,9 @@ func (n *Node) attachDisks() error {
 			return err
 		}
 	}
+	if n.stage.foreign() {
+		return n.attachScenery()
+	}
 	for i := range n.stage.Services {
 		if err := n.attachDisk(dataName(i)); err != nil {
 			return err
@@ -134,7 +140,12 @@ func (n *Node) attachDisk(name string) error {
 	if !n.stage.Root {
 		return nil
 	}
-	dev, err := loop.Attach(n.stage.shared(name))
+	return n.attach(name, n.stage.shared(name))
+}
+
+// attach gives the node a loop device on a file as one of its disks.
+func (n *Node) attach(name, file string) error {
+	dev, err := loop.Attach(file)
 	if err != nil {
 		return fmt.Errorf("%s: disk %s: %w", n.Name, name, err)
 	}

@@ -108,18 +108,13 @@ func (n *Node) link(i int) string {
 
 // apply gives the cluster its services, and waits until they run.
 func (s *Stage) apply(ctx context.Context) error {
-	if len(s.Services) == 0 {
+	switch {
+	case s.foreign() && s.Scenery.Configuration == "" || !s.foreign() && len(s.Services) == 0:
 		return nil
+	case s.foreign():
+		return s.Apply(ctx, s.Scenery.Configuration)
 	}
-	file := filepath.Join(s.base, "services.yaml")
-	if err := os.WriteFile(file, []byte(s.configuration()), 0o644); err != nil {
-		return err
-	}
-	s.Say(s.Nodes[0].Name + "# holdfast apply -f services.yaml")
-	if _, err := s.Nodes[0].Holdfast(ctx, "apply", "--yes", "-f", file); err != nil {
-		return err
-	}
-	return s.AwaitRunning(ctx)
+	return s.Apply(ctx, s.configuration())
 }
 
 // AwaitMembers waits until each of the nodes knows all of them as members.
@@ -151,12 +146,12 @@ func (s *Stage) AwaitMembers(ctx context.Context, nodes ...*Node) error {
 // AwaitRunning waits until every service runs.
 func (s *Stage) AwaitRunning(ctx context.Context) error {
 	return Await(ctx, "every service runs", func() error {
+		st, err := s.newest(ctx)
+		if err != nil {
+			return err
+		}
 		for _, v := range s.Services {
-			owner, err := s.Owner(ctx, v)
-			if err != nil {
-				return err
-			}
-			if owner == nil {
+			if runsOn(st, v) == "" {
 				return fmt.Errorf("%s runs nowhere", v.Name)
 			}
 		}
@@ -167,9 +162,28 @@ func (s *Stage) AwaitRunning(ctx context.Context) error {
 // askWithin is the time for one node's answer, beside that of the whole question.
 const askWithin = 2 * time.Second
 
-// Owner is the node on which the service runs, as the node knows it that answers
-// with the newest state: one without disks has an old one. Nil: it does not run.
+// Owner is the node on which the service runs. Nil: it does not run.
 func (s *Stage) Owner(ctx context.Context, v *Service) (*Node, error) {
+	st, err := s.newest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.Node(runsOn(st, v)), nil
+}
+
+// runsOn is the name of the node on which the service runs; empty: on none.
+func runsOn(st *api.Status, v *Service) string {
+	for _, have := range st.Services {
+		if have.Name == v.Name && have.State == "running" {
+			return have.Node
+		}
+	}
+	return ""
+}
+
+// newest is the status of the node that answers with the newest state: one without
+// disks has an old one.
+func (s *Stage) newest(ctx context.Context) (*api.Status, error) {
 	var newest *api.Status
 	var errs []error
 	for _, n := range s.Nodes {
@@ -185,10 +199,5 @@ func (s *Stage) Owner(ctx context.Context, v *Service) (*Node, error) {
 	if newest == nil {
 		return nil, errors.Join(errs...)
 	}
-	for _, have := range newest.Services {
-		if have.Name == v.Name && have.State == "running" {
-			return s.Node(have.Node), nil
-		}
-	}
-	return nil, nil
+	return newest, nil
 }

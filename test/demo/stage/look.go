@@ -92,6 +92,11 @@ func (s *Stage) Story(ctx context.Context, after int64) []Event {
 	return all
 }
 
+// Recent is the story of the latest time.
+func (s *Stage) Recent(ctx context.Context, d time.Duration) []Event {
+	return s.Story(ctx, ledger.Now()-int64(d))
+}
+
 func (n *Node) story(ctx context.Context, after int64) ([]Event, error) {
 	offset, err := n.ClockOffset()
 	if err != nil {

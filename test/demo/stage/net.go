@@ -22,6 +22,13 @@ const (
 
 func networks() []string { return []string{"hb0", "hb1", lan} }
 
+// public is the network lan by a second range of addresses: that of examples in
+// documents (RFC 5737). Its first address is the one from outside.
+func public(host int) string { return fmt.Sprintf("192.0.2.%d", host) }
+
+// publicHost is the host number there of a node.
+func (n *Node) publicHost() int { return 20 + n.ID }
+
 // address is that of a host on a network, as 10.77.NETWORK.HOST.
 func address(network, host int) string { return fmt.Sprintf("10.77.%d.%d", network, host) }
 
@@ -60,7 +67,7 @@ func (s *Stage) makeOutside() error {
 			return fmt.Errorf("bridge %s: %w", name, err)
 		}
 		if name == lan {
-			if err := addAddress(h, bridge, address(i, outsideHost)); err != nil {
+			if err := errors.Join(addAddress(h, bridge, address(i, outsideHost)), addAddress(h, bridge, public(1))); err != nil {
 				return err
 			}
 		}
@@ -106,6 +113,11 @@ func (n *Node) connect() error {
 		if err := addAddress(in, card, address(i, n.ID)); err != nil {
 			return err
 		}
+		if name == lan {
+			if err := addAddress(in, card, public(n.publicHost())); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -114,7 +126,11 @@ func (n *Node) connect() error {
 func (n *Node) cards() []power.Link {
 	var links []power.Link
 	for i, name := range networks() {
-		links = append(links, power.Link{Name: name, Keep: []string{address(i, n.ID) + "/24"}})
+		keep := []string{address(i, n.ID) + "/24"}
+		if name == lan {
+			keep = append(keep, public(n.publicHost())+"/24")
+		}
+		links = append(links, power.Link{Name: name, Keep: keep})
 	}
 	return links
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/sbd/watchdog"
+	"github.com/holdfast-ha/holdfast/test/demo/remains"
 	"github.com/holdfast-ha/holdfast/test/power"
 )
 
@@ -34,6 +35,7 @@ type Node struct {
 	cardsOf *netlink.Handle   // its network namespace, root only
 	loops   map[string]string // of the present life: disk to loop device, root only
 	spare   []int
+	caches  []*process // of its disks, in its present life
 
 	holder, guard, daemon *process
 }
@@ -61,7 +63,7 @@ func (n *Node) build() error {
 	}
 	if n.stage.Root {
 		var err error
-		if n.room, err = n.stage.openRoom(n.Name, n.dir("disks"), n.stage.shown()); err != nil {
+		if n.room, err = n.stage.openRoom(n.Name, n.dir("disks"), n.stage.shown(), n.stage.fresh()...); err != nil {
 			return err
 		}
 		if n.cardsOf, err = n.room.handleIn(); err != nil {
@@ -86,7 +88,7 @@ func (n *Node) register() error {
 	if n.stage.Root {
 		m.Supply = power.Supply{
 			Cgroups: []string{n.cgroup()}, MountNS: n.room.mountNS(),
-			Mounts: []string{filepath.Join(n.stage.base, "mnt")}, Disks: slices.Sorted(maps.Values(n.loops)),
+			Mounts: []string{filepath.Join(n.stage.base, "mnt")}, Caches: n.cachePIDs(), Disks: slices.Sorted(maps.Values(n.loops)),
 			NetNS: n.room.netNS(), Links: n.cards(), Spare: n.spare,
 		}
 	} else {
@@ -129,7 +131,7 @@ func (n *Node) Spare(pids ...int) error {
 // PowerUp gives the node its power back, with disks and links as at a boot, and
 // no process but the second holder of its watchdogs.
 func (n *Node) PowerUp() error {
-	for _, p := range []*process{n.daemon, n.guard, n.holder} {
+	for _, p := range append([]*process{n.daemon, n.guard, n.holder}, n.caches...) {
 		if err := p.kill(); err != nil { // without power they have ended already
 			return err
 		}
@@ -141,7 +143,7 @@ func (n *Node) PowerUp() error {
 		return err
 	}
 	if n.stage.Root {
-		if err := emptyCgroup(n.cgroup()); err != nil {
+		if err := remains.EmptyCgroup(n.cgroup()); err != nil {
 			return err
 		}
 		if err := os.MkdirAll(filepath.Join(n.cgroup(), "services"), 0o755); err != nil {

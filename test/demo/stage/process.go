@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-ha/holdfast/test/demo/remains"
 )
 
 // killPatience bounds the wait for the end of a killed process.
@@ -43,7 +45,7 @@ func (s *Stage) start(name string, cmd *exec.Cmd, n *Node) (*process, error) {
 		// A terminal's Ctrl-C is for the driver alone.
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	}
-	cmd.Env = append(append(cleanEnv(), cmd.Env...), stageMark+"="+s.id)
+	cmd.Env = append(append(cleanEnv(), cmd.Env...), remains.Mark+"="+s.id)
 	if n != nil {
 		undo, err := n.adopt(name, cmd)
 		if err != nil {

@@ -29,12 +29,14 @@ type room struct {
 }
 
 // openRoom starts a room. disks is the folder with the node's own view of the
-// disks, which everybody in the room finds at shown; both empty: none.
-func (s *Stage) openRoom(name, disks, shown string) (*room, error) {
+// disks, which everybody in the room finds at shown; both empty: none. Each of the
+// fresh folders is an empty one there.
+func (s *Stage) openRoom(name, disks, shown string, fresh ...string) (*room, error) {
 	cmd := exec.Command(s.program("demo"), "room")
 	if disks != "" {
 		cmd.Args = append(cmd.Args, "-disks", disks, "-shown", shown)
 	}
+	cmd.Args = append(cmd.Args, fresh...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET, Setpgid: true}
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -72,6 +74,7 @@ func (r *room) netNS() string   { return fmt.Sprintf("/proc/%d/ns/net", r.pid())
 // ends, so that nothing of them outlives the driver, however that ended:
 //
 //	-disks DIR -shown DIR   bind the first folder over the second
+//	FOLDER...               put an empty one over each
 func RoomMain(args []string) error {
 	flags := flag.NewFlagSet("room", flag.ContinueOnError)
 	disks := flags.String("disks", "", "the node's own folder of disks")
@@ -85,6 +88,11 @@ func RoomMain(args []string) error {
 	if *disks != "" {
 		if err := unix.Mount(*disks, *shown, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("bind %s: %w", *shown, err)
+		}
+	}
+	for _, dir := range flags.Args() {
+		if err := empty(dir); err != nil {
+			return fmt.Errorf("an empty %s: %w", dir, err)
 		}
 	}
 	// Without IPv6 there are no link-local addresses that come and go with the
@@ -102,6 +110,18 @@ func RoomMain(args []string) error {
 	fmt.Println(ready)
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// empty puts an empty folder of the same owner and mode over a folder.
+func empty(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return err
+	}
+	if err := unix.Mount("hfdemo", dir, "tmpfs", 0, "size=64m"); err != nil {
+		return err
+	}
+	return errors.Join(unix.Chown(dir, int(st.Uid), int(st.Gid)), unix.Chmod(dir, st.Mode&0o7777))
 }
 
 // EnterMain replaces itself by a program inside a room:

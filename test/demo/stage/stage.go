@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/resources/groups"
 	"github.com/holdfast-ha/holdfast/test/demo/ledger"
+	"github.com/holdfast-ha/holdfast/test/demo/remains"
 	"github.com/holdfast-ha/holdfast/test/power"
 )
 
@@ -48,6 +49,8 @@ type Options struct {
 	Controllers func(s *Stage) (string, error)
 	// DaemonEnv are environment entries NAME=VALUE for the daemons.
 	DaemonEnv []string
+	// Scenery puts services of somebody's own in the place of the stage's; nil: none.
+	Scenery *Scenery
 	// Logs, if set, is a folder that gets a folder, at the end, with what every
 	// process has printed.
 	Logs string
@@ -164,8 +167,8 @@ func (s *Stage) found() error {
 		root = "/run"
 	}
 	for i := 0; s.lock == nil; i++ {
-		s.id = fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), i)
-		lock, err := claim(filepath.Join(root, s.id+".lock"))
+		s.id = fmt.Sprintf("%s%d-%d", remains.Prefix, os.Getpid(), i)
+		lock, err := remains.Claim(filepath.Join(root, s.id+".lock"))
 		if err != nil {
 			return err
 		}
@@ -259,9 +262,7 @@ func (s *Stage) loopback(host int) string {
 func (s *Stage) Client(v *Service, every time.Duration) (*ledger.Client, error) {
 	cmd := exec.Command(s.program("demo"), "client", "-url", v.URL(), "-every", every.String(),
 		"-name", v.Name, "-record", filepath.Join(s.base, "log", "client-"+v.Name))
-	if s.Root {
-		cmd.Args = append([]string{cmd.Path, "enter", "-room", fmt.Sprint(s.outside.pid())}, cmd.Args...)
-	}
+	s.step(cmd)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -278,6 +279,14 @@ func (s *Stage) Client(v *Service, every time.Duration) (*ledger.Client, error) 
 	}
 	s.keep(p)
 	return ledger.Follow(in, out), nil
+}
+
+// step makes a command one outside of every node, where the clients are.
+func (s *Stage) step(cmd *exec.Cmd) {
+	if s.Root {
+		cmd.Args = append([]string{s.program("demo"), "enter", "-room", fmt.Sprint(s.outside.pid()), cmd.Path}, cmd.Args[1:]...)
+		cmd.Path = s.program("demo")
+	}
 }
 
 func (s *Stage) keep(p *process) {
@@ -323,7 +332,7 @@ func (s *Stage) Close() error {
 			n.cardsOf.Close()
 		}
 	}
-	errs = append(errs, clear(s.base))
+	errs = append(errs, remains.Clear(s.base))
 	for _, p := range s.processes() {
 		errs = append(errs, p.await(killPatience)) // reap it
 	}
@@ -341,7 +350,7 @@ func (s *Stage) processes() []*process {
 		all = append(all, s.outside.process)
 	}
 	for _, n := range s.Nodes {
-		all = append(all, n.daemon, n.guard, n.holder)
+		all = append(append(all, n.daemon, n.guard, n.holder), n.caches...)
 		if n.room != nil {
 			all = append(all, n.room.process)
 		}

@@ -23,8 +23,8 @@ type loss struct {
 	report func(error)
 }
 
-// Run takes everything from the node, in this order: processes are stopped, file
-// systems shut down without flushing, disks made read-only, processes killed,
+// Run takes everything from the node, in this order: processes are stopped, caches
+// of disks killed, file systems shut down without flushing, disks made read-only, processes killed,
 // mounts removed, loop devices detached, links taken down. It calls cut before the
 // processes are killed, when no write of the node can land any more, and trouble for each
 // step that did not work; the next one is done all the same. It returns the disks
@@ -32,6 +32,9 @@ type loss struct {
 func Run(s Supply, cut func(), trouble func(error)) (guarded []string) {
 	l := loss{supply: s, report: trouble}
 	s.stop()
+	for _, pid := range s.Caches {
+		_ = unix.Kill(pid, unix.SIGKILL) // gone is as good as killed
+	}
 	views := l.openViews()
 	defer closeViews(views)
 	l.bounded("shut the file systems down", shutdownPatience, func() error {

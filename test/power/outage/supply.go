@@ -27,6 +27,9 @@ type Supply struct {
 	// Disks are block devices of the node, mostly loop devices; whatever is
 	// mounted from them is the node's too.
 	Disks []string `json:"disks,omitempty"`
+	// Caches are processes that hold what its disks were given and have not been
+	// made to keep: they are killed before anything else, and it is lost.
+	Caches []int `json:"caches,omitempty"`
 	// NetNS is the node's network namespace, such as /run/netns/alpha; Links
 	// are its network cards. Without NetNS links are left alone.
 	NetNS string `json:"net_ns,omitempty"`
@@ -49,6 +52,11 @@ func (s Supply) Check() error {
 	for _, p := range append(append([]string{}, s.Mounts...), s.Cgroups...) {
 		if !filepath.IsAbs(p) || strings.Count(filepath.Clean(p), "/") < 2 {
 			return fmt.Errorf("%s: a directory below a directory of the root is wanted, nothing nearer to it", p)
+		}
+	}
+	for _, pid := range s.Caches {
+		if pid <= 1 {
+			return fmt.Errorf("a cache of a disk is a process of its own, not process %d", pid)
 		}
 	}
 	if s.Marker != "" {
