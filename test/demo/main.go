@@ -2,7 +2,7 @@
 // the node that runs the service, and ends with the timeline of the takeover. "demo -h" lists its flags.
 //
 // The other programs that a demo consists of are the same file, by their first argument: emulator and holder (package
-// power), room and enter (package stage), volatile (of that name), serve, write and client (package ledger), mark.
+// power), room and enter (package room), volatile (of that name), serve, write and client (package ledger), mark.
 package main
 
 import (
@@ -11,7 +11,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/test/demo/ledger"
 	"github.com/holdfast-ha/holdfast/test/demo/play"
-	"github.com/holdfast-ha/holdfast/test/demo/stage"
+	"github.com/holdfast-ha/holdfast/test/demo/room"
 	"github.com/holdfast-ha/holdfast/test/demo/volatile"
 	"github.com/holdfast-ha/holdfast/test/power"
 )
@@ -19,7 +19,7 @@ import (
 func main() {
 	parts := map[string]func([]string) error{
 		"emulator": power.EmulatorMain, "holder": power.HolderMain, "mark": power.MarkMain,
-		"room": stage.RoomMain, "enter": stage.EnterMain, "volatile": volatile.Main,
+		"room": room.Main, "enter": room.EnterMain, "volatile": volatile.Main,
 		"serve": ledger.ServeMain, "write": ledger.WriteMain, "client": ledger.ClientMain,
 	}
 	if len(os.Args) > 1 {

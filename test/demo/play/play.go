@@ -34,6 +34,9 @@ const (
 // defaultCut is how long the heartbeat networks stay cut before the owner dies.
 const defaultCut = 60 * time.Second
 
+// defaultWatch is how long many services are checked while what that costs is measured.
+const defaultWatch = 10 * time.Minute
+
 // settings are what the environment and the flags say.
 type settings struct {
 	bin    string
@@ -85,7 +88,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.SetOutput(stderr)
 	flags.IntVar(&s.bench, "bench", 0, "measure so many `runs` of kill, and print them as Go benchmarks do")
 	flags.IntVar(&s.load, "load", 0, "measure what so many `services` on one node cost, and print it as Go benchmarks do")
-	flags.DurationVar(&s.watch, "for", 10*time.Minute, "with -load: the `time` for which they are checked")
+	flags.DurationVar(&s.watch, "for", defaultWatch, "with -load: the `time` for which they are checked")
 	flags.StringVar(&s.bin, "bin", "", "`folder` of the programs (default: that of this one)")
 	flags.BoolVar(&s.plain, "plain", false, "do as if not root: no namespaces, mounts and loop devices")
 	flags.DurationVar(&s.within, "failover-within", 0, "`time` from the fault to the permission to start elsewhere (default: the smallest that is safe)")

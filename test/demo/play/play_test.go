@@ -35,7 +35,7 @@ func TestEnvironment(t *testing.T) {
 			t.Setenv(name, text)
 		}
 		s, err := parse([]string{"-bin", "/opt"}, io.Discard)
-		c.want.bin = "/opt"
+		c.want.bin, c.want.watch = "/opt", defaultWatch
 		switch {
 		case c.bad == "" && err != nil, c.bad != "" && (err == nil || !strings.Contains(err.Error(), c.bad)):
 			t.Errorf("%+v: %v", c, err)
