@@ -120,6 +120,7 @@ type Member struct {
 	ID         string // unique in its service: kind, or kind-2 and so on
 	Kind       string
 	Spec       []byte
+	Reloads    bool          // it may be able to take over new settings while it runs
 	Storage    bool          // iscsi, lvm, filesystem: may start on a reservation proof
 	Guarded    bool          // its LUNs are guarded by persistent reservations
 	Sole       string        // what of it only one node may use at a time, as "filesystem /dev/vg/data"; empty: nothing

@@ -51,16 +51,24 @@ type NodeView struct {
 	Fencing  bool
 	Left     time.Duration // until a time proof can stand, while it is fenced
 	Standby  bool
-	Proof    Proof
-	Why      string
 	Watchdog string
+	NodeFate
+}
+
+// NodeFate is what is said of a node's latest end, and whether it can be given
+// anything now.
+type NodeFate struct {
+	Proof   Proof
+	Why     string
+	Present bool // it shows signs of life, on the disk or the network
+	Lost    bool // and yet it can be given nothing: its beats do not arrive, or it has retired
 }
 
 // View is what the agreed state says of a node; the rest is for who has seen it.
 func (n *NodeState) View() NodeView {
 	return NodeView{
 		ID: n.ID, Name: n.Name, Phase: n.Phase, Inc: n.Inc, DiskAge: -1, NetAge: -1, Fencing: !n.Fencing.IsZero(),
-		Standby: n.Standby, Proof: n.Proof, Why: n.Why,
+		Standby: n.Standby, NodeFate: NodeFate{Proof: n.Proof, Why: n.Why},
 	}
 }
 

@@ -9,9 +9,27 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/sight"
 )
 
-// ServiceViews is every service as a node knows it; run is what the owner says of
-// the term of a grant.
-func ServiceViews(s *cluster.State, seen *sight.View, run func(*cluster.Grant) (cluster.RunState, bool)) []cluster.ServiceView {
+// Show completes the view of a node whose state was read: what its services are, and
+// what placement sees of the nodes; Seen tells it again. run is what the owner says of the term of a grant.
+func Show(v *cluster.View, seen *sight.View, run func(*cluster.Grant) (cluster.RunState, bool)) {
+	v.Services = serviceViews(v.State, seen, run)
+	for i := range v.Nodes {
+		n := seen.Of(v.Nodes[i].ID)
+		v.Nodes[i].Present, v.Nodes[i].Lost = n.Present, n.Lost
+	}
+}
+
+// Seen is the sight that a view was made of, as far as a World rests on it.
+func Seen(v *cluster.View) *sight.View {
+	seen := &sight.View{Self: v.Self, Fit: v.Stage == "member"}
+	for i := range v.Nodes {
+		seen.Nodes = append(seen.Nodes, sight.Node{ID: v.Nodes[i].ID, Present: v.Nodes[i].Present, Lost: v.Nodes[i].Lost})
+	}
+	return seen
+}
+
+// serviceViews is every service as a node knows it.
+func serviceViews(s *cluster.State, seen *sight.View, run func(*cluster.Grant) (cluster.RunState, bool)) []cluster.ServiceView {
 	list := make([]cluster.ServiceView, 0, len(s.Services))
 	var stand *placement.Standing
 	var book *placement.Book

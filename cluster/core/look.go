@@ -31,7 +31,7 @@ func (c *Core) View(now ident.Instant) cluster.View {
 		}
 		sight := c.sight(s)
 		course, v.DiskWaits = decide.Warnings(s, sight), decide.DiskWaits(s, sight)
-		v.Services = allot.ServiceViews(s, sight, c.runState)
+		allot.Show(&v, sight, c.runState)
 	}
 	v.Warnings = append(c.warnings(&v), course...)
 	return v

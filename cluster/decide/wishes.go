@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/allot"
+	"github.com/holdfast-ha/holdfast/cluster/revise"
 )
 
 // grantWish applies a request to the draft. It returns what to tell, and why it
@@ -231,49 +232,7 @@ func (d *Draft) wishApply(r cluster.ApplyConfig) (string, string) {
 		return "nothing changes", ""
 	}
 	e := d.edit()
-	taken(e, r.Conf)
-	mended(e, r.Conf)
-	e.Config, e.Conf = bytes.Clone(r.Config), r.Conf
-	e.ConfigRev++
+	revise.Apply(e, r.Config, r.Conf)
 	d.note(cluster.Note{Kind: cluster.NoteAdmin, Text: fmt.Sprintf("configuration version %d", e.ConfigRev)})
 	return fmt.Sprintf("version %d", e.ConfigRev), ""
-}
-
-// mended forgets the failures of services whose stack is another from now on: what
-// was wrong with it may be right.
-func mended(s *cluster.State, next *cluster.Config) {
-	same := func(a, b cluster.Member) bool { return a.ID == b.ID && a.Kind == b.Kind && bytes.Equal(a.Spec, b.Spec) }
-	for i := range s.Services {
-		old, was := s.Conf.Service(s.Services[i].Service)
-		svc, is := next.Service(s.Services[i].Service)
-		if was && is && !slices.EqualFunc(old.Stack, svc.Stack, same) {
-			s.Services[i].Fails = nil
-		}
-	}
-}
-
-// taken notes what a new configuration takes from services that somebody owns: the
-// owner may use it until its term is over, whatever the configuration says, and
-// nobody else may before.
-func taken(s *cluster.State, next *cluster.Config) {
-	for i := range s.Services {
-		g := &s.Services[i]
-		old, ok := s.Conf.Service(g.Service)
-		if g.Owner == 0 && len(g.Pending) == 0 || !ok && s.Conf != nil {
-			continue // what is not configured now was noted when it was removed
-		}
-		if !ok {
-			g.Uses = []string{cluster.AnySole}
-			continue
-		}
-		var keeps []string
-		if c, ok := next.Service(g.Service); ok {
-			keeps = c.Soles()
-		}
-		for _, x := range old.Soles() {
-			if !slices.Contains(keeps, x) && !slices.Contains(g.Uses, x) {
-				g.Uses = append(g.Uses, x)
-			}
-		}
-	}
 }

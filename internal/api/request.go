@@ -114,25 +114,34 @@ type Plan struct {
 	Config   uint64       `json:"config_version"` // that it is compared with
 	Changes  []Change     `json:"changes"`
 	Actions  []PlanAction `json:"actions"`            // in order
+	Others   []PlanAction `json:"others"`             // services that stay as they are, or wait
 	Problems []string     `json:"problems,omitempty"` // why it would be refused
 }
 
 // Change is one difference of two configurations.
 type Change struct {
 	What string `json:"what"` // "service orders", "cluster"
-	Kind string `json:"kind"` // add, remove, change
+	Kind string `json:"kind"` // add, remove, change, rename
 	Text string `json:"text"`
 }
 
-// PlanAction is one thing that will happen.
+// PlanAction is what happens to one service, and which nodes could run it with the
+// new configuration, in the order in which they would be chosen.
 type PlanAction struct {
-	Service      string   `json:"service"`
-	Action       string   `json:"action"` // start, stop, restart, move, check
-	From         string   `json:"from,omitempty"`
-	To           string   `json:"to,omitempty"`
-	Text         string   `json:"text"`
-	Interruption *Seconds `json:"interruption_seconds,omitempty"` // as predicted; absent: none
+	Service      string      `json:"service"`
+	Action       string      `json:"action"` // start, stop, restart, reload, move; of others: stay, wait
+	From         string      `json:"from,omitempty"`
+	To           string      `json:"to,omitempty"`
+	Text         string      `json:"text"`                           // why
+	Member       string      `json:"from_member,omitempty"`          // restart, reload: what stands below it stays as it is
+	Formerly     string      `json:"formerly,omitempty"`             // the name that it has now
+	Interruption *Seconds    `json:"interruption_seconds,omitempty"` // as predicted; absent: none
+	Measured     bool        `json:"interruption_measured"`          // by its latest start and stop; else it is assumed
+	Nodes        []Candidate `json:"nodes,omitempty"`
 }
+
+// Lasted is what the latest start and stop of a service took; nil: not known.
+type Lasted struct{ Start, Stop *Seconds }
 
 // EventQuery selects events.
 type EventQuery struct {

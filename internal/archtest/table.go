@@ -22,7 +22,7 @@ func importTable() []row {
 	rows = append(rows, internalRows()...)
 	rows = append(rows, guardRows()...)
 	rows = append(rows, processRows()...)
-	rows = append(rows, ctlRows()...)
+	rows = append(append(rows, ctlRows()...), planRows()...)
 	rows = append(rows, machineRows()...)
 	return append(append(rows, outerRows()...), worldRows()...)
 }
@@ -107,7 +107,7 @@ func partRows() []row {
 			why: "what there is to place is read from a state and from what is seen; it changes neither",
 		},
 		{
-			tree: "cluster/decide", may: []string{"cluster", "cluster/allot", "cluster/diskset", "cluster/ident", "cluster/placement", "cluster/sight"},
+			tree: "cluster/decide", may: []string{"cluster", "cluster/allot", "cluster/diskset", "cluster/ident", "cluster/placement", "cluster/revise", "cluster/sight"},
 			why: "a decision is a function from a state and what was seen to the next state; it knows no register and no clock",
 		},
 		{
@@ -215,7 +215,7 @@ func internalRows() []row {
 			why: "the local API is what daemon and command line share; it knows neither",
 		},
 		{
-			tree: "internal/api/server", may: []string{"cluster/...", "internal/api", "internal/build", "internal/metrics"},
+			tree: "internal/api/server", may: []string{"cluster/...", "internal/api", "internal/api/plan", "internal/build", "internal/metrics"},
 			why: "the server speaks for the daemon and reaches it only through its port",
 		},
 		{

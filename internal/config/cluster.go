@@ -256,7 +256,7 @@ func (c *clusterReader) stack(v *form.Value, where string) []cluster.Member {
 		check := e.Get("check")
 		guarded = guarded || spec.Str("guard") == cluster.WayReservation
 		list = append(list, cluster.Member{
-			ID: id, Kind: kind.Name, Spec: kind.Spec(spec, with), Storage: kind.Storage, Sole: soleOf(kind, spec),
+			ID: id, Kind: kind.Name, Spec: kind.Spec(spec, with), Storage: kind.Storage, Reloads: kind.Reloads, Sole: soleOf(kind, spec),
 			Start: cmp.Or(e.Get("start").Dur("timeout"), kind.Usual.Start), Stop: cmp.Or(e.Get("stop").Dur("timeout"), kind.Usual.Stop),
 			Check: cmp.Or(check.Dur("timeout"), kind.Usual.Check), CheckEvery: cmp.Or(check.Dur("every"), kind.Usual.Every),
 		})

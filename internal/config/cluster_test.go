@@ -64,16 +64,16 @@ func TestParseCluster(t *testing.T) {
 				After: []string{"storage"}, ApartFrom: []string{"storage"},
 				Restarts: cluster.Budget{Count: 3, Within: 15 * time.Minute}, QuickStop: true,
 				Stack: []cluster.Member{
-					{ID: "filesystem", Kind: "filesystem", Storage: true, Sole: "filesystem /dev/vg_orders/data", Stop: 90 * time.Second, Spec: []byte(`{"at":"/srv/orders","device":"/dev/vg_orders/data","kill_holders":false,"type":"xfs"}`)},
-					{ID: "ip", Kind: "ip", Sole: "ip 192.0.2.10", Check: time.Second, CheckEvery: 2 * time.Second, Spec: []byte(`{"address":"192.0.2.10/24","reach":"192.0.2.1"}`)},
-					{ID: "ip-2", Kind: "ip", Sole: "ip 2001:db8::10", Spec: []byte(`{"address":"2001:db8::10/64"}`)},
-					{ID: "exec", Kind: "exec", Start: 45 * time.Second, Spec: []byte(`{"start":"/srv/orders/up --now","stop":"/srv/orders/down\nsync\n"}`)},
+					{ID: "filesystem", Kind: "filesystem", Reloads: true, Storage: true, Sole: "filesystem /dev/vg_orders/data", Stop: 90 * time.Second, Spec: []byte(`{"at":"/srv/orders","device":"/dev/vg_orders/data","kill_holders":false,"type":"xfs"}`)},
+					{ID: "ip", Kind: "ip", Reloads: true, Sole: "ip 192.0.2.10", Check: time.Second, CheckEvery: 2 * time.Second, Spec: []byte(`{"address":"192.0.2.10/24","reach":"192.0.2.1"}`)},
+					{ID: "ip-2", Kind: "ip", Reloads: true, Sole: "ip 2001:db8::10", Spec: []byte(`{"address":"2001:db8::10/64"}`)},
+					{ID: "exec", Kind: "exec", Reloads: true, Start: 45 * time.Second, Spec: []byte(`{"start":"/srv/orders/up --now","stop":"/srv/orders/down\nsync\n"}`)},
 				},
 			},
 			{
 				Name: "storage",
 				Stack: []cluster.Member{{
-					ID: "exec", Kind: "exec",
+					ID: "exec", Kind: "exec", Reloads: true,
 					Spec: []byte(`{"env":{"EMPTY":"","VERBOSE":"1"},"grace":"5s","run":["/usr/bin/target","--port","860"]}`),
 				}},
 			},

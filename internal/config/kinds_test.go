@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/config/members"
+	"github.com/holdfast-ha/holdfast/resources"
 	"github.com/holdfast-ha/holdfast/resources/container"
 	"github.com/holdfast-ha/holdfast/resources/exec"
 	"github.com/holdfast-ha/holdfast/resources/export"
@@ -63,6 +65,17 @@ func TestKinds(t *testing.T) {
 			if !read[name] && !besides[name] {
 				t.Errorf("%s: the configuration accepts %q, the agent does not read it", kind, name)
 			}
+		}
+	}
+}
+
+// TestReloads: a plan says of a kind that it may take over new settings only if its
+// agent can be asked to.
+func TestReloads(t *testing.T) {
+	for name, agent := range kinds.All() {
+		k, _ := members.Find(name)
+		if _, can := agent.(resources.Reloader); can != k.Reloads {
+			t.Errorf("%s: its agent can be asked: %v, and the configuration says %v", name, can, k.Reloads)
 		}
 	}
 }

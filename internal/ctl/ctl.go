@@ -26,6 +26,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/ctl/doctor"
 	"github.com/holdfast-ha/holdfast/internal/ctl/dogcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/drill"
+	"github.com/holdfast-ha/holdfast/internal/ctl/plancmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/recovery"
 	"github.com/holdfast-ha/holdfast/internal/ctl/sbdcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
@@ -131,11 +132,11 @@ func (a *app) root() *cobra.Command {
 		a.initCommand(), a.joinCommand(), a.tokenCommand(),
 		doctor.Command(&a.Shell, a.dialAll),
 		a.statusCommand(), a.checkCommand(), story.Explain(&a.Shell, a.dial), story.Events(&a.Shell, a.dial), a.timingCommand(), simulate.Command(&a.Shell, a.dial),
-		a.planCommand(), a.applyCommand(), a.configCommand(), a.historyCommand(), a.rollbackCommand(),
 		a.serviceCommand(), a.nodeCommand(), a.clusterCommand(), drill.Command(&a.Shell, func() (drill.Daemon, error) { return a.dial() }), diskcmd.Command(&a.Shell, a.diskReplace(), a.diskGrow(), recovery.Command(&a.Shell)), dogcmd.Command(&a.Shell),
 		sbdcmd.Command(func(code int) error { return shell.Code(code) }),
 		a.versionCommand(), a.completionCommand(), a.manCommand(),
 	)
+	root.AddCommand(plancmd.Commands(&a.Shell, a.dial)...)
 	describe(root)
 	return root
 }

@@ -119,3 +119,12 @@ func waitService(ctx context.Context, client *api.Client, name string, wait time
 		}
 	}
 }
+
+// showResult says that something was committed.
+func (a *app) showResult(r *api.Result, word string) error {
+	if a.JSON {
+		return a.PrintJSON(r)
+	}
+	a.Say("%s", screen.Result(r, word))
+	return nil
+}

@@ -35,6 +35,8 @@ type Store interface {
 	Versions() ([]api.ConfigVersion, error)
 	// Version reads one of them. It fails with os.ErrNotExist.
 	Version(config uint64) ([]byte, error)
+	// Lasted is what the latest operations of services took, by name.
+	Lasted() map[string]api.Lasted
 }
 
 // Drill takes one step of a drill on a node; that of drills.Drills does.

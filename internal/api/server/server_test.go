@@ -107,19 +107,21 @@ func (s *fakeStore) Version(rev uint64) ([]byte, error) {
 	return []byte("older"), nil
 }
 
+func (s *fakeStore) Lasted() map[string]api.Lasted { return nil }
+
 func sampleFacts() Facts {
 	conf := &cluster.Config{Name: "hospital", FailoverWithin: 10 * time.Second, Services: []cluster.Service{
 		{Name: "orders", Prefer: []string{"alpha"}, Stack: []cluster.Member{{ID: "exec", Kind: "exec", Spec: []byte(`{}`)}}},
 	}}
 	state := &cluster.State{Ver: 12, ConfigRev: 7, Config: []byte("newest"), Conf: conf, View: 3, Nodes: []cluster.NodeState{
-		{ID: 1, Name: "alpha", Phase: cluster.MemberPhase}, {ID: 2, Name: "beta", Phase: cluster.MemberPhase},
-	}}
+		{ID: 1, Name: "alpha", Phase: cluster.MemberPhase, Inc: ident.Incarnation{N: 4}}, {ID: 2, Name: "beta", Phase: cluster.MemberPhase, Inc: ident.Incarnation{N: 4}},
+	}, Services: []cluster.Grant{{Service: "orders", Owner: 1, Term: 5}}}
 	view := cluster.View{
 		Now: 5_000_000_000, Self: 1, Stage: "member", State: state, Coordinator: 1, Inc: ident.Incarnation{N: 4},
 		Lease: cluster.LeaseView{Held: true, Until: 7_500_000_000},
 		Nodes: []cluster.NodeView{
-			{ID: 1, Name: "alpha", Phase: cluster.MemberPhase, DiskAge: 100 * time.Millisecond},
-			{ID: 2, Name: "beta", Phase: cluster.MemberPhase, DiskAge: 200 * time.Millisecond, NetAge: -1},
+			{ID: 1, Name: "alpha", Phase: cluster.MemberPhase, DiskAge: 100 * time.Millisecond, NodeFate: cluster.NodeFate{Present: true}},
+			{ID: 2, Name: "beta", Phase: cluster.MemberPhase, DiskAge: 200 * time.Millisecond, NetAge: -1, NodeFate: cluster.NodeFate{Present: true}},
 		},
 		Services: []cluster.ServiceView{{Name: "orders", Owner: 1, Term: 5, State: cluster.Up, Why: "preferred", Nodes: []cluster.Candidate{
 			{Node: 2, Name: "beta", Able: true}, {Node: 1, Name: "alpha", Able: true},

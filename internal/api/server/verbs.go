@@ -11,6 +11,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/api/plan"
 )
 
 // stopWithin is how long a restart waits for the service to be down, and
@@ -181,12 +182,12 @@ func (s *Server) apply(ctx context.Context, f *Facts, r *http.Request) (any, err
 	if in.Expect != 0 && in.Expect != state.ConfigRev {
 		return nil, api.Errorf(api.CodeRefused, "the configuration is at version %d by now, not %d: `holdfast config export` it, and repeat the change on that", state.ConfigRev, in.Expect)
 	}
-	plan := PlanOf(f, conf)
+	p := plan.Of(&plan.Question{View: &f.View, Next: conf, Text: in.Config, Lasted: s.store.Lasted()})
 	switch {
 	case in.DryRun:
-		return plan, nil
-	case len(plan.Problems) > 0:
-		return nil, api.Errorf(api.CodeRefused, "%s", join(plan.Problems))
+		return p, nil
+	case len(p.Problems) > 0:
+		return nil, api.Errorf(api.CodeRefused, "%s", join(p.Problems))
 	}
 	// What was planned is what is applied: nothing that was committed meanwhile.
 	return s.ask(ctx, cluster.ApplyConfig{Config: []byte(in.Config), Conf: conf, Expect: state.ConfigRev}, askWithin)

@@ -23,6 +23,7 @@ type Kind struct {
 	Shape   form.Shape // of its specification
 	Short   string     // the key that a text in place of the object stands for; empty: there is no short form
 	With    bool       // parameters may stand beside it, under with
+	Reloads bool       // it may be able to take over new settings while it runs
 	Usual   Limits
 	// Check says what one key alone cannot tell; may be nil.
 	Check func(r *form.Reader, v *form.Value, where string)
@@ -38,17 +39,17 @@ type Limits struct {
 // for people.
 func All() []Kind {
 	return []Kind{
-		{Name: "exec", Shape: execShape(), Check: checkExec},
-		{Name: "filesystem", Storage: true, Shape: filesystemShape(), Check: checkFilesystem},
-		{Name: "ip", Shape: ipShape(), Check: checkIP},
-		{Name: "ocf", Shape: ocfShape(), Short: "agent", With: true},
+		{Name: "exec", Reloads: true, Shape: execShape(), Check: checkExec},
+		{Name: "filesystem", Reloads: true, Storage: true, Shape: filesystemShape(), Check: checkFilesystem},
+		{Name: "ip", Reloads: true, Shape: ipShape(), Check: checkIP},
+		{Name: "ocf", Reloads: true, Shape: ocfShape(), Short: "agent", With: true},
 		{Name: "systemd", Shape: systemdShape(), Short: "unit", Usual: Limits{Start: 100 * time.Second, Stop: 100 * time.Second, Check: 60 * time.Second}},
-		{Name: "container", Shape: containerShape(), Usual: Limits{Start: 120 * time.Second, Stop: 90 * time.Second, Check: 30 * time.Second}},
-		{Name: "vm", Shape: vmShape(), Usual: Limits{Start: 120 * time.Second, Stop: 120 * time.Second, Check: 30 * time.Second}},
+		{Name: "container", Reloads: true, Shape: containerShape(), Usual: Limits{Start: 120 * time.Second, Stop: 90 * time.Second, Check: 30 * time.Second}},
+		{Name: "vm", Reloads: true, Shape: vmShape(), Usual: Limits{Start: 120 * time.Second, Stop: 120 * time.Second, Check: 30 * time.Second}},
 		{Name: "export", Shape: exportShape(), Usual: Limits{Start: 40 * time.Second, Stop: 120 * time.Second, Check: 20 * time.Second}},
 		{Name: "lvm", Shape: lvmShape(), Storage: true, Short: "group", Usual: Limits{Start: 90 * time.Second, Stop: 90 * time.Second, Check: 60 * time.Second}},
 		{Name: "iscsi", Shape: iscsiShape(), Storage: true, Check: checkISCSI, Usual: Limits{Start: 60 * time.Second, Stop: 60 * time.Second, Check: 20 * time.Second}},
-		{Name: "multipath", Storage: true, Shape: multipathShape(), Short: "map", Usual: Limits{Start: 30 * time.Second, Stop: 20 * time.Second, Check: 20 * time.Second}},
+		{Name: "multipath", Reloads: true, Storage: true, Shape: multipathShape(), Short: "map", Usual: Limits{Start: 30 * time.Second, Stop: 20 * time.Second, Check: 20 * time.Second}},
 	}
 }
 

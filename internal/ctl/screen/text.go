@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode/utf8"
+
+	"github.com/holdfast-ha/holdfast/internal/api"
 )
 
 // Width is what a line keeps to, so that it fits any terminal.
@@ -106,4 +108,17 @@ func Plural(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// Result is the line that says what was committed; word stands for an answer that
+// says nothing itself.
+func Result(r *api.Result, word string) string {
+	text := r.Text
+	if text == "" {
+		text = word
+	}
+	if r.State > 0 {
+		text += fmt.Sprintf(" (state %d)", r.State)
+	}
+	return text
 }

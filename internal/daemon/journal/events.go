@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -270,6 +271,47 @@ func (e *Story) LastTakeover() *api.Measured {
 		}
 	}
 	return nil
+}
+
+// Lasted finds, in the remembered events, what the latest whole start and stop of
+// each service took on this node. Those of a part of it say nothing of the whole.
+func (e *Story) Lasted() map[string]api.Lasted {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	type key struct {
+		service string
+		term    uint64
+		kind    cluster.NoteKind
+	}
+	out, began := map[string]api.Lasted{}, map[key]int64{}
+	for i := range e.recent {
+		ev := &e.recent[i]
+		k := key{ev.Service, ev.Term, cluster.NoteKind(ev.Kind)}
+		switch k.kind {
+		case KindBegan:
+			clear(began) // instants of another life, perhaps of another boot
+		case cluster.NoteStarting, cluster.NoteStopping:
+			delete(began, k)
+			if !strings.Contains(ev.Text, " (from ") {
+				began[k] = ev.At
+			}
+		case cluster.NoteStarted, cluster.NoteStopped:
+			k.kind = map[cluster.NoteKind]cluster.NoteKind{cluster.NoteStarted: cluster.NoteStarting, cluster.NoteStopped: cluster.NoteStopping}[k.kind]
+			at, known := began[k]
+			if !known {
+				continue
+			}
+			delete(began, k)
+			took, l := api.Maybe(time.Duration(ev.At-at)), out[ev.Service]
+			if k.kind == cluster.NoteStarting {
+				l.Start = took
+			} else {
+				l.Stop = took
+			}
+			out[ev.Service] = l
+		}
+	}
+	return out
 }
 
 // rotated is a file that is put aside when it has grown.

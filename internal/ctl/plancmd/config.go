@@ -1,4 +1,7 @@
-package ctl
+// Package plancmd is the life of the configuration on the command line: plan, apply,
+// config, history and rollback. The daemon plans, and decides whether what is applied
+// is what was planned; here files are read, and plans shown and confirmed.
+package plancmd
 
 import (
 	"errors"
@@ -17,10 +20,22 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 )
 
-func (a *app) planCommand() *cobra.Command {
+// command is what every command here has.
+type command struct {
+	*shell.Shell
+	dial func() (*api.Client, error)
+}
+
+// Commands makes the commands. dial reaches the daemon of this node.
+func Commands(sh *shell.Shell, dial func() (*api.Client, error)) []*cobra.Command {
+	r := &command{Shell: sh, dial: dial}
+	return []*cobra.Command{r.planCommand(), r.applyCommand(), r.configCommand(), r.historyCommand(), r.rollbackCommand()}
+}
+
+func (r *command) planCommand() *cobra.Command {
 	var file string
-	c := a.PrintsJSON(shell.Command("plan -f FILE", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
-		_, _, err := a.plan(c, api.ApplyRequest{File: file})
+	c := r.PrintsJSON(shell.Command("plan -f FILE", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
+		_, _, err := r.plan(c, api.ApplyRequest{File: file})
 		return err
 	}))
 	fileFlag(c, &file)
@@ -31,11 +46,11 @@ func fileFlag(c *cobra.Command, file *string) {
 	c.Flags().StringVarP(file, "file", "f", "", "the configuration: a YAML `file`, or - for standard input")
 }
 
-func (a *app) applyCommand() *cobra.Command {
-	var r api.ApplyRequest
+func (r *command) applyCommand() *cobra.Command {
+	var ask api.ApplyRequest
 	var dryRun, yes bool
-	c := a.PrintsJSON(shell.Command("apply -f FILE", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
-		client, plan, err := a.plan(c, r)
+	c := r.PrintsJSON(shell.Command("apply -f FILE", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
+		client, plan, err := r.plan(c, ask)
 		if err != nil || dryRun {
 			return err
 		}
@@ -43,23 +58,23 @@ func (a *app) applyCommand() *cobra.Command {
 			return nil
 		}
 		if !yes {
-			if r.File == "-" || a.JSON {
+			if ask.File == "-" || r.JSON {
 				return shell.Usage(errors.New("apply: --yes is needed when the configuration comes from standard input, and with --json: nobody can be asked"))
 			}
-			if err := a.Confirm("apply this", "yes"); err != nil {
+			if err := r.Confirm("apply this", "yes"); err != nil {
 				return err
 			}
 		}
 		// What was shown is what is applied: not a later version, nor another file.
-		r.Config, r.Expect = plan.text, plan.Config
-		done, err := client.Apply(c.Context(), r)
+		ask.Config, ask.Expect = plan.text, plan.Config
+		done, err := client.Apply(c.Context(), ask)
 		if err != nil {
 			return err
 		}
-		return a.showResult(done, "applied")
+		return r.result(done)
 	}))
-	fileFlag(c, &r.File)
-	c.Flags().Uint64Var(&r.Expect, "expect-version", 0, "refuse unless the configuration has this `version`, as plan showed it")
+	fileFlag(c, &ask.File)
+	c.Flags().Uint64Var(&ask.Expect, "expect-version", 0, "refuse unless the configuration has this `version`, as plan showed it")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "only show what it would do, as plan does")
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return c
@@ -73,106 +88,60 @@ type planned struct {
 
 // plan parses a file, asks the daemon what applying it would do, and shows that.
 // A plan with problems is an error.
-func (a *app) plan(c *cobra.Command, r api.ApplyRequest) (*api.Client, planned, error) {
+func (r *command) plan(c *cobra.Command, ask api.ApplyRequest) (*api.Client, planned, error) {
 	var p planned
-	if r.File == "" {
+	if ask.File == "" {
 		return nil, p, shell.Usage(errors.New("give the configuration: -f FILE; holdfast config export prints the present one"))
 	}
-	text, err := a.readFile(r.File)
+	text, err := r.readFile(ask.File)
 	if err != nil {
 		return nil, p, err
 	}
-	if _, err := config.ParseCluster(r.File, text); err != nil {
+	if _, err := config.ParseCluster(ask.File, text); err != nil {
 		return nil, p, err
 	}
-	client, err := a.dial()
+	client, err := r.dial()
 	if err != nil {
 		return nil, p, err
 	}
-	p.text, r.Config = string(text), string(text)
-	if p.Plan, err = client.Plan(c.Context(), r); err != nil {
+	p.text, ask.Config = string(text), string(text)
+	if p.Plan, err = client.Plan(c.Context(), ask); err != nil {
 		return nil, p, err
 	}
-	if a.JSON && c.Name() == "plan" {
-		err = a.PrintJSON(p.Plan)
-	} else if !a.JSON {
-		a.showPlan(p.Plan)
+	if r.JSON && c.Name() == "plan" {
+		err = r.PrintJSON(p.Plan)
+	} else if !r.JSON {
+		r.show(p.Plan)
 	}
 	if err == nil && len(p.Problems) > 0 {
 		err = fmt.Errorf("refused, nothing was changed: %s", strings.Join(p.Problems, "; "))
 	}
-	if err == nil && r.Expect != 0 && r.Expect != p.Plan.Config {
-		err = fmt.Errorf("the configuration is at version %d, not %d: somebody changed it; look with holdfast history, and plan again", p.Plan.Config, r.Expect)
+	if err == nil && ask.Expect != 0 && ask.Expect != p.Plan.Config {
+		err = fmt.Errorf("the configuration is at version %d, not %d: somebody changed it; look with holdfast history, and plan again", p.Plan.Config, ask.Expect)
 	}
 	return client, p, err
 }
 
-func (a *app) readFile(name string) ([]byte, error) {
+func (r *command) readFile(name string) ([]byte, error) {
 	if name == "-" {
-		return io.ReadAll(a.In)
+		return io.ReadAll(r.In)
 	}
 	return os.ReadFile(name)
 }
 
-func (a *app) showPlan(p *api.Plan) {
-	if len(p.Changes) == 0 && len(p.Problems) == 0 {
-		a.Say("no changes: this is configuration %d", p.Config)
-		return
+// result says that something was committed.
+func (r *command) result(done *api.Result) error {
+	if r.JSON {
+		return r.PrintJSON(done)
 	}
-	a.Say("compared with configuration %d", p.Config)
-	for _, change := range p.Changes {
-		sign := map[string]string{"add": "+", "remove": "-"}[change.Kind]
-		if sign == "" {
-			sign = "~"
-		}
-		a.Say("  %s %s", sign, screen.Wrap(change.What+": "+change.Text, screen.Width-4, "      "))
-	}
-	if len(p.Actions) == 0 {
-		a.Say("nothing starts, stops or moves")
-	} else {
-		a.Say("in this order")
-	}
-	for i, act := range p.Actions {
-		text := act.Action + " " + act.Service
-		if act.From != "" {
-			text += " from " + act.From
-		}
-		if act.To != "" {
-			text += " on " + act.To
-		}
-		if act.Text != "" {
-			text += ": " + act.Text
-		}
-		if act.Interruption != nil {
-			text += " (interrupted for about " + screen.Seconds(act.Interruption.Duration()) + ")"
-		}
-		a.Say("  %d. %s", i+1, screen.Wrap(text, screen.Width-5, "     "))
-	}
-	for _, problem := range p.Problems {
-		a.Say("  REFUSED: %s", screen.Wrap(problem, screen.Width-11, "     "))
-	}
-}
-
-// showResult says that something was committed.
-func (a *app) showResult(r *api.Result, word string) error {
-	if a.JSON {
-		return a.PrintJSON(r)
-	}
-	text := r.Text
-	if text == "" {
-		text = word
-	}
-	if r.State > 0 {
-		text += fmt.Sprintf(" (state %d)", r.State)
-	}
-	a.Say("%s", text)
+	r.Say("%s", screen.Result(done, "applied"))
 	return nil
 }
 
-func (a *app) configCommand() *cobra.Command {
+func (r *command) configCommand() *cobra.Command {
 	var version uint64
-	export := a.PrintsJSON(shell.Command("export", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
-		client, err := a.dial()
+	export := r.PrintsJSON(shell.Command("export", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
+		client, err := r.dial()
 		if err != nil {
 			return err
 		}
@@ -181,15 +150,15 @@ func (a *app) configCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.JSON {
-			return a.PrintJSON(conf)
+		if r.JSON {
+			return r.PrintJSON(conf)
 		}
-		_, err = io.WriteString(a.Out, conf.Text)
+		_, err = io.WriteString(r.Out, conf.Text)
 		return err
 	}))
 	export.Flags().Uint64Var(&version, "version", 0, "an older `version`, as holdfast history lists them (default: the present one)")
 	check := shell.Command("check FILE", cobra.ExactArgs(1), func(_ *cobra.Command, args []string) error {
-		text, err := a.readFile(args[0])
+		text, err := r.readFile(args[0])
 		if err != nil {
 			return err
 		}
@@ -197,7 +166,7 @@ func (a *app) configCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		a.Say("%s: well formed, %s; what it would do: holdfast plan -f %s", args[0], screen.Plural(len(conf.Services), "service"), args[0])
+		r.Say("%s: well formed, %s; what it would do: holdfast plan -f %s", args[0], screen.Plural(len(conf.Services), "service"), args[0])
 		return nil
 	})
 	schema := shell.Command("schema [node]", cobra.MaximumNArgs(1), func(_ *cobra.Command, args []string) error {
@@ -208,15 +177,15 @@ func (a *app) configCommand() *cobra.Command {
 			}
 			text = config.NodeSchema()
 		}
-		_, err := a.Out.Write(text)
+		_, err := r.Out.Write(text)
 		return err
 	})
 	return shell.Group("config", export, check, schema)
 }
 
-func (a *app) historyCommand() *cobra.Command {
-	return a.PrintsJSON(shell.Command("history", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
-		client, err := a.dial()
+func (r *command) historyCommand() *cobra.Command {
+	return r.PrintsJSON(shell.Command("history", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
+		client, err := r.dial()
 		if err != nil {
 			return err
 		}
@@ -225,29 +194,29 @@ func (a *app) historyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.JSON {
-			return a.PrintJSON(list)
+		if r.JSON {
+			return r.PrintJSON(list)
 		}
-		t := screen.NewTable(a.Out)
+		t := screen.NewTable(r.Out)
 		t.Row("VERSION", "LEARNED", "STATE", "SIZE")
 		for _, v := range list {
 			t.Row(strconv.FormatUint(v.Config, 10), v.Time.Format(time.DateTime), strconv.FormatUint(v.State, 10), screen.Size(int64(v.Bytes)))
 		}
 		t.Done()
-		a.Say("to go back to one: holdfast rollback VERSION")
+		r.Say("to go back to one: holdfast rollback VERSION")
 		return nil
 	}))
 }
 
 // rollbackCommand applies an older version again, as a new one.
-func (a *app) rollbackCommand() *cobra.Command {
+func (r *command) rollbackCommand() *cobra.Command {
 	var yes bool
 	c := shell.Command("rollback VERSION", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
 		version, err := strconv.ParseUint(args[0], 10, 64)
 		if err != nil || version == 0 {
 			return shell.Usage(fmt.Errorf("rollback %s: want a version that holdfast history lists", args[0]))
 		}
-		client, err := a.dial()
+		client, err := r.dial()
 		if err != nil {
 			return err
 		}
@@ -256,28 +225,28 @@ func (a *app) rollbackCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		r := api.ApplyRequest{Config: old.Text, File: "configuration " + args[0]}
-		plan, err := client.Plan(c.Context(), r)
+		ask := api.ApplyRequest{Config: old.Text, File: "configuration " + args[0]}
+		plan, err := client.Plan(c.Context(), ask)
 		if err != nil {
 			return err
 		}
-		a.showPlan(plan)
+		r.show(plan)
 		switch {
 		case len(plan.Problems) > 0:
 			return fmt.Errorf("refused, nothing was changed: %s", strings.Join(plan.Problems, "; "))
 		case len(plan.Changes) == 0:
 			return nil
 		case !yes:
-			if err := a.Confirm("go back to this", "yes"); err != nil {
+			if err := r.Confirm("go back to this", "yes"); err != nil {
 				return err
 			}
 		}
-		r.Expect = plan.Config
-		done, err := client.Apply(c.Context(), r)
+		ask.Expect = plan.Config
+		done, err := client.Apply(c.Context(), ask)
 		if err != nil {
 			return err
 		}
-		return a.showResult(done, "applied")
+		return r.result(done)
 	})
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return c
