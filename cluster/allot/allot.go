@@ -73,7 +73,7 @@ func fill(w *placement.World, s *cluster.State, v *sight.View) {
 	w.Nodes = slices.Grow(w.Nodes[:0], len(s.Nodes))
 	w.Services = slices.Grow(w.Services[:0], book.Len())[:book.Len()]
 	for i := range w.Services {
-		w.Services[i] = placement.Service{Failed: w.Services[i].Failed[:0]}
+		w.Services[i] = placement.Service{Failed: w.Services[i].Failed[:0], Unfit: w.Services[i].Unfit[:0]}
 	}
 	for i := range s.Nodes {
 		n := &s.Nodes[i]

@@ -61,11 +61,17 @@ func (c *Core) promiseOver(p *peer.Peer, w time.Duration) bool {
 }
 
 // excused says that this node has itself read that the power of n's machine is
-// off: its consent is not needed, whatever the register can be told.
+// off: its consent is not needed, whatever the register can be told. Whether n was
+// being fenced when the disks went makes no difference.
 func (c *Core) excused(n *cluster.NodeState) bool {
-	pr, ok := c.dec.ways.Proof(c.fenceEnv(), n)
-	return ok && pr.Kind == cluster.ProofPower && pr.Inc == n.Inc
+	env := c.fenceEnv()
+	pr, ok := c.dec.ways.Proof(env, n)
+	return ok && pr.Kind == cluster.ProofPower && pr.Inc == n.Inc || c.dec.ways.Gone(env, n)
 }
+
+// dark says that a cycle is so overdue that this node asks the others for their
+// consent to its going on.
+func (c *Core) dark() bool { return c.timed && c.now.Sub(c.leaseStart()) >= c.t.Ask }
 
 // askGrace puts a request into the network beats once a cycle is overdue.
 func (c *Core) askGrace(m *cluster.Message) {

@@ -36,6 +36,7 @@ type check struct {
 	began ident.Instant // of the check under way
 	took  time.Duration // of the latest check or attempt to fence
 	tried cluster.Tally
+	gone  gone
 }
 
 // check asks whether the ways work, one after the other. A way that is used on
@@ -48,7 +49,7 @@ func (s *Set) check() {
 	for _, c := range s.checks {
 		s.compare(c)
 		n := s.env.State.Node(c.node)
-		if c.op != 0 || s.env.Now < c.next || n == nil || n.Inc.IsZero() || s.busy(c.node) {
+		if c.op != 0 || !s.due(c) || n == nil || n.Inc.IsZero() || s.busy(c.node) {
 			continue
 		}
 		s.ops++
@@ -149,6 +150,9 @@ func (s *Set) checked(e cluster.FenceDone) {
 		c.op, c.at, c.done, c.took = 0, s.env.Now, e, s.env.Now.Sub(c.began)
 		c.next = s.env.Now.Add(checkEvery)
 		works := e.Outcome == cluster.FenceProven
+		if n := s.env.State.Node(c.node); n != nil && c.gone.look(n.Inc, &e) && c.gone.on && !c.lies && s.env.Dark {
+			s.emit(cluster.Note{Kind: cluster.NoteWay, Node: c.node, Inc: n.Inc, Way: c.way.Name(), Text: c.way.Name() + ": off, read twice, and nothing was switched; its consent is not needed while the quorum disks are gone"})
+		}
 		if works {
 			c.off = e.First
 			c.lies = c.lies && c.off != 0

@@ -44,6 +44,7 @@ type Env struct {
 	Tz      time.Duration // how long writes of a machine that is off may still land
 	Storage Storage       // nil: this node has no reservations
 	Tsus    time.Duration // silence that leads to a fencing; others give the one who chose a fencing this long to end it
+	Dark    bool          // nothing can be decided: this node lives, or is about to live, without the quorum disks
 	Signs   Sights        // nil: nothing is read or heard of any peer
 }
 
