@@ -42,11 +42,13 @@ type Ways struct {
 	Ways []Way
 }
 
-// Way is one fencing way: "disk", "reservation", "bmc" or an external agent.
+// Way is one fencing way: "disk", "reservation", "bmc", an external agent, or
+// several power switches that feed the node together.
 type Way struct {
 	Kind  string
 	Agent string            // for Kind "agent"
 	With  map[string]string // for Kind "agent"
+	All   []Way             // for Kind "all": each of kind bmc or agent
 }
 
 // Service is the unit of takeover: an ordered stack of resources and the rules

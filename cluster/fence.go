@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -12,18 +14,41 @@ const (
 	WayReservation = "reservation" // persistent reservations of the service's LUNs
 	WayBMC         = "bmc"         // the node's management controller
 	WayAgent       = "agent"       // an external fence agent
+	WayAll         = "all"         // several power switches that feed the node together: only all of them off is off
 )
 
-// Name is what people call the way: its kind, or the agent's name.
+// Name is what people call the way: its kind, the agent's name, or those of all
+// that belong together with a plus between them.
 func (w *Way) Name() string {
-	if w.Kind == WayAgent {
+	switch w.Kind {
+	case WayAgent:
 		return w.Agent
+	case WayAll:
+		names := make([]string, len(w.All))
+		for i := range w.All {
+			names[i] = w.All[i].Name()
+		}
+		return strings.Join(names, "+")
 	}
 	return w.Kind
 }
 
 // CutsPower says that the way ends a node by taking its power.
-func (w *Way) CutsPower() bool { return w.Kind == WayBMC || w.Kind == WayAgent }
+func (w *Way) CutsPower() bool { return w.Kind == WayBMC || w.Kind == WayAgent || w.Kind == WayAll }
+
+// Parts are the switches of a way that cuts power: those that belong together, or
+// the way itself.
+func (w *Way) Parts() []Way {
+	if w.Kind == WayAll {
+		return w.All
+	}
+	return []Way{*w}
+}
+
+// Runs says that the way, or a part of it, is a fence agent, a program.
+func (w *Way) Runs() bool {
+	return slices.ContainsFunc(w.Parts(), func(p Way) bool { return p.Kind == WayAgent })
+}
 
 // WaysOf lists how a node may be fenced, beside the time proof; none where the
 // configuration could not be read.

@@ -1,6 +1,8 @@
 package fencing
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +21,9 @@ const (
 	// checkStale is the age at which a check says nothing any more: two were missed.
 	checkStale = 3*checkEvery + agentWithin
 )
+
+// liar is what is said of a way that reads off of a node that runs.
+const liar = "it says off while the node runs: is it wired to another machine? Until it says on, its off counts for nothing"
 
 // check is what is known of one way of one node while nobody is fenced.
 type check struct {
@@ -65,7 +70,7 @@ func (s *Set) compare(c *check) {
 		return
 	}
 	c.lies = true
-	c.done.Outcome, c.done.Text = cluster.FenceFailed, "it says off while the node runs: is it wired to another machine? Until it says on, its off counts for nothing"
+	c.done.Outcome, c.done.Text = cluster.FenceFailed, liar
 	s.emit(cluster.Note{Kind: cluster.NoteAlarm, Node: c.node, Text: cluster.Limit("fencing by "+c.way.Name()+" would not work: "+c.done.Text, 400)})
 }
 
@@ -129,15 +134,8 @@ func (s *Set) known(n *cluster.NodeState, w cluster.Way, place int) *check {
 }
 
 func sameWay(a, b *cluster.Way) bool {
-	if a.Kind != b.Kind || a.Agent != b.Agent || len(a.With) != len(b.With) {
-		return false
-	}
-	for k, v := range a.With {
-		if b.With[k] != v {
-			return false
-		}
-	}
-	return true
+	return a.Kind == b.Kind && a.Agent == b.Agent && maps.Equal(a.With, b.With) &&
+		slices.EqualFunc(a.All, b.All, func(x, y cluster.Way) bool { return sameWay(&x, &y) })
 }
 
 // checked takes the end of a check, and tells of a change for the worse or back.
@@ -158,7 +156,8 @@ func (s *Set) checked(e cluster.FenceDone) {
 			c.lies = c.lies && c.off != 0
 		}
 		if works && c.lies {
-			return // compare has told, and says it again if it must
+			c.done.Outcome, c.done.Text = cluster.FenceFailed, liar // as was told when it was found
+			return
 		}
 		if !works {
 			c.next = s.env.Now.Add(checkAgain)

@@ -28,7 +28,7 @@ func CostsOf(conf *cluster.Config) timing.Costs {
 	for i := range conf.Fencing {
 		b, p, r := false, false, false
 		for _, w := range conf.Fencing[i].Ways {
-			b = b || w.Kind == cluster.WayBMC
+			b = b || w.CutsPower() && !w.Runs()
 			p = p || w.CutsPower()
 			r = r || w.Kind == cluster.WayReservation
 		}

@@ -323,7 +323,7 @@ func (s *Set) begin(v *victim, t *try, kind cluster.FenceKind) {
 }
 
 func within(w *cluster.Way) time.Duration {
-	if w.Kind == cluster.WayAgent {
+	if w.Runs() {
 		return agentWithin
 	}
 	return bmcWithin

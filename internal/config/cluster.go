@@ -3,14 +3,12 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 
-	"github.com/holdfast-ha/holdfast/bmc"
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/config/form"
@@ -126,7 +124,7 @@ func (c *clusterReader) config(v *form.Value) *cluster.Config {
 // be cut, keeping services through the loss of the disks loses nothing.
 func allHavePower(fencing []cluster.Ways) bool {
 	for _, w := range fencing {
-		if !slices.ContainsFunc(w.Ways, func(w cluster.Way) bool { return w.Kind == "bmc" || w.Kind == "agent" }) {
+		if !slices.ContainsFunc(w.Ways, func(w cluster.Way) bool { return w.CutsPower() }) {
 			return false
 		}
 	}
@@ -178,45 +176,6 @@ func (c *clusterReader) node(n ast.Node, name, where string) {
 	if c.checked && !slices.Contains(c.nodes, name) {
 		c.Add(n, fmt.Sprintf("%s: there is no node %q", where, name), form.Suggest(name, c.nodes))
 	}
-}
-
-func (c *clusterReader) ways(v *form.Value, where string) []cluster.Way {
-	var ways []cluster.Way
-	outlets := 0
-	for _, e := range v.List {
-		if e.IsText() {
-			ways = append(ways, cluster.Way{Kind: e.Text})
-			continue
-		}
-		way := cluster.Way{Kind: "agent", Agent: e.Str("agent")}
-		if with := e.Get("with"); with != nil {
-			way.With = map[string]string{}
-			for _, p := range with.Keys {
-				way.With[p.Name] = p.Text
-			}
-		}
-		// What a fence agent cannot be told, or must not be asked, is refused here
-		// rather than at the moment of need.
-		if _, err := bmc.Parse((bmc.Reference{Way: bmc.WayAgent, Agent: way.Agent, Options: way.With}).String()); err != nil && way.Agent != "" {
-			c.Add(e.Node, where+": "+err.Error(), "")
-		}
-		ways = append(ways, way)
-		if outlet(&way) {
-			if outlets++; outlets > 1 {
-				c.Add(e.Node, where+": two switched outlets: the first proof wins, and a machine with two power supplies runs on with one of them",
-					"use its bmc, or the agent of its hypervisor, which cut all of its power; or one outlet that feeds both supplies")
-			}
-		}
-	}
-	return ways
-}
-
-// outlet says that a way switches outlets, of which a machine may have several.
-func outlet(w *cluster.Way) bool {
-	return slices.Contains([]string{
-		"fence_apc", "fence_apc_snmp", "fence_cdu", "fence_cyberpower_ssh", "fence_eaton_snmp", "fence_emerson", "fence_eps", "fence_ipdu",
-		"fence_lindypdu", "fence_netio", "fence_raritan", "fence_raritan_px3", "fence_tripplite_snmp", "fence_wti",
-	}, path.Base(w.Agent))
 }
 
 func (c *clusterReader) alerts(v *form.Value) []Alert {

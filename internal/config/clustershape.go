@@ -65,14 +65,22 @@ func serviceShape() form.Shape {
 
 func wayShape() form.Shape {
 	way := form.OneOf("disk: kill record and watchdog; reservation: SCSI-3 persistent reservations; bmc: power off over Redfish or IPMI", "disk", "reservation", "bmc")
-	agent := form.Object("An external fence agent",
-		form.Required("agent", form.Text("Name of the program", "fence_vmware_rest", form.Like(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`,
+	part := form.OneOf("bmc: power off over Redfish or IPMI", "bmc")
+	agent := form.Object("A fence agent", agentKeys()...)
+	part.Or = &agent
+	object := form.Object("An external fence agent, or all of several power switches", append(agentKeys(),
+		form.Optional("all", form.List("Power switches that feed the node together, as two outlets: only all of them off proves anything", part)))...)
+	way.Or = &object
+	return way
+}
+
+func agentKeys() []form.Key {
+	return []form.Key{
+		form.Optional("agent", form.Text("Name of the program", "fence_vmware_rest", form.Like(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`,
 			"is no name of a fence agent; it is looked for where fence agents are installed"))),
 		form.Optional("with", form.Table("Its parameters", form.Like(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`,
 			"is no name of a parameter: letters, digits, hyphens and underscores"), form.Raw("", ""))),
-	)
-	way.Or = &agent
-	return way
+	}
 }
 
 func alertShape() form.Shape {

@@ -49,7 +49,7 @@ func TestOutcomes(t *testing.T) {
 					if got := r.fence(want); got != want {
 						t.Errorf("%v, want %v", got, want)
 					}
-					if r.saysOff && r.readings.Load() < enough {
+					if r.saysOff && r.readings.Load() < r.enough {
 						t.Errorf("%d readings: the lie was not heard out", r.readings.Load())
 					}
 				})

@@ -58,6 +58,7 @@ func Markdown(devices []Device, ways []Way) string {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", d.Name, d.Does, why)
 	}
+	b.WriteString(pairsMarkdown())
 	b.WriteString(foot)
 	return b.String()
 }

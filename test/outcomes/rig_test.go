@@ -27,8 +27,8 @@ const (
 	// silent is how long a device that says nothing is asked.
 	silent     = time.Second
 	silentSlow = 4 * time.Second // over a way that starts programs
-	// enough is how many readings show that a device will not say off twice.
-	enough = 2
+	// twice is how many readings show that a device will not say off twice.
+	twice = 2
 )
 
 // rig is node beta, which fences alpha over one way, and alpha's machine, which
@@ -43,8 +43,10 @@ type rig struct {
 	ways     *ways.Ways
 	readings atomic.Int64
 	silent   time.Duration
-	saysOff  bool // the device says off twice, and is to be heard out
-	stops    bool // the attempt op ends with enough readings
+	enough   int64 // readings that show what a device says; of all of them together
+	saysOff  bool  // the device says off twice, and is to be heard out
+	hangs    bool  // a part of it never answers: no number of readings is enough
+	stops    bool  // the attempt op ends with enough readings
 	op       uint64
 	alarms   []string
 	notes    []string
@@ -52,7 +54,7 @@ type rig struct {
 
 func newRig(t *testing.T, m *bmctest.Machine, w cluster.Way, c *config.Controller) *rig {
 	t.Helper()
-	r := &rig{t: t, machine: m, start: time.Now(), set: fencing.New(), silent: silent}
+	r := &rig{t: t, machine: m, start: time.Now(), set: fencing.New(), silent: silent, enough: twice}
 	set := ways.Settings{Open: r.open, Now: r.now, Hold: hold}
 	if c != nil {
 		set.Controllers = map[string]config.Controller{"alpha": *c}
@@ -102,7 +104,7 @@ type counted struct {
 
 func (c counted) State(ctx context.Context) bmc.Reading {
 	reading := c.Switch.State(ctx)
-	if ctx.Err() == nil && c.rig.readings.Add(1) == enough && c.rig.stops {
+	if ctx.Err() == nil && c.rig.readings.Add(1) == c.rig.enough && c.rig.stops {
 		c.rig.ways.Stop(c.rig.op)
 	}
 	return reading
@@ -162,13 +164,13 @@ func (r *rig) fence(want cluster.FenceOutcome) cluster.FenceOutcome {
 	}
 	within := patience
 	r.readings.Store(0)
-	switch want {
-	case failed:
+	switch {
+	case r.hangs:
+		within = r.silent
+	case want == failed:
 		r.stops, r.op = true, begun[0].Op
-	case unknown:
-		if !r.saysOff {
-			within = r.silent
-		}
+	case want == unknown && !r.saysOff:
+		within = r.silent
 	}
 	done := r.carryOut(begun[0], within)
 	r.t.Logf("%v: %s", done.Outcome, done.Text)

@@ -107,7 +107,7 @@ func (t *Attempt) read() {
 		}
 	}
 	hold := bmcHold
-	if t.Fence.Way.Kind == cluster.WayAgent {
+	if t.Fence.Way.Runs() {
 		hold = agentHold // an agent asks as it likes
 	}
 	t.from.Later(hold, t.read)

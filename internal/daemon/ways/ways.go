@@ -90,27 +90,46 @@ func (w *Ways) Stop(op uint64) {
 }
 
 func (w *Ways) carryOut(ctx context.Context, f *cluster.Fence) cluster.FenceDone {
-	s, err := w.find(f)
-	if err != nil {
-		return cluster.FenceDone{Outcome: cluster.FenceFailed, Text: err.Error()}
+	var parts []bmc.Switch
+	for _, way := range f.Way.Parts() {
+		part := *f
+		part.Way = way
+		s, err := w.find(&part)
+		if err != nil {
+			return cluster.FenceDone{Outcome: cluster.FenceFailed, Text: err.Error()}
+		}
+		parts = append(parts, s)
 	}
 	switch f.Kind {
 	case cluster.FenceOff:
-		return w.off(ctx, s)
+		return w.off(ctx, bmc.All(parts...))
 	case cluster.FenceOn:
-		return on(ctx, s)
+		return on(ctx, bmc.All(parts...))
 	case cluster.FenceCheck:
-		r := s.State(ctx)
-		if r.State == bmc.Unknown {
-			return cluster.FenceDone{Text: s.String() + ": " + r.Text}
-		}
-		done := cluster.FenceDone{Outcome: cluster.FenceProven, Text: fmt.Sprintf("%s answers: %v, %v", s, r.State, r.Identity)}
-		if r.State == bmc.Off {
-			done.First = w.set.Now()
-		}
-		return done
+		return w.look(ctx, parts)
 	}
 	return cluster.FenceDone{Outcome: cluster.FenceFailed, Text: fmt.Sprintf("an attempt of kind %d is not known", f.Kind)}
+}
+
+// look asks every switch of a way for its state. Where several belong together, one
+// that says off of a node that runs makes the way say off: either the machine has
+// lost a supply, or that switch is another machine's, and then the machine would run
+// on when all of them are off.
+func (w *Ways) look(ctx context.Context, parts []bmc.Switch) cluster.FenceDone {
+	done := cluster.FenceDone{Outcome: cluster.FenceProven}
+	var texts []string
+	for _, s := range parts {
+		r := s.State(ctx)
+		switch r.State {
+		case bmc.Unknown:
+			return cluster.FenceDone{Text: s.String() + ": " + r.Text}
+		case bmc.Off:
+			done.First = w.set.Now()
+		}
+		texts = append(texts, fmt.Sprintf("%s answers: %v, %v", s, r.State, r.Identity))
+	}
+	done.Text = strings.Join(texts, "; ")
+	return done
 }
 
 // off cuts the power and makes sure.
