@@ -100,7 +100,7 @@ func OpenWith(t testing.TB, nodes int, x Extra) *Cluster {
 		t.Fatal(err)
 	}
 	c := &Cluster{Lab: lab.Open(t, image.Content{
-		Files: files, Records: append(tools, x.Records...), Modules: append([]string{"ext4", "crc32c_generic"}, x.Modules...),
+		Files: files, Records: image.Merge(tools, x.Records), Modules: append([]string{"ext4", "crc32c_generic"}, x.Modules...),
 	})}
 	c.Quorum, c.Data = c.Disk("QUORUM1", quorumSize), c.Disk("DATA1", dataSize)
 	c.Links = [2]*network.Switch{c.Network("hb0"), c.Network("hb1")}

@@ -81,6 +81,21 @@ func HostPrograms(names ...string) ([]cpio.Record, error) {
 	return records, nil
 }
 
+// Merge puts lists together, with what several have, such as libraries, once.
+func Merge(lists ...[]cpio.Record) []cpio.Record {
+	var all []cpio.Record
+	has := map[string]bool{}
+	for _, list := range lists {
+		for _, r := range list {
+			if !has[r.Name] {
+				has[r.Name] = true
+				all = append(all, r)
+			}
+		}
+	}
+	return all
+}
+
 // withLibraries gives a program, its dynamic linker and the libraries that are not among the needed ones yet.
 func withLibraries(root, name, file string, needed map[string]bool) ([]cpio.Record, error) {
 	b, err := os.ReadFile(file)

@@ -11,9 +11,8 @@ import (
 	"github.com/holdfast-ha/holdfast/test/vm/wire"
 )
 
-// Login makes a machine an initiator of its own name and logs it in, and returns the disk that it has then, as /dev/sda. A
-// path that is gone fails its requests after five seconds.
-func Login(ctx context.Context, m *machine.Machine, address string) (string, error) {
+// Initiate makes a machine an initiator of its own name, without a session.
+func Initiate(ctx context.Context, m *machine.Machine) error {
 	err := steps(ctx, m, []wire.Request{
 		mkdir("/run/lock/iscsi", "/var/lib/iscsi"),
 		set("/etc/iscsi/initiatorname.iscsi", "InitiatorName="+initiator(m)+"\n"),
@@ -21,10 +20,16 @@ func Login(ctx context.Context, m *machine.Machine, address string) (string, err
 	if err == nil {
 		err = m.Start(ctx, "iscsid", "/sbin/iscsid", "-f")
 	}
-	if err != nil {
+	return err
+}
+
+// Login makes a machine an initiator and logs it in, and returns the disk that it has then, as /dev/sda. A path that is
+// gone fails its requests after five seconds.
+func Login(ctx context.Context, m *machine.Machine, address string) (string, error) {
+	if err := Initiate(ctx, m); err != nil {
 		return "", err
 	}
-	portal := fmt.Sprintf("%s:%d", address, port)
+	portal := Portal(address)
 	if err := poll(ctx, func() error {
 		_, err := m.Run(ctx, "/sbin/iscsiadm", "-m", "discovery", "-t", "sendtargets", "-p", portal)
 		return err
