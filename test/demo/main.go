@@ -2,7 +2,7 @@
 // the node that runs the service, and ends with the timeline of the takeover. "demo -h" lists its flags.
 //
 // The other programs that a demo consists of are the same file, by their first argument: emulator and holder (package
-// power), room and enter (package room), volatile (of that name), serve, write and client (package ledger), mark.
+// power), room and enter (package room), boot (package machine), volatile (of that name), serve, write and client (package ledger), mark.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/holdfast-ha/holdfast/test/demo/ledger"
+	"github.com/holdfast-ha/holdfast/test/demo/machine"
 	"github.com/holdfast-ha/holdfast/test/demo/play"
 	"github.com/holdfast-ha/holdfast/test/demo/room"
 	"github.com/holdfast-ha/holdfast/test/demo/volatile"
@@ -19,7 +20,7 @@ import (
 func main() {
 	parts := map[string]func([]string) error{
 		"emulator": power.EmulatorMain, "holder": power.HolderMain, "mark": power.MarkMain,
-		"room": room.Main, "enter": room.EnterMain, "volatile": volatile.Main,
+		"room": room.Main, "enter": room.EnterMain, "volatile": volatile.Main, "boot": machine.BootMain,
 		"serve": ledger.ServeMain, "write": ledger.WriteMain, "client": ledger.ClientMain,
 	}
 	if len(os.Args) > 1 {

@@ -21,7 +21,7 @@ const nodeMark = "HFDEMO_NODE"
 
 // adopt makes the command part of the node. The result gives back what was
 // needed until the command has started.
-func (n *Node) adopt(name string, cmd *exec.Cmd) (undo func(), err error) {
+func (n *Node) adopt(name string, cmd *exec.Cmd, namespaces uintptr) (undo func(), err error) {
 	cmd.Env = append(cmd.Env, nodeMark+"="+n.mark())
 	undo = func() {}
 	if !n.stage.Root {
@@ -35,10 +35,14 @@ func (n *Node) adopt(name string, cmd *exec.Cmd) (undo func(), err error) {
 	if err != nil {
 		return undo, err
 	}
-	cmd.Args = append([]string{n.stage.program("demo"), "enter", "-room", strconv.Itoa(n.room.pid()), cmd.Path}, cmd.Args[1:]...)
+	undo = func() { _ = d.Close() }
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, UseCgroupFD: true, CgroupFD: int(d.Fd()), Cloneflags: namespaces}
+	if n.machine != nil {
+		return undo, n.enterMachine(cmd)
+	}
+	cmd.Args = append([]string{n.stage.program("demo"), "enter", "-room", strconv.Itoa(n.room.PID()), cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = n.stage.program("demo")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, UseCgroupFD: true, CgroupFD: int(d.Fd())}
-	return func() { _ = d.Close() }, nil
+	return undo, nil
 }
 
 // mark distinguishes the node's processes from those of all other nodes.
@@ -46,6 +50,9 @@ func (n *Node) mark() string { return n.stage.id + "-" + n.Name }
 
 // cgroup is the folder of everything that loses its power with the node.
 func (n *Node) cgroup() string { return filepath.Join(n.stage.cgroup, n.Name) }
+
+// Cgroup is the folder of the cgroup of everything on the node.
+func (n *Node) Cgroup() string { return n.cgroup() }
 
 // PIDs lists the processes of the node.
 func (n *Node) PIDs() []int {

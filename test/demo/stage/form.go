@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
@@ -84,13 +83,13 @@ func (n *Node) flags() []string {
 	f := []string{
 		"--name", n.Name, "--etc", n.dir("etc"), "--run", n.dir("run"), "--state", n.dir("state"),
 		"--emulated", "--emulator", s.powerSocket(), "--pause-bound", "0s",
-		"--watchdog", softChip + ":" + Timeout.String(), "--watchdog", hardChip + ":" + Timeout.String(),
+		"--watchdog", SoftChip + ":" + s.Options.Timeout.String(), "--watchdog", HardChip + ":" + s.Options.Timeout.String(),
 	}
 	if !s.OneHolder {
 		f = append(f, "--holder", n.holderSocket())
 	}
 	if s.Root {
-		f = append(f, "--cgroup", filepath.Join(n.cgroup(), "services"))
+		f = append(f, "--cgroup", n.servicesCgroup())
 	}
 	for i := range 2 {
 		f = append(f, "--link", n.link(i))

@@ -22,7 +22,7 @@ func (n *Node) Mounted(v *Service) bool {
 	if n.room == nil {
 		return false
 	}
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", n.room.pid()))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", n.room.PID()))
 	return err == nil && strings.Contains(string(text), " "+v.Mountpoint()+" ")
 }
 
@@ -32,8 +32,16 @@ func (n *Node) HasAddress(v *Service) bool {
 	if n.cardsOf == nil {
 		return false
 	}
+	return n.Carries(v.Address())
+}
+
+// Carries says the same of any address.
+func (n *Node) Carries(address string) bool {
+	if n.cardsOf == nil {
+		return false
+	}
 	all, err := n.cardsOf.AddrList(nil, netlink.FAMILY_V4)
-	want := net.ParseIP(v.Address())
+	want := net.ParseIP(address)
 	return err == nil && slices.ContainsFunc(all, func(a netlink.Addr) bool { return a.IP.Equal(want) })
 }
 

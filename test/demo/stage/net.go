@@ -1,14 +1,12 @@
 package stage
 
 import (
-	"errors"
 	"fmt"
 	"net"
-	"runtime"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 
+	"github.com/holdfast-ha/holdfast/test/demo/wires"
 	"github.com/holdfast-ha/holdfast/test/power"
 )
 
@@ -32,26 +30,10 @@ func (n *Node) publicHost() int { return 20 + n.ID }
 // address is that of a host on a network, as 10.77.NETWORK.HOST.
 func address(network, host int) string { return fmt.Sprintf("10.77.%d.%d", network, host) }
 
-// handleIn returns a netlink handle in the room's network namespace, and never
-// one in this process's own.
-func (r *room) handleIn() (*netlink.Handle, error) {
-	ns, err := netns.GetFromPath(r.netNS())
-	if err != nil {
-		return nil, err
-	}
-	defer ns.Close()
-	own, err := netns.Get()
-	if err != nil {
-		return nil, err
-	}
-	defer own.Close()
-	if ns.Equal(own) {
-		return nil, fmt.Errorf("room %s has no network namespace of its own", r.name)
-	}
-	return netlink.NewHandleAt(ns)
-}
+// handleIn returns a netlink handle in the room's network namespace.
+func (r *room) handleIn() (*netlink.Handle, error) { return wires.Open(r.netNS()) }
 
-// makeOutside makes the bridges, and the address of those who call from outside.
+// makeOutside makes the bridges, and the addresses of those who call from outside.
 func (s *Stage) makeOutside() error {
 	h, err := s.outside.handleIn()
 	if err != nil {
@@ -59,26 +41,13 @@ func (s *Stage) makeOutside() error {
 	}
 	defer h.Close()
 	for i, name := range networks() {
-		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}
-		if err := h.LinkAdd(bridge); err != nil {
-			return fmt.Errorf("bridge %s: %w", name, err)
-		}
-		if err := h.LinkSetUp(bridge); err != nil {
-			return fmt.Errorf("bridge %s: %w", name, err)
-		}
+		var own []string
 		if name == lan {
-			if err := errors.Join(addAddress(h, bridge, address(i, outsideHost)), addAddress(h, bridge, public(1))); err != nil {
-				return err
-			}
+			own = []string{address(i, outsideHost), public(1)}
 		}
-	}
-	return nil
-}
-
-func addAddress(h *netlink.Handle, link netlink.Link, ip string) error {
-	a := &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(ip), Mask: net.CIDRMask(24, 32)}}
-	if err := h.AddrAdd(link, a); err != nil {
-		return fmt.Errorf("address %s on %s: %w", ip, link.Attrs().Name, err)
+		if err := wires.Bridge(h, name, own...); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -90,37 +59,20 @@ func (n *Node) connect() error {
 		return err
 	}
 	defer out.Close()
-	in := n.cardsOf
 	for i, name := range networks() {
-		bridge, err := out.LinkByName(name)
-		if err != nil {
-			return fmt.Errorf("bridge %s: %w", name, err)
-		}
-		port := &netlink.Veth{
-			LinkAttrs: netlink.LinkAttrs{Name: n.Name + "-" + name, MasterIndex: bridge.Attrs().Index},
-			PeerName:  name, PeerNamespace: netlink.NsPid(n.room.pid()),
-		}
-		if err := out.LinkAdd(port); err != nil {
-			return fmt.Errorf("link %s of %s: %w", name, n.Name, err)
-		}
-		if err := out.LinkSetUp(port); err != nil {
-			return fmt.Errorf("link %s of %s: %w", name, n.Name, err)
-		}
-		card, err := in.LinkByName(name)
-		if err != nil {
-			return fmt.Errorf("card %s of %s: %w", name, n.Name, err)
-		}
-		if err := addAddress(in, card, address(i, n.ID)); err != nil {
-			return err
-		}
+		c := wires.Cable{Bridge: name, Port: n.port(name), Card: name, Machine: n.room.PID(), Addresses: []string{address(i, n.ID)}}
 		if name == lan {
-			if err := addAddress(in, card, public(n.publicHost())); err != nil {
-				return err
-			}
+			c.Addresses = append(c.Addresses, public(n.publicHost()))
+		}
+		if err := wires.Plug(out, n.cardsOf, c); err != nil {
+			return err
 		}
 	}
 	return nil
 }
+
+// port is the name of the node's end at a bridge.
+func (n *Node) port(network string) string { return n.Name + "-" + network }
 
 // cards are the node's network cards as its power emulator knows them.
 func (n *Node) cards() []power.Link {
@@ -159,14 +111,8 @@ func (s *Stage) setHeartbeats(nodes []*Node, up bool) error {
 			if name == lan {
 				continue
 			}
-			port, err := h.LinkByName(n.Name + "-" + name)
-			if err == nil && up {
-				err = h.LinkSetUp(port)
-			} else if err == nil {
-				err = h.LinkSetDown(port)
-			}
-			if err != nil {
-				return fmt.Errorf("link %s of %s: %w", name, n.Name, err)
+			if err := wires.Switch(h, n.port(name), up); err != nil {
+				return err
 			}
 		}
 	}
@@ -176,24 +122,5 @@ func (s *Stage) setHeartbeats(nodes []*Node, up bool) error {
 // Listen listens on the address of those who call from outside, which all nodes
 // reach, at a port of the kernel's choice. Only a stage made by root has it.
 func (s *Stage) Listen() (net.Listener, error) {
-	runtime.LockOSThread() // a thread that cannot be brought back must not be used again: then it stays locked and ends with its goroutine
-	own, err := netns.Get()
-	if err != nil {
-		return nil, err
-	}
-	defer own.Close()
-	outside, err := netns.GetFromPath(s.outside.netNS())
-	if err == nil {
-		defer outside.Close()
-		err = netns.Set(outside)
-	}
-	if err != nil {
-		return nil, err
-	}
-	l, err := net.Listen("tcp", net.JoinHostPort(address(len(networks())-1, outsideHost), "0"))
-	if back := netns.Set(own); back != nil {
-		return l, errors.Join(err, back)
-	}
-	runtime.UnlockOSThread()
-	return l, err
+	return wires.Listen(s.outside.netNS(), address(len(networks())-1, outsideHost))
 }

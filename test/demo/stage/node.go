@@ -16,13 +16,15 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 	"github.com/holdfast-ha/holdfast/test/demo/remains"
+	"github.com/holdfast-ha/holdfast/test/demo/task"
 	"github.com/holdfast-ha/holdfast/test/power"
 )
 
-// The watchdogs of every node: a pair as softdog and a chip are, both measured.
+// The watchdogs of every node, by the names that the power emulator knows: a pair
+// as softdog and a chip are, both measured.
 const (
-	softChip = "soft"
-	hardChip = "hard"
+	SoftChip = "soft"
+	HardChip = "hard"
 )
 
 // Node is one emulated machine.
@@ -35,9 +37,10 @@ type Node struct {
 	cardsOf *netlink.Handle   // its network namespace, root only
 	loops   map[string]string // of the present life: disk to loop device, root only
 	spare   []int
-	caches  []*process // of its disks, in its present life
+	caches  []*task.Task // of its disks, in its present life
 
-	holder, guard, daemon *process
+	holder, guard, daemon *task.Task
+	machine               *task.Task // its first process, where it has a tree of its own
 }
 
 // dir is a folder of the node's own.
@@ -82,12 +85,12 @@ func (n *Node) build() error {
 // register tells the power emulator what the node consists of now.
 func (n *Node) register() error {
 	m := power.Node{Name: n.Name, Chips: []power.Chip{
-		{Name: softChip, Identity: "Software Watchdog", Software: true, Min: time.Second},
-		{Name: hardChip, Identity: "Emulated TCO", Min: time.Second},
+		{Name: SoftChip, Identity: "Software Watchdog", Software: true, Min: time.Second},
+		{Name: HardChip, Identity: "Emulated TCO", Min: time.Second},
 	}}
 	if n.stage.Root {
 		m.Supply = power.Supply{
-			Cgroups: []string{n.cgroup()}, MountNS: n.room.mountNS(),
+			Cgroups: []string{n.cgroup()}, MountNS: fmt.Sprintf("/proc/%d/ns/mnt", n.inside()),
 			Mounts: []string{filepath.Join(n.stage.base, "mnt")}, Caches: n.cachePIDs(), Disks: slices.Sorted(maps.Values(n.loops)),
 			NetNS: n.room.netNS(), Links: n.cards(), Spare: n.spare,
 		}
@@ -99,8 +102,8 @@ func (n *Node) register() error {
 
 // qualify has the emulator issue the records of the node's watchdogs.
 func (n *Node) qualify() error {
-	for _, chip := range []string{softChip, hardChip} {
-		q, err := n.stage.Power.Qualify(n.Name, chip, Timeout)
+	for _, chip := range []string{SoftChip, HardChip} {
+		q, err := n.stage.Power.Qualify(n.Name, chip, n.stage.Options.Timeout)
 		if err == nil {
 			err = watchdog.SaveQualification(filepath.Join(n.dir("state/watchdogs"), chip+".json"), q)
 		}
@@ -118,7 +121,7 @@ func (n *Node) Root() string {
 	if n.room == nil {
 		return "/"
 	}
-	return fmt.Sprintf("/proc/%d/root", n.room.pid())
+	return fmt.Sprintf("/proc/%d/root", n.inside())
 }
 
 // Spare makes the power emulator leave processes of the node running when its
@@ -131,11 +134,12 @@ func (n *Node) Spare(pids ...int) error {
 // PowerUp gives the node its power back, with disks and links as at a boot, and
 // no process but the second holder of its watchdogs.
 func (n *Node) PowerUp() error {
-	for _, p := range append([]*process{n.daemon, n.guard, n.holder}, n.caches...) {
-		if err := p.kill(); err != nil { // without power they have ended already
+	for _, p := range append([]*task.Task{n.daemon, n.guard, n.holder}, n.caches...) {
+		if err := p.Kill(); err != nil { // without power they have ended already
 			return err
 		}
 	}
+	n.machine = nil
 	if err := os.RemoveAll(n.dir("run")); err != nil {
 		return err
 	}
@@ -159,7 +163,12 @@ func (n *Node) PowerUp() error {
 	if _, err := n.stage.Power.PowerOn(n.Name); err != nil {
 		return err
 	}
-	if n.stage.OneHolder {
+	if n.stage.Machines != nil {
+		if err := errors.Join(n.startMachine(), n.register()); err != nil {
+			return err
+		}
+	}
+	if n.stage.OneHolder || n.stage.bare() {
 		return nil
 	}
 	cmd := exec.Command(n.stage.program("demo"), "holder", "-socket", n.holderSocket())
@@ -196,11 +205,11 @@ func (n *Node) StartDaemon(ctx context.Context) (err error) {
 		return err
 	}
 	return Await(ctx, n.Name+": holdfastd answers", func() error {
-		if n.daemon.gone() {
-			return Giveup(fmt.Errorf("it ended (%v): %s", n.daemon.err, n.daemon.lastWords()))
+		if n.daemon.Gone() {
+			return Giveup(fmt.Errorf("it ended (%v): %s", n.daemon.Err(), n.daemon.LastWords()))
 		}
-		if n.guard != nil && n.guard.gone() {
-			return Giveup(fmt.Errorf("the guard ended (%v): %s", n.guard.err, n.guard.lastWords()))
+		if n.guard != nil && n.guard.Gone() {
+			return Giveup(fmt.Errorf("the guard ended (%v): %s", n.guard.Err(), n.guard.LastWords()))
 		}
 		c, err := n.API()
 		if err != nil {
@@ -234,16 +243,16 @@ func (n *Node) Status(ctx context.Context) (*api.Status, error) {
 }
 
 // GuardPID is the process of the node's guard, DaemonPID that of its daemon.
-func (n *Node) GuardPID() int { return n.guard.pid() }
+func (n *Node) GuardPID() int { return n.guard.PID() }
 
 // DaemonPID is the process of the node's daemon.
-func (n *Node) DaemonPID() int { return n.daemon.pid() }
+func (n *Node) DaemonPID() int { return n.daemon.PID() }
 
 // KillDaemon kills holdfastd alone, as a crash does, and waits for its end.
-func (n *Node) KillDaemon() error { return n.daemon.kill() }
+func (n *Node) KillDaemon() error { return n.daemon.Kill() }
 
 // KillGuard kills holdfast-guard alone, and waits for its end.
-func (n *Node) KillGuard() error { return n.guard.kill() }
+func (n *Node) KillGuard() error { return n.guard.Kill() }
 
 // Command makes a command for Launch.
 func (n *Node) Command(program string, args ...string) *exec.Cmd {
@@ -258,7 +267,7 @@ func (n *Node) Launch(name string, cmd *exec.Cmd) (pid int, ended <-chan struct{
 		return 0, nil, err
 	}
 	n.stage.keep(p)
-	return p.pid(), p.ended, nil
+	return p.PID(), p.Ended, nil
 }
 
 // Holdfast runs the command holdfast on the node and returns what it prints. A

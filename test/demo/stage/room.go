@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/holdfast-ha/holdfast/test/demo/task"
 )
 
 // ready is the line that a room prints once it is furnished.
@@ -17,7 +19,7 @@ const ready = "ready"
 
 // room is a process that keeps a mount namespace and a network namespace.
 type room struct {
-	*process
+	*task.Task
 	stdin io.Closer
 }
 
@@ -44,9 +46,9 @@ func (s *Stage) openRoom(name, disks, shown string, fresh ...string) (*room, err
 		return nil, err
 	}
 	if err := awaitReady(out); err != nil {
-		return nil, errors.Join(fmt.Errorf("room %s: %w; %s", name, err, p.lastWords()), p.kill())
+		return nil, errors.Join(fmt.Errorf("room %s: %w; %s", name, err, p.LastWords()), p.Kill())
 	}
-	return &room{process: p, stdin: in}, nil
+	return &room{Task: p, stdin: in}, nil
 }
 
 func awaitReady(out io.Reader) error {
@@ -60,5 +62,5 @@ func awaitReady(out io.Reader) error {
 	return nil
 }
 
-func (r *room) mountNS() string { return fmt.Sprintf("/proc/%d/ns/mnt", r.pid()) }
-func (r *room) netNS() string   { return fmt.Sprintf("/proc/%d/ns/net", r.pid()) }
+func (r *room) mountNS() string { return fmt.Sprintf("/proc/%d/ns/mnt", r.PID()) }
+func (r *room) netNS() string   { return fmt.Sprintf("/proc/%d/ns/net", r.PID()) }

@@ -102,7 +102,7 @@ func (n *Node) attachVolatile(name string) error {
 	}
 	n.caches = append(n.caches, p)
 	if err := awaitReady(out); err != nil {
-		return errors.Join(err, errors.New(p.lastWords()))
+		return errors.Join(err, errors.New(p.LastWords()))
 	}
 	return n.attach(name, volatile.Disk(at))
 }
@@ -111,7 +111,7 @@ func (n *Node) attachVolatile(name string) error {
 func (n *Node) cachePIDs() []int {
 	var pids []int
 	for _, p := range n.caches {
-		pids = append(pids, p.pid())
+		pids = append(pids, p.PID())
 	}
 	return pids
 }

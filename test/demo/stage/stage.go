@@ -17,13 +17,15 @@ import (
 	"github.com/holdfast-ha/holdfast/resources/groups"
 	"github.com/holdfast-ha/holdfast/test/demo/ledger"
 	"github.com/holdfast-ha/holdfast/test/demo/remains"
+	"github.com/holdfast-ha/holdfast/test/demo/task"
 	"github.com/holdfast-ha/holdfast/test/power"
 )
 
 // raisePatience bounds the time until everything runs.
 const raisePatience = 90 * time.Second
 
-// Timeout is that of every watchdog, as it is qualified.
+// Timeout is that of every watchdog, as it is qualified, unless Options say
+// otherwise.
 const Timeout = 2 * time.Second
 
 // Options say what to put up.
@@ -41,6 +43,10 @@ type Options struct {
 	Within time.Duration
 	// Root: namespaces, loop devices, cgroups and mounts; see Able.
 	Root bool
+	// Timeout of every watchdog, as it is qualified; default Timeout.
+	Timeout time.Duration
+	// Machines, if set, makes every node a machine with a system of its own. Root only.
+	Machines *Machines
 	// OneHolder leaves the second holder of the watchdogs out.
 	OneHolder bool
 	// Controllers, if set, gives the text that node.yaml of a node has under
@@ -58,6 +64,18 @@ type Options struct {
 	Say func(text string)
 }
 
+// Machines are nodes that systemd boots, in namespaces, from one Debian tree.
+type Machines struct {
+	// Tree is the root of the tree, which stays as it is.
+	Tree string
+	// Furnish, if set, puts files of a machine's own over the tree before it boots.
+	Furnish func(s *Stage, n *Node, root string) error
+	// Bare leaves Holdfast out: the machines have power, and their own system.
+	Bare bool
+	// Watchdogs are files that stand for /dev/watchdog, by the machine's name.
+	Watchdogs map[string]string
+}
+
 // Stage is a cluster on this machine.
 type Stage struct {
 	Options
@@ -73,11 +91,11 @@ type Stage struct {
 	quorums []string      // names of the quorum disks, those that were replaced too
 
 	outside  *room // root only
-	emulator *process
+	emulator *task.Task
 
 	mu      sync.Mutex
 	closing bool
-	kept    []*process // launched by users of the stage; guarded by mu
+	kept    []*task.Task // launched by users of the stage; guarded by mu
 }
 
 // Able says what this machine lacks for a stage with namespaces, loop devices
@@ -104,6 +122,9 @@ func Raise(ctx context.Context, o Options) (*Stage, error) {
 	s := &Stage{Options: o}
 	if len(s.Names) == 0 {
 		s.Names = []string{"alpha", "beta", "gamma"}
+	}
+	if s.Options.Timeout == 0 {
+		s.Options.Timeout = Timeout
 	}
 	if s.ClusterName == "" {
 		s.ClusterName = "demo"
@@ -157,7 +178,19 @@ func (s *Stage) raise(ctx context.Context) error {
 			return err
 		}
 	}
+	if s.bare() {
+		return s.powerUp()
+	}
 	return s.form(ctx)
+}
+
+func (s *Stage) powerUp() error {
+	for _, n := range s.Nodes {
+		if err := n.PowerUp(); err != nil {
+			return fmt.Errorf("node %s: %w", n.Name, err)
+		}
+	}
+	return nil
 }
 
 // found takes a name, its lock and its folder.
@@ -218,7 +251,7 @@ func (s *Stage) startEmulator() error {
 		return err
 	}
 	if err := awaitReady(out); err != nil {
-		return fmt.Errorf("power emulator: %w; %s", err, s.emulator.lastWords())
+		return fmt.Errorf("power emulator: %w; %s", err, s.emulator.LastWords())
 	}
 	s.Power, err = power.DialControl(s.powerSocket())
 	return err
@@ -227,9 +260,9 @@ func (s *Stage) startEmulator() error {
 // smallest is the least failover_within that is safe with these watchdogs.
 func (s *Stage) smallest() (time.Duration, error) {
 	in := timing.Input{SecondHolder: !s.OneHolder, Grace: timing.DefaultGrace}
-	for _, chip := range []string{softChip, hardChip} {
+	for _, chip := range []string{SoftChip, HardChip} {
 		in.Devices = append(in.Devices, timing.Device{
-			Name: chip, Class: timing.Qualified, Software: chip == softChip, Timeout: Timeout, TMax: s.tMax, At: Timeout,
+			Name: chip, Class: timing.Qualified, Software: chip == SoftChip, Timeout: s.Options.Timeout, TMax: s.tMax, At: s.Options.Timeout,
 		})
 	}
 	return timing.SmallestB(in)
@@ -284,12 +317,12 @@ func (s *Stage) Client(v *Service, every time.Duration) (*ledger.Client, error) 
 // step makes a command one outside of every node, where the clients are.
 func (s *Stage) step(cmd *exec.Cmd) {
 	if s.Root {
-		cmd.Args = append([]string{s.program("demo"), "enter", "-room", fmt.Sprint(s.outside.pid()), cmd.Path}, cmd.Args[1:]...)
+		cmd.Args = append([]string{s.program("demo"), "enter", "-room", fmt.Sprint(s.outside.PID()), cmd.Path}, cmd.Args[1:]...)
 		cmd.Path = s.program("demo")
 	}
 }
 
-func (s *Stage) keep(p *process) {
+func (s *Stage) keep(p *task.Task) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.kept = append(s.kept, p)
@@ -303,9 +336,9 @@ func (s *Stage) output(name string, cmd *exec.Cmd, n *Node) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	<-p.ended
-	if p.err != nil {
-		return out.String(), fmt.Errorf("%w: %s", p.err, p.lastWords())
+	<-p.Ended
+	if p.Err() != nil {
+		return out.String(), fmt.Errorf("%w: %s", p.Err(), p.LastWords())
 	}
 	return out.String(), nil
 }
@@ -334,7 +367,7 @@ func (s *Stage) Close() error {
 	}
 	errs = append(errs, remains.Clear(s.base))
 	for _, p := range s.processes() {
-		errs = append(errs, p.await(killPatience)) // reap it
+		errs = append(errs, p.Await(task.KillPatience)) // reap it
 	}
 	if s.lock != nil {
 		errs = append(errs, os.Remove(s.base+".lock"), s.lock.Close())
@@ -342,20 +375,20 @@ func (s *Stage) Close() error {
 	return errors.Join(errs...)
 }
 
-func (s *Stage) processes() []*process {
+func (s *Stage) processes() []*task.Task {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := append([]*process{s.emulator}, s.kept...)
+	all := append([]*task.Task{s.emulator}, s.kept...)
 	if s.outside != nil {
-		all = append(all, s.outside.process)
+		all = append(all, s.outside.Task)
 	}
 	for _, n := range s.Nodes {
 		all = append(append(all, n.daemon, n.guard, n.holder), n.caches...)
 		if n.room != nil {
-			all = append(all, n.room.process)
+			all = append(all, n.room.Task)
 		}
 	}
-	var started []*process
+	var started []*task.Task
 	for _, p := range all {
 		if p != nil {
 			started = append(started, p)
