@@ -51,7 +51,7 @@ func openSANCluster(t *testing.T) *sanCluster {
 		t.Fatal(err)
 	}
 	s := &sanCluster{Cluster: vmcluster.OpenWith(t, 2, vmcluster.Extra{
-		Records: initiator, Modules: append(san.TargetModules(), san.InitiatorModules()...), Load: san.InitiatorModules(), Networks: []string{"san"},
+		Records: initiator, Modules: append(san.TargetModules(), san.InitiatorModules()...), Load: san.InitiatorModules(), Networks: []string{"san"}, Times: 2,
 		Boot: func(ctx context.Context, n *vmcluster.Node) error {
 			_, err := n.Ask(ctx, wire.Request{Op: wire.Write, Args: []string{chapFile}, Data: []byte(chapPassword + "\n"), Mode: 0o600})
 			return errors.Join(err, san.Initiate(ctx, n.Machine))
@@ -137,7 +137,7 @@ func TestServiceOnISCSI(t *testing.T) {
 }
 
 func (s *sanCluster) ownSessions(t *testing.T) {
-	ctx := s.Context(6 * time.Minute)
+	ctx := s.Context(10 * time.Minute)
 	if out, err := s.Nodes[0].Run(ctx, "/sbin/iscsiadm", "-m", "discovery", "-t", "sendtargets", "-p", san.Portal(lab.Address(arrayNetwork, arrayNumber))); err == nil {
 		t.Errorf("the array tells its targets to whoever asks: %s", out)
 	}
@@ -199,7 +199,7 @@ func (s *sanCluster) registered(ctx context.Context, t *testing.T) {
 }
 
 func (s *sanCluster) nodeSessions(t *testing.T) {
-	ctx := s.Context(8 * time.Minute)
+	ctx := s.Context(12 * time.Minute)
 	if err := s.Apply(ctx, s.stack(", devices: ["+sda+"], guard: reservation")...); err != nil {
 		t.Fatal(err)
 	}

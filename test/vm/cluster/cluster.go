@@ -46,6 +46,7 @@ type Cluster struct {
 	Links        [2]*network.Switch
 	Extra        []*network.Switch // as Extra names them
 	Nodes        []*Node
+	times        time.Duration
 }
 
 // Node is a machine with Holdfast on it.
@@ -53,6 +54,7 @@ type Node struct {
 	*machine.Machine
 	Number int
 	boot   func(context.Context, *Node) error
+	times  time.Duration
 }
 
 // Extra is what a cluster has beside what every one has.
@@ -63,6 +65,9 @@ type Extra struct {
 	Networks []string // a card each in every node, after those of the links
 	// Boot is called at every boot of a node, before Holdfast is started.
 	Boot func(context.Context, *Node) error
+	// Times are how many times as long everything takes; 0 is once. More machines
+	// take more of this one's processor.
+	Times int
 }
 
 // Open boots nodes, makes a cluster of them with the commands that an administrator types, and waits until its service runs.
@@ -82,6 +87,7 @@ func Open(t testing.TB, nodes int) *Cluster {
 // OpenWith boots nodes and makes a cluster of them, without a service.
 func OpenWith(t testing.TB, nodes int, x Extra) *Cluster {
 	t.Helper()
+	times := time.Duration(max(1, x.Times))
 	files, dir := map[string]string{}, t.TempDir()
 	for _, name := range []string{"holdfast", "holdfastd", "holdfast-guard"} {
 		program, err := image.Program(t.Context(), dir, "cmd/"+name)
@@ -99,7 +105,7 @@ func OpenWith(t testing.TB, nodes int, x Extra) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cluster{Lab: lab.Open(t, image.Content{
+	c := &Cluster{times: times, Lab: lab.Open(t, image.Content{
 		Files: files, Records: image.Merge(tools, x.Records), Modules: append([]string{"ext4", "crc32c_generic"}, x.Modules...),
 	})}
 	c.Quorum, c.Data = c.Disk("QUORUM1", quorumSize), c.Disk("DATA1", dataSize)
@@ -115,7 +121,7 @@ func OpenWith(t testing.TB, nodes int, x Extra) *Cluster {
 		if out, err := exec.Command("mkfs.ext4", "-q", "-F", own.Path()).CombinedOutput(); err != nil {
 			t.Fatalf("mkfs.ext4 (package e2fsprogs; test/setup.sh installs it): %v: %s", err, out)
 		}
-		n := &Node{Number: i, boot: x.Boot, Machine: c.Machine(lab.Plan{
+		n := &Node{Number: i, boot: x.Boot, times: times, Machine: c.Machine(lab.Plan{
 			Name: fmt.Sprintf("n%d", i), Number: i, Watchdog: true, Networks: networks,
 			Disks: []*disk.Disk{c.Quorum, c.Data, own}, Modules: append([]string{"crc32c_generic", "ext4", "i6300esb", "softdog"}, x.Load...),
 		})}
@@ -135,7 +141,7 @@ func (c *Cluster) form(ctx context.Context) error {
 		if err := n.mount(ctx); err != nil {
 			return err
 		}
-		args := []string{"init", "--cluster", "rig", "--failover-within", Within.String()}
+		args := []string{"init", "--cluster", "rig", "--failover-within", (c.times * Within).String()}
 		if i > 0 {
 			text, err := c.Nodes[0].Holdfast(ctx, "token", "--json")
 			if err != nil {
@@ -163,7 +169,7 @@ func (c *Cluster) form(ctx context.Context) error {
 // Apply gives the cluster its service, whose stack is lines of YAML.
 func (c *Cluster) Apply(ctx context.Context, stack ...string) error {
 	// Nodes that are made to fail again and again are not to be left out for it.
-	text := fmt.Sprintf("cluster:\n  name: rig\n  failover_within: %s\n  quarantine: off\nservices:\n  %s:\n    stack:\n", Within, service)
+	text := fmt.Sprintf("cluster:\n  name: rig\n  failover_within: %s\n  quarantine: off\nservices:\n  %s:\n    stack:\n", c.times*Within, service)
 	for _, line := range stack {
 		text += "      " + line + "\n"
 	}
@@ -198,11 +204,12 @@ func (n *Node) mount(ctx context.Context) error {
 
 // flags are what a node says of itself.
 func (n *Node) flags() []string {
+	timeout := (n.times * Timeout).String()
 	return []string{
 		"--name", n.Name, "--disk", "/dev/disk/by-id/virtio-QUORUM1", "--etc", own + "/etc", "--state", own + "/state",
 		"--run", "/run/holdfast", "--cgroup", "/sys/fs/cgroup/holdfast/services", "--pause-bound", "0s",
 		"--holder", holder, "--link", lab.Address(0, n.Number), "--link", lab.Address(1, n.Number),
-		"--watchdog", "/dev/watchdog0:" + Timeout.String(), "--watchdog", "/dev/watchdog1:" + Timeout.String(),
+		"--watchdog", "/dev/watchdog0:" + timeout, "--watchdog", "/dev/watchdog1:" + timeout,
 	}
 }
 
