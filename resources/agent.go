@@ -49,6 +49,14 @@ type Reloader interface {
 	Reload(ctx context.Context, req Request) Report
 }
 
+// Glancer is a kind of which some members can be checked at a glance.
+type Glancer interface {
+	// Glance checks a running member in the daemon's own process, and says what Check
+	// would: it asks nobody, starts nothing, and reads only what the kernel tells at
+	// once of processes. False: this member takes a Check.
+	Glance(req Request) (Report, bool)
+}
+
 // Limits are how long operations may take; zero is not known.
 type Limits struct {
 	Start time.Duration `json:"start_ns,omitempty"`
@@ -113,6 +121,15 @@ type Kinds map[string]Agent
 func (k Kinds) Advised(kind string) bool {
 	_, can := k[kind].(Adviser)
 	return can
+}
+
+// Glance checks a member at a glance, if its kind can do so.
+func (k Kinds) Glance(kind string, req Request) (Report, bool) {
+	g, can := k[kind].(Glancer)
+	if !can {
+		return Report{}, false
+	}
+	return g.Glance(req)
 }
 
 // Names returns the kinds in order.

@@ -30,7 +30,7 @@ func startIn(t *testing.T, keeper resources.Groups, g resources.Group, line stri
 
 func pidsIn(t *testing.T, keeper resources.Groups, g resources.Group) []int {
 	t.Helper()
-	held, err := keeper.List("")
+	held, err := keeper.List(resources.Group{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestGroups(t *testing.T) {
 			if err := keeper.Kill(op, time.Second); err != nil {
 				t.Error(err)
 			}
-			if held, err := keeper.List(""); err != nil || len(held) != 0 {
+			if held, err := keeper.List(resources.Group{}); err != nil || len(held) != 0 {
 				t.Errorf("list: %v, %v; want nothing", held, err)
 			}
 		})
@@ -74,7 +74,7 @@ func TestGroups(t *testing.T) {
 			if after := pidsIn(t, keeper, run); !reflect.DeepEqual(after, before) || len(after) != 3 {
 				t.Errorf("%v after the move, %v before; want three, the same", after, before)
 			}
-			if held, _ := keeper.List(""); len(held) != 1 {
+			if held, _ := keeper.List(resources.Group{}); len(held) != 1 {
 				t.Errorf("%v; want only %v", held, run)
 			}
 		})
@@ -86,7 +86,7 @@ func TestGroups(t *testing.T) {
 			for _, pid := range pids {
 				await(t, "the process is gone", func() bool { return gone(pid) })
 			}
-			if held, _ := keeper.List(""); len(held) != 0 {
+			if held, _ := keeper.List(resources.Group{}); len(held) != 0 {
 				t.Errorf("%v is left", held)
 			}
 		})
@@ -96,7 +96,7 @@ func TestGroups(t *testing.T) {
 			if err := keeper.Move(op, run); err != nil {
 				t.Fatal(err)
 			}
-			held, err := keeper.List("")
+			held, err := keeper.List(resources.Group{})
 			if err != nil || len(held) != 1 || held[0].Group != run || len(held[0].PIDs) != 0 {
 				t.Errorf("list: %v, %v; want %v, empty", held, err, run)
 			}
@@ -106,25 +106,33 @@ func TestGroups(t *testing.T) {
 			if err := keeper.Launch(other, exec.Command("/does/not/exist")); err == nil {
 				t.Error("it was started")
 			}
-			if held, _ := keeper.List(""); len(held) != 1 {
+			if held, _ := keeper.List(resources.Group{}); len(held) != 1 {
 				t.Errorf("%v; want only %v", held, run)
 			}
 		})
-		outer.Run("the list of one service has nothing of another", func(t *testing.T) {
+		outer.Run("a list has what was asked for alone", func(t *testing.T) {
 			longer := resources.Group{Service: "orders2", Term: 1, Part: "op-1-start-x"}
 			startIn(outer, keeper, longer, "sleep 1000")
 			await(t, "the other service has a process", func() bool { return len(pidsIn(t, keeper, longer)) > 0 })
+			none := resources.Group{Service: "orders", Term: 7, Part: "run/we"}
 			for _, c := range []struct {
-				service string
-				want    []resources.Group
-			}{{"orders", []resources.Group{run}}, {"orders2", []resources.Group{longer}}, {"order", nil}, {"", []resources.Group{run, longer}}} {
-				held, err := keeper.List(c.service)
+				of   resources.Group
+				want []resources.Group
+			}{
+				{resources.Group{Service: "orders"}, []resources.Group{run}},
+				{resources.Group{Service: "orders2"}, []resources.Group{longer}},
+				{resources.Group{Service: "order"}, nil},
+				{resources.Group{}, []resources.Group{run, longer}},
+				{longer, []resources.Group{longer}},
+				{none, nil},
+			} {
+				held, err := keeper.List(c.of)
 				var got []resources.Group
 				for _, h := range held {
 					got = append(got, h.Group)
 				}
 				if err != nil || !reflect.DeepEqual(got, c.want) {
-					t.Errorf("list of %q: %v, %v; want %v", c.service, got, err, c.want)
+					t.Errorf("list of %v: %v, %v; want %v", c.of, got, err, c.want)
 				}
 			}
 			if err := keeper.Kill(longer, 10*time.Second); err != nil {

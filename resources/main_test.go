@@ -123,7 +123,7 @@ func newCgroups(t *testing.T) *groups.Cgroups {
 
 func emptyAfterwards(t *testing.T, groups resources.Groups) {
 	t.Cleanup(func() {
-		held, err := groups.List("")
+		held, err := groups.List(resources.Group{})
 		if err != nil {
 			t.Error(err)
 		}

@@ -43,6 +43,9 @@ type RunnerConfig struct {
 	// Advised says of which kinds the limits are asked with the verb "usual", where
 	// the configuration has none; nil: of none.
 	Advised func(kind string) bool
+	// Glance checks a member without a process, where that is enough; see Glancer.
+	// Nil: every check takes one.
+	Glance func(kind string, req Request) (Report, bool)
 }
 
 // Runner carries out what was decided about services. Different services do not
@@ -291,7 +294,7 @@ type Orphan struct {
 // called once, before the first probe. An orphan with an Err is a failed stop of
 // its service. The error is that of the list itself.
 func (r *Runner) EmptyOrphans(ctx context.Context) ([]Orphan, error) {
-	held, err := r.cfg.Groups.List("")
+	held, err := r.cfg.Groups.List(Group{})
 	if err != nil {
 		return nil, err
 	}
@@ -313,7 +316,7 @@ func (r *Runner) EmptyOrphans(ctx context.Context) ([]Orphan, error) {
 // has not verifiably stopped. The Part is empty, PIDs are the processes left
 // running; there may be none, as with a mere file system.
 func (r *Runner) Terms() ([]Held, error) {
-	held, err := r.cfg.Groups.List("")
+	held, err := r.cfg.Groups.List(Group{})
 	if err != nil {
 		return nil, err
 	}
@@ -404,7 +407,7 @@ func (r *Runner) clearFor(service string, term uint32) error {
 }
 
 func (r *Runner) heldBy(service string) ([]Held, error) {
-	return r.cfg.Groups.List(service)
+	return r.cfg.Groups.List(Group{Service: service})
 }
 
 // refusal is the result of what never began.

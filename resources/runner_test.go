@@ -101,7 +101,7 @@ func TestLifeOfAService(t *testing.T) {
 		if res.Outcome != resources.OK || !res.Stopped {
 			t.Fatalf("stop: %v %s\n%s", res.Outcome, res.Text, sayOf(res.Steps))
 		}
-		if held, _ := groups.List(""); len(held) != 0 {
+		if held, _ := groups.List(resources.Group{}); len(held) != 0 {
 			t.Errorf("groups left: %v", held)
 		}
 		for _, pid := range terms[0].PIDs {
@@ -205,7 +205,7 @@ func TestAStopInterruptsAStart(t *testing.T) {
 		svc := resources.Service{Name: "orders", Stack: []resources.Member{member(t, "hung", "actor", role{Up: up, OnStart: "hang"})}}
 		began := make(chan resources.Result, 1)
 		go func() { began <- r.Start(ctx, svc, 1, resources.StartOptions{}) }()
-		await(t, "the start is under way", func() bool { held, _ := groups.List(""); return len(held) == 1 })
+		await(t, "the start is under way", func() bool { held, _ := groups.List(resources.Group{}); return len(held) == 1 })
 		res := r.Stop(ctx, svc, 1, resources.StopOptions{Kill: true})
 		if res.Outcome != resources.OK || !res.Stopped {
 			t.Errorf("stop: %v %s", res.Outcome, res.Text)

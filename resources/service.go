@@ -11,7 +11,9 @@
 //   - Every operation on a member runs in a child process of its own, inside a
 //     process group of its own that nothing can leave (a cgroup). A hung mount
 //     takes no thread of the daemon with it, and what a crashed daemon left half
-//     done can be found and killed by its successor before anything is probed.
+//     done can be found and killed by its successor before anything is probed. The
+//     exception is a check that needs nothing but the kernel's table of processes:
+//     hundreds of those would else be most of what the daemon costs.
 //   - What a start leaves running is kept in a second group per member, so that
 //     "stopped" can be verified: the group is empty, and the member itself says
 //     that it is not running.

@@ -47,7 +47,11 @@ func (w *work) do(ctx context.Context, t task) Step {
 }
 
 func (w *work) operate(ctx context.Context, m Member, verb Verb) answer {
-	held, err := w.r.heldBy(w.svc.Name)
+	of := Group{Service: w.svc.Name}
+	if verb == VerbCheck { // of what runs: it runs in this term
+		of.Term, of.Part = w.term, groups.RunPart+"/"+m.ID
+	}
+	held, err := w.r.cfg.Groups.List(of)
 	if err != nil {
 		return answer{outcome: Unknown, text: err.Error()}
 	}
@@ -55,6 +59,12 @@ func (w *work) operate(ctx context.Context, m Member, verb Verb) answer {
 	for _, h := range held {
 		if h.Part == groups.RunPart+"/"+m.ID {
 			left = append(left, h.PIDs...)
+		}
+	}
+	if verb == VerbCheck && w.r.cfg.Glance != nil {
+		req := Request{Service: w.svc.Name, Term: w.term, Member: m.ID, Spec: m.Spec, Left: left}
+		if seen, enough := w.r.cfg.Glance(m.Kind, req); enough {
+			return answer{outcome: seen.Outcome, text: seen.Text, reach: seen.Severity}
 		}
 	}
 	op := operation{svc: w.svc.Name, term: w.term, member: m, verb: verb, left: left, was: w.was[m.ID]}

@@ -173,6 +173,9 @@ func New(set Settings) *Core {
 func (c *Core) Step(now ident.Instant, ev cluster.Event) []cluster.Action {
 	c.now = now
 	c.out = nil
+	if e, ok := ev.(cluster.RunDone); ok && c.ran(e) {
+		return c.out // nothing has changed, and the next Tick is due within 50 ms
+	}
 	c.take(ev)
 	if _, ok := ev.(cluster.Received); !ok && c.self.stage != starting {
 		c.judge() // what is heard proves nothing; time is told by the other events
@@ -207,9 +210,6 @@ func (c *Core) take(ev cluster.Event) {
 		c.peerOf(e.Node).Blob.Read(e.Blob)
 	case cluster.Received:
 		c.received(e)
-	case cluster.RunDone:
-		c.services.Done(c.env(), e)
-		c.serve()
 	case cluster.FenceDone:
 		c.fenced(e)
 	case cluster.ReserveDone:

@@ -364,6 +364,14 @@ func (c *Core) env() services.Env {
 	return e
 }
 
+// ran takes the result of a Run, and says that nothing comes of it: with hundreds of
+// services, checks that found all well are most of what this node is told.
+func (c *Core) ran(e cluster.RunDone) (nothing bool) {
+	nothing = c.services.Done(c.env(), e)
+	c.serve()
+	return nothing && len(c.out) == 0
+}
+
 // serve passes on what the services want done.
 func (c *Core) serve() {
 	c.pass(c.services.Take())

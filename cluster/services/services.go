@@ -399,23 +399,27 @@ func (s *Set) runFrom(l *local, kind cluster.RunKind, from int, why string) {
 	s.emit(r)
 }
 
-// Done takes the result of a Run.
-func (s *Set) Done(env Env, e cluster.RunDone) {
+// Done takes the result of a Run. It says that nothing comes of it: a check has found
+// the service as well as it was before.
+func (s *Set) Done(env Env, e cluster.RunDone) (nothing bool) {
 	s.env = env
 	for _, l := range s.local {
 		switch e.Op {
 		case l.op:
 			l.op = 0
+			before := *l
 			s.finished(l, e)
-			return
+			return before.kind == cluster.RunCheck && e.Outcome == cluster.OK && l.op == 0 &&
+				l.text == before.text && l.again == before.again && l.state == before.state && l.spec == before.spec
 		case l.started:
 			l.started = 0
 			if l.op == 0 && l.state == cluster.Stopping {
 				s.run(l, l.kind, "again: the start that was interrupted has ended after it")
 			}
-			return
+			return false
 		}
 	}
+	return false
 }
 
 func (s *Set) finished(l *local, e cluster.RunDone) {

@@ -69,11 +69,15 @@ func Mark(step uint64, actions []cluster.Action) bool {
 	return step%256 == 0 || Decides(actions)
 }
 
-// Decides says that a step did more than to beat and to talk.
+// Decides says that a step did more than to beat, to talk and to look after what runs.
 func Decides(actions []cluster.Action) bool {
 	for _, a := range actions {
-		switch a.(type) {
-		case cluster.Note, cluster.Run, cluster.Reply, cluster.Fence, cluster.Exit:
+		switch a := a.(type) {
+		case cluster.Run:
+			if a.Kind != cluster.RunCheck {
+				return true
+			}
+		case cluster.Note, cluster.Reply, cluster.Fence, cluster.Exit:
 			return true
 		}
 	}

@@ -90,6 +90,8 @@ type Case struct {
 	Env   []string // of the operations
 	// Prefix stands before the agent's command, such as what enters a namespace.
 	Prefix []string
+	// Glance is that of the kinds under test; nil: every check takes a process.
+	Glance func(kind string, req resources.Request) (resources.Report, bool)
 	// Brief leaves out what a slow member would take minutes for: fewer cuts. So does
 	// -short.
 	Brief bool
@@ -136,7 +138,7 @@ func (s *stage) newRunner() *resources.Runner {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return resources.NewRunner(resources.RunnerConfig{Groups: s.groups, AgentCommand: append(slices.Clone(s.c.Prefix), self, "agent"), Env: s.c.Env})
+	return resources.NewRunner(resources.RunnerConfig{Groups: s.groups, AgentCommand: append(slices.Clone(s.c.Prefix), self, "agent"), Env: s.c.Env, Glance: s.c.Glance})
 }
 
 func (s *stage) start(why string) {
@@ -243,7 +245,7 @@ func (s *stage) orphaned() {
 		ended <- former.Start(context.Background(), s.svc, 1, resources.StartOptions{})
 	}()
 	s.await("the start of the former daemon is under way, or over", func() bool {
-		held, err := s.groups.List("")
+		held, err := s.groups.List(resources.Group{})
 		return err == nil && len(held) > 0
 	})
 	s.runner = s.newRunner()

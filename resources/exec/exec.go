@@ -219,6 +219,16 @@ func (Agent) Check(ctx context.Context, req resources.Request) resources.Report 
 	}
 }
 
+// Glance implements resources.Glancer: whether a program that stays does stay is to
+// be seen in the table of processes, unless it has a check of its own.
+func (a Agent) Glance(req resources.Request) (resources.Report, bool) {
+	spec, err := parse(req)
+	if err != nil || len(spec.Run) == 0 || len(spec.Check) > 0 {
+		return resources.Report{}, false
+	}
+	return a.Check(context.Background(), req), true
+}
+
 // Probe implements resources.Agent.
 func (Agent) Probe(ctx context.Context, req resources.Request) resources.Report {
 	spec, err := parse(req)
@@ -405,5 +415,6 @@ func sortedKeys(m map[string]string) []string {
 var (
 	_ resources.Agent    = Agent{}
 	_ resources.Fitter   = Agent{}
+	_ resources.Glancer  = Agent{}
 	_ resources.Reloader = Agent{}
 )

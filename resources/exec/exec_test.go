@@ -61,6 +61,13 @@ func TestLives(t *testing.T) {
 			Lose: func(t *testing.T) { killFrom(t, pid) },
 		})
 	})
+	t.Run("run, checked at a glance", func(t *testing.T) {
+		pid := filepath.Join(t.TempDir(), "pid")
+		agenttest.Lives(t, agenttest.Case{
+			Kind: "exec", Spec: map[string]any{"run": "echo $$ >" + pid + "; exec sleep 1000", "settle": "50ms"},
+			Lose: func(t *testing.T) { killFrom(t, pid) }, Glance: resources.Kinds{"exec": exec.Agent{}}.Glance, Brief: true,
+		})
+	})
 	t.Run("start and stop", func(t *testing.T) {
 		dir := t.TempDir()
 		agenttest.Lives(t, agenttest.Case{Kind: "exec", Spec: map[string]any{
@@ -85,6 +92,21 @@ func killFrom(t *testing.T, file string) {
 	}
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What has a check of its own, or does not stay, is not checked at a glance.
+func TestGlance(t *testing.T) {
+	for spec, want := range map[string]bool{
+		`{"run": ["sleep", "1000"]}`:                     true,
+		`{"run": ["sleep", "1000"], "check": "true"}`:    false,
+		`{"start": "true", "stop": "true"}`:              false,
+		`{"run": ["sleep", "1000"], "no such field": 1}`: false,
+	} {
+		r, can := exec.Agent{}.Glance(resources.Request{Service: "web", Member: "m", Spec: []byte(spec)})
+		if can != want || can && r.Outcome != resources.NotRunning {
+			t.Errorf("%s: %v, %v: %s", spec, can, r.Outcome, r.Text)
+		}
 	}
 }
 

@@ -169,9 +169,15 @@ func (c *Cgroups) signal(dir string, pids []int) {
 }
 
 // List implements Keeper.
-func (c *Cgroups) List(service string) ([]Held, error) {
-	services := []string{service}
-	if service == "" {
+func (c *Cgroups) List(of Group) ([]Held, error) {
+	if of.Part != "" {
+		if dir := c.path(of); exists(dir) {
+			return []Held{{Group: of, PIDs: c.processes(dir)}}, nil
+		}
+		return nil, nil
+	}
+	services := []string{of.Service}
+	if of.Service == "" {
 		entries, err := os.ReadDir(c.root)
 		if err != nil {
 			return nil, fmt.Errorf("cgroup %s: %w", c.root, err)

@@ -51,9 +51,10 @@ type Keeper interface {
 	// until it is empty and removes it. What is left is an error that wraps
 	// *StuckError. A group that does not exist is empty.
 	Kill(g Group, within time.Duration) error
-	// List returns the operations and run groups that exist, in order: those of one
-	// service, at a cost that does not grow with the others, or with "" of all.
-	List(service string) ([]Held, error)
+	// List returns the operations and run groups that exist, in order: with a Service
+	// alone those of it, with a Part too that group alone, with neither all. What is
+	// not asked for costs nothing.
+	List(of Group) ([]Held, error)
 }
 
 // ErrGroupExists is returned by Launch for a group that was left by somebody.

@@ -110,10 +110,14 @@ func (p *ProcessGroups) Kill(g Group, within time.Duration) error {
 }
 
 // List implements Keeper.
-func (p *ProcessGroups) List(service string) ([]Held, error) {
+func (p *ProcessGroups) List(of Group) ([]Held, error) {
 	var all []Held
 	processes := processTable()
-	err := filepath.WalkDir(filepath.Join(p.dir, service), func(path string, d fs.DirEntry, err error) error {
+	root := filepath.Join(p.dir, of.Service)
+	if of.Part != "" {
+		root = p.path(of)
+	}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) || err == nil && d.Name() != tokensFile {
 			return nil
 		}

@@ -104,7 +104,7 @@ func (s *stack) stop(t *testing.T, opts resources.StopOptions) {
 	if err := s.dev.Released(); err != nil {
 		t.Errorf("the device after the stop: %v", err)
 	}
-	if held, err := s.groups.List(""); err != nil || len(held) != 0 {
+	if held, err := s.groups.List(resources.Group{}); err != nil || len(held) != 0 {
 		t.Errorf("groups after the stop: %v, %v", held, err)
 	}
 }

@@ -27,8 +27,9 @@ func NewRunner(node *config.Node, log zerolog.Logger) (*resources.Runner, error)
 	if err != nil {
 		return nil, err
 	}
+	known := kinds.All()
 	return resources.NewRunner(resources.RunnerConfig{
-		Groups: where, AgentCommand: []string{self, "agent"}, Env: Environment(node), Advised: kinds.All().Advised,
+		Groups: where, AgentCommand: []string{self, "agent"}, Env: Environment(node), Advised: known.Advised, Glance: known.Glance,
 		OnStep: func(s resources.Step) {
 			level := zerolog.InfoLevel
 			if s.Verb == resources.VerbCheck && s.Outcome == resources.OK {
