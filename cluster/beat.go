@@ -165,7 +165,9 @@ type Released struct {
 	Term    uint64
 }
 
-// RunState is what a node says of a service it owns.
+// RunState is what a node says of a service it owns. With the term 0 it says why it
+// could not run a service that it does not own, or all copies of one, if it were
+// given to it: something is missing there. Without a text nothing is any more.
 type RunState struct {
 	Service string
 	Term    uint64

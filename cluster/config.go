@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -167,6 +168,19 @@ func (c *Config) Copies(name string) []string {
 		}
 	}
 	return list
+}
+
+// Family is the name by which the configuration knows a service, and all its copies.
+func (s *Service) Family() string {
+	if s.Copy.Of != "" {
+		return s.Copy.Of
+	}
+	return s.Name
+}
+
+// Allows says that its own lists let a service run on a node.
+func (s *Service) Allows(node string) bool {
+	return !slices.Contains(s.Never, node) && (len(s.Only) == 0 || slices.Contains(s.Only, node))
 }
 
 // OffersOf is what a node has for services; nothing where that is not configured.

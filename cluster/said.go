@@ -54,6 +54,17 @@ func StateText(list []RunState, g *Grant) string {
 	return r.Text
 }
 
+// Lacking lists what a node says that it could not run.
+func Lacking(list []RunState) []RunState {
+	var lacks []RunState
+	for i := range list {
+		if list[i].Term == 0 && list[i].Text != "" {
+			lacks = append(lacks, list[i])
+		}
+	}
+	return lacks
+}
+
 // ClaimOf is a claim of the register in the words of a beat.
 func ClaimOf(c register.Claim) Claim {
 	return Claim{Ver: c.Ver, Ballot: c.Ballot, Node: c.Node, Gen: c.Gen}

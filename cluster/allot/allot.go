@@ -6,6 +6,7 @@ package allot
 
 import (
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
@@ -80,6 +81,7 @@ func fill(w *placement.World, s *cluster.State, v *sight.View) {
 		p := placement.Node{ID: n.ID, Name: n.Name, Offers: amounts(s.Conf.OffersOf(n.Name))}
 		p.Unfit, p.Remedy = unfit(v, n)
 		w.Nodes = append(w.Nodes, p)
+		lacking(w, s, n, v.Of(n.ID).Lacks)
 	}
 	for i := range s.Services {
 		g, k := &s.Services[i], i
@@ -96,8 +98,22 @@ func fill(w *placement.World, s *cluster.State, v *sight.View) {
 			if f := (placement.Failure{Node: g.Fails[j].Node, Text: g.Fails[j].Text}); g.Fails[j].Count > 0 {
 				x.Failed = append(x.Failed, f)
 			} else {
-				f.Remedy = "mend its settings: holdfast apply; or try again with the same: holdfast service clear " + g.Service
+				f.Wrong = true
 				x.Unfit = append(x.Unfit, f)
+			}
+		}
+	}
+}
+
+// lacking notes what a node says that it could not run. What it says nothing of it
+// may have, and is tried there: that is all that can be known of a node which has just
+// come in, or whose agents give no answer.
+func lacking(w *placement.World, s *cluster.State, n *cluster.NodeState, list []cluster.RunState) {
+	for _, r := range list {
+		f := placement.Failure{Node: n.ID, Text: r.Text}
+		for _, name := range s.Conf.Copies(r.Service) {
+			if k, ok := w.Book.Index(name); ok {
+				w.Services[k].Unfit = append(w.Services[k].Unfit, f)
 			}
 		}
 	}
@@ -109,6 +125,7 @@ type Fit struct {
 	present [4]uint64 // nodes that show signs of life, one bit each
 	lost    [4]uint64 // nodes whose beats do not reach the quorum disks
 	self    bool      // this node is not about to stop
+	lacks   uint64    // what nodes say that they could not run, and why, summed up
 }
 
 // FitNodes says what is seen of the nodes. A world depends on what is seen by
@@ -122,6 +139,11 @@ func FitNodes(s *cluster.State, v *sight.View) Fit {
 		}
 		if v.Of(id).Lost {
 			f.lost[id/64] |= 1 << (id % 64)
+		}
+		for _, r := range v.Of(id).Lacks {
+			h := fnv.New64a()
+			fmt.Fprint(h, id, r.Service, "\x00", r.Text)
+			f.lacks = f.lacks*31 + h.Sum64()
 		}
 	}
 	return f

@@ -43,7 +43,7 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 	if p == nil {
 		p = &peer.Peer{}
 	}
-	v.Word = p.Word
+	v.Word, v.Lacks = p.Word, p.Lacks(c.onNet(p), n.Inc)
 	for _, q := range c.dec.asked {
 		if f, ok := q.Request.(cluster.FenceNode); ok && f.DryRun && f.Node == n.Name {
 			v.Plan = c.dec.ways.Plan(c.now, n, s.Conf, f.By)
@@ -55,6 +55,7 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 		v.Reach, v.Score = p.Beat.Payload.Reach, p.Beat.Payload.Score
 	}
 	if n.ID == c.set.Self {
+		v.Lacks = cluster.Lacking(c.services.Lacks())
 		v.Protocol, v.Reach, v.Gen = c.set.Protocol, c.guard.payload.Reach, c.guard.disks.Gen()
 	}
 	if !c.timed || n.Inc.IsZero() || n.Dead >= n.Inc.N {

@@ -31,6 +31,7 @@ type Peer struct {
 	Since     ident.Instant
 	Word      cluster.Proof // the operator's word, waiting to be committed
 	wait      timing.Waiter
+	lacks     []cluster.RunState // as Msg says
 }
 
 // New returns what is known of a node at first: nothing. Its beats are looked for on
@@ -68,10 +69,23 @@ func (p *Peer) Hear(now ident.Instant, m *cluster.Message, silent time.Duration)
 		return false
 	}
 	p.Msg, p.Heard = pages.Join(p.Msg, m), now
+	p.lacks = cluster.Lacking(p.Msg.Services)
 	if m.Ack && p.AckedInc != m.Inc {
 		p.AckedInc, p.Acked = m.Inc, now
 	}
 	return true
+}
+
+// Lacks is what an incarnation says that it could not run: in its latest network beat
+// or, where that does not count any more, in its status blob.
+func (p *Peer) Lacks(onNet bool, inc ident.Incarnation) []cluster.RunState {
+	switch b := p.Blob.Blob; {
+	case onNet && p.Msg != nil && p.Msg.Inc == inc:
+		return p.lacks
+	case b != nil && b.Inc == inc:
+		return cluster.Lacking(b.Services)
+	}
+	return nil
 }
 
 // Over says that an incarnation holds nothing any more, or is another machine's past:

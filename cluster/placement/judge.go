@@ -117,7 +117,10 @@ func (c *crowd) reject(i, n int) (reason, remedy string) {
 		return "failed there: " + failed, "mend the cause, then: holdfast service clear " + r.Service
 	}
 	if f := c.w.unfit(i, node.ID); f != nil && c.w.Services[i].Owner != node.ID {
-		return "it would not run there: " + f.Text, f.Remedy
+		if f.Wrong {
+			return "it would not run there: " + f.Text, "mend its settings: holdfast apply; to try again with these: holdfast service clear " + r.Service
+		}
+		return "it would not run there: " + f.Text, fmt.Sprintf("mend that on %s, which looks again by itself", node.Name)
 	}
 	for _, o := range c.w.Book.apart[i] {
 		if c.at[o] == n {

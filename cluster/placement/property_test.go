@@ -46,6 +46,9 @@ func scene(t *rapid.T, priorities int) *placement.World {
 		}
 		rules = append(rules, r)
 		w.Services = append(w.Services, placement.Service{Runs: true})
+		if n := rapid.IntRange(0, 3*len(w.Nodes)).Draw(t, "unfit"); n > 0 && n <= len(w.Nodes) {
+			w.Services[i].Unfit = []placement.Failure{{Node: ident.NodeID(n), Text: "nginx is not installed"}}
+		}
 	}
 	for changed := true; changed; { // a contradiction is refused where the configuration is read
 		changed = false
@@ -87,6 +90,18 @@ func broken(w *placement.World) string {
 		for _, a := range r.Needs {
 			if used[id] += a.Value; used[id] > w.Nodes[id-1].Offers[0].Value {
 				return name + " is full beyond what it offers"
+			}
+		}
+	}
+	return ""
+}
+
+// barred names a node that a plan chooses although the service would not run there.
+func barred(w *placement.World) string {
+	for _, c := range w.Plan().Choices {
+		for _, f := range slices.Concat(w.Services[c.Service].Failed, w.Services[c.Service].Unfit) {
+			if c.Node != 0 && f.Node == c.Node {
+				return w.Book.Rules(c.Service).Service + " is to go to " + w.Nodes[c.Node-1].Name + ", where it would not run"
 			}
 		}
 	}
@@ -169,7 +184,7 @@ func TestAnyInterleavingKeepsTheRules(t *testing.T) {
 			case 2:
 				n.Unfit = ""
 			case 3:
-				s.Failed = nil
+				s.Failed, s.Unfit = nil, nil
 			case 4: // an administrator moves it
 				for _, c := range w.Standing().Judge(i) {
 					if c.Node == n.ID && c.Able && s.Owner != 0 {
@@ -183,7 +198,7 @@ func TestAnyInterleavingKeepsTheRules(t *testing.T) {
 			default:
 				carry(w, pick)
 			}
-			if rule := broken(w); rule != "" {
+			if rule := broken(w) + barred(w); rule != "" {
 				t.Fatalf("%s: %+v", rule, w.Services)
 			}
 		}
@@ -341,6 +356,8 @@ func relieve(t *rapid.T, w *placement.World, i, n int, reason string) {
 		r.Only = nil
 	case strings.HasPrefix(reason, "failed there"):
 		w.Services[i].Failed = nil
+	case strings.HasPrefix(reason, "it would not run there"):
+		w.Services[i].Unfit = nil
 	case strings.HasPrefix(reason, "apart_from: "):
 		other, _ := w.Book.Index(strings.Fields(reason)[1])
 		if w.Services[other].Owner != node.ID {

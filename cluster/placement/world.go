@@ -26,9 +26,9 @@ type Node struct {
 
 // Failure is why a service may not run on a node.
 type Failure struct {
-	Node   ident.NodeID
-	Text   string
-	Remedy string // of what stands in Unfit
+	Node  ident.NodeID
+	Text  string
+	Wrong bool // its own settings are to blame, not the node
 }
 
 // Service is the facts about one service.

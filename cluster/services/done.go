@@ -249,6 +249,11 @@ func (s *Set) stopFailed(l *local, e cluster.RunDone) {
 	s.emit(cluster.Note{Kind: cluster.NoteFailed, Service: l.name, Term: l.term, Text: text})
 }
 
+// sameStacks says that all members of two services are the same.
+func sameStacks(a, b *cluster.Service) bool {
+	return sameMembers(a, b) && sameStack(a, b) == len(a.Stack)
+}
+
 // sameMembers says that two services differ in settings of their members alone.
 func sameMembers(a, b *cluster.Service) bool {
 	return slices.EqualFunc(a.Stack, b.Stack, func(x, y cluster.Member) bool { return x.Kind == y.Kind && x.ID == y.ID })

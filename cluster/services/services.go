@@ -8,6 +8,7 @@ package services
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -55,6 +56,7 @@ type Set struct {
 	ops       uint64                     // number of the latest Run
 	releases  uint64
 	over      over
+	fits      fits
 	out       []cluster.Action
 }
 
@@ -90,7 +92,7 @@ func (s *Set) Releases() uint64 { return s.releases }
 
 // Renew forgets everything: a new incarnation begins with nothing.
 func (s *Set) Renew() {
-	s.local, s.order, s.inherited, s.over = map[string]*local{}, nil, nil, over{}
+	s.local, s.order, s.inherited, s.over, s.fits = map[string]*local{}, nil, nil, over{}, fits{}
 }
 
 // Resume continues the incarnation of a former life: what it was granted by now
@@ -141,6 +143,7 @@ func (s *Set) Manage(env Env) {
 	for _, name := range s.names() {
 		s.manageOne(s.local[name])
 	}
+	s.askFits()
 }
 
 // names lists the services in order. There are never fewer, but for Renew.
@@ -170,15 +173,37 @@ func (s *Set) State(service string, term uint64) (cluster.RunState, bool) {
 	return l.runState(), true
 }
 
-// States lists where every service stands, by name.
+// States lists where every service stands, by name, and what Lacks lists of those
+// that were not here, or are no more.
 func (s *Set) States() []cluster.RunState {
 	var list []cluster.RunState
+	lacks := s.Lacks()
 	for _, name := range s.names() {
-		if l := s.local[name]; l.term > 0 {
+		l := s.local[name]
+		gone := l.released >= l.term && !s.owned(name)
+		if l.term > 0 && !(gone && slices.ContainsFunc(lacks, func(r cluster.RunState) bool { return r.Service == name })) {
 			list = append(list, l.runState())
 		}
 	}
+	for _, r := range lacks {
+		if l := s.local[r.Service]; l == nil || l.term == 0 || l.released >= l.term && !s.owned(r.Service) {
+			list = append(list, r)
+		}
+	}
+	slices.SortStableFunc(list, byName)
 	return list
+}
+
+func byName(a, b cluster.RunState) int { return strings.Compare(a.Service, b.Service) }
+
+// owned says that the latest grant of a service names this node: what its owner says
+// of the term counts still.
+func (s *Set) owned(name string) bool {
+	if s.env.State == nil {
+		return true
+	}
+	g := s.env.State.Grant(name)
+	return g != nil && g.Owner == s.env.Self
 }
 
 // Released lists the terms that this incarnation has released, by name.
@@ -403,6 +428,9 @@ func (s *Set) runFrom(l *local, kind cluster.RunKind, from int, why string) {
 // the service as well as it was before.
 func (s *Set) Done(env Env, e cluster.RunDone) (nothing bool) {
 	s.env = env
+	if s.fitDone(e) {
+		return
+	}
 	for _, l := range s.local {
 		switch e.Op {
 		case l.op:

@@ -50,10 +50,11 @@ type Node struct {
 
 // Said is the rest of what a node's latest beats say.
 type Said struct {
-	Reach [32]byte     // whom it hears, one bit per node
-	Score int16        // how fit it holds itself
-	Gen   uint32       // generation of the set of disks by which its lease counts
-	Shows []ident.UUID // offered disks that carry beats of the incarnation that the base names
+	Reach [32]byte           // whom it hears, one bit per node
+	Score int16              // how fit it holds itself
+	Gen   uint32             // generation of the set of disks by which its lease counts
+	Lacks []cluster.RunState // what it says that it could not run, and why
+	Shows []ident.UUID       // offered disks that carry beats of the incarnation that the base names
 }
 
 // Run is what the owner of a service says of the term that the base names.

@@ -1,0 +1,154 @@
+package services
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
+)
+
+const (
+	// fitEvery is how old an answer may become that a service could run here, and
+	// lackEvery one that it could not, or that there was none: what is missing may
+	// have been mended. urgentEvery is for a service that has no owner, or may soon
+	// have another: while its owner is being fenced there is time to ask.
+	fitEvery    = 10 * time.Minute
+	lackEvery   = 30 * time.Second
+	urgentEvery = 5 * time.Second
+	// mostFits is how many are asked at a time: a question must not slow down what runs.
+	mostFits = 2
+)
+
+// fits is what is known of whether services that run elsewhere, or nowhere, could
+// run here. Copies of a service are one: they have the same stack.
+type fits struct {
+	of   map[string]*fitting // by family
+	busy int
+	ver  uint64             // of the state that was looked at,
+	next ident.Instant      // and when the next question is due
+	said []cluster.RunState // see Lacks; never changed in place
+}
+
+// fitting is what is known of one.
+type fitting struct {
+	spec  *cluster.Service // as asked
+	op    uint64           // the question under way; 0: none
+	at    ident.Instant    // of the latest question; 0: there was none
+	lacks string           // why it would not run here; empty: it would, or nobody knows
+	good  bool             // it would
+	said  bool             // something was missing in this incarnation: the others are to learn that it is not any more
+}
+
+// period is for how long an answer counts.
+func (f *fitting) period(urgent bool) time.Duration {
+	switch {
+	case urgent:
+		return urgentEvery
+	case f.good:
+		return fitEvery
+	}
+	return lackEvery
+}
+
+// askFits asks whether services could run here that do not, but may. What the answer
+// is nobody waits for: one that is not known is none.
+func (s *Set) askFits() {
+	f := &s.fits
+	if s.env.Standing != Member || s.env.State.Conf == nil || s.env.Now < f.next && s.env.State.Ver == f.ver {
+		return
+	}
+	if f.of == nil {
+		f.of = map[string]*fitting{}
+	}
+	f.ver, f.next = s.env.State.Ver, s.env.Now.Add(time.Minute)
+	here, soon := s.families()
+	for i := range s.env.State.Conf.Services {
+		svc := &s.env.State.Conf.Services[i]
+		name := svc.Family()
+		if here[name] || !svc.Allows(s.env.State.NameOf(s.env.Self)) {
+			continue
+		}
+		x := f.of[name]
+		if x == nil {
+			x = &fitting{}
+			f.of[name] = x
+		}
+		if x.spec != svc && (x.spec == nil || !sameStacks(x.spec, svc)) {
+			x.at, x.lacks, x.good = 0, "", false // of another stack nothing is known
+			f.tell()
+		}
+		x.spec = svc
+		due := x.at.Add(x.period(soon[name]))
+		switch {
+		case x.op != 0 || f.busy >= mostFits:
+		case x.at != 0 && s.env.Now < due:
+			f.next = min(f.next, due)
+		default:
+			s.ops++
+			f.busy++
+			x.op, x.at = s.ops, s.env.Now
+			s.emit(cluster.Run{Op: x.op, Kind: cluster.RunFit, Service: svc})
+		}
+	}
+	n := len(f.of)
+	maps.DeleteFunc(f.of, func(name string, x *fitting) bool { return x.op == 0 && len(s.env.State.Conf.Copies(name)) == 0 })
+	if len(f.of) != n {
+		f.tell()
+	}
+}
+
+// families says of which services a copy is here, or is being stopped here, and which
+// need a node soon.
+func (s *Set) families() (here, soon map[string]bool) {
+	here, soon = map[string]bool{}, map[string]bool{}
+	for i := range s.env.State.Services {
+		g := &s.env.State.Services[i]
+		svc, ok := s.env.State.Conf.Service(g.Service)
+		if !ok {
+			continue
+		}
+		if l := s.local[g.Service]; g.Owner == s.env.Self || l != nil && (l.op != 0 || l.state != cluster.Down) {
+			here[svc.Family()] = true
+		}
+		n := s.env.State.Node(g.Owner)
+		if !g.Stopped && (n == nil || g.Want != 0 || n.Standby || n.Phase == cluster.Leaving || !n.Fencing.IsZero()) {
+			soon[svc.Family()] = true
+		}
+	}
+	return here, soon
+}
+
+// fitDone takes an answer; false if the operation was no such question.
+func (s *Set) fitDone(e cluster.RunDone) bool {
+	for _, x := range s.fits.of {
+		if x.op != e.Op {
+			continue
+		}
+		x.op, x.lacks, x.good = 0, "", e.Outcome == cluster.OK
+		s.fits.busy--
+		s.fits.next = 0
+		if e.Outcome == cluster.Failed {
+			x.lacks, x.said = cluster.Limit(e.Text, 120), true
+		}
+		s.fits.tell()
+		return true
+	}
+	return false
+}
+
+// tell makes the list of Lacks anew.
+func (f *fits) tell() {
+	f.said = nil
+	for name, x := range f.of {
+		if x.said {
+			f.said = append(f.said, cluster.RunState{Service: name, Text: x.lacks})
+		}
+	}
+	slices.SortFunc(f.said, byName)
+}
+
+// Lacks lists the services that could not run here, and those of which that was said
+// and is not so any more: their text is empty.
+func (s *Set) Lacks() []cluster.RunState { return s.fits.said }
