@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -120,58 +119,4 @@ type DiskView struct {
 	Age     time.Duration // since the last good read; <0: never
 	Latency time.Duration // of the last beat: issue to completion
 	Err     string
-}
-
-// Advice is what an administrator should know of the disks and of the nodes'
-// watchdogs though nothing has failed yet.
-func (v *View) Advice() []string {
-	var w []string
-	for _, r := range v.Fencing {
-		for _, way := range r.Ways {
-			if way.State == FenceFailed.String() || way.State == FenceUnknown.String() {
-				w = append(w, "fencing "+r.Name+" by "+way.Way+" would not work: "+way.Text)
-			}
-			if way.Stale {
-				w = append(w, fmt.Sprintf("fencing %s by %s was not checked for %s: holdfast drill fence %s asks it now", r.Name, way.Way, way.Age.Round(time.Minute), r.Name))
-			}
-		}
-	}
-	w = append(w, v.diskAdvice()...)
-	for i := range v.Nodes {
-		n := &v.Nodes[i]
-		if n.Phase == Out {
-			continue
-		}
-		switch n.Lease.Class {
-		case WatchdogNone:
-			w = append(w, fmt.Sprintf("%s has no watchdog: it can never be proven dead by time", n.Name))
-		case WatchdogSoftOnly:
-			w = append(w, fmt.Sprintf("%s has only softdog: takeover by lease is refused", n.Name))
-		case WatchdogSoftAccepted:
-			w = append(w, fmt.Sprintf("%s has only softdog: takeover by lease is weak", n.Name))
-		case WatchdogUnqualified:
-			w = append(w, fmt.Sprintf("%s: its watchdogs are not qualified, the wait is longer than it could be", n.Name))
-		}
-	}
-	return w
-}
-
-// diskAdvice says which quorum disks fail, and how one is replaced while a
-// majority carries the cluster: without one, no change of the set is decided.
-func (v *View) diskAdvice() []string {
-	var bad []*DiskView
-	for i := range v.Disks {
-		if v.Disks[i].Err != "" {
-			bad = append(bad, &v.Disks[i])
-		}
-	}
-	var w []string
-	for _, d := range bad {
-		text := fmt.Sprintf("quorum disk %d: %s", d.Index+1, d.Err)
-		if 2*len(bad) < len(v.Disks) {
-			text += fmt.Sprintf("; the others carry the cluster, and a new disk can take its place: holdfast disk replace %v NEW", d.UUID)
-		}
-		w = append(w, text)
-	}
-	return w
 }

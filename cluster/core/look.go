@@ -2,6 +2,7 @@ package core
 
 import (
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/advice"
 	"github.com/holdfast-ha/holdfast/cluster/allot"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -90,5 +91,5 @@ func (c *Core) warnings(v *cluster.View) []string {
 	if c.timed && c.reg.state != nil {
 		w = append(w, c.guard.grace.Warnings(c.graceEnv())...)
 	}
-	return append(w, v.Advice()...)
+	return append(w, advice.Of(v)...)
 }

@@ -42,6 +42,10 @@ func coreRows() []row {
 			why: "the parts of the core stand beside each other and share only identifiers and what a majority is, so that each can be proved alone",
 		},
 		{
+			tree: "cluster/advice", may: []string{"cluster"},
+			why: "advice is read from a view of the cluster, and changes nothing",
+		},
+		{
 			tree: "cluster/core", may: []string{"cluster/..."},
 			why: "the core joins the parts, and nothing that acts",
 		},

@@ -1,8 +1,11 @@
-package cluster
+package advice_test
 
 import (
 	"strings"
 	"testing"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/advice"
 )
 
 // TestDiskAdvice: a disk that fails is said to fail, with the command that
@@ -19,13 +22,13 @@ func TestDiskAdvice(t *testing.T) {
 		{[]string{"", bad, ""}, 1, true},
 		{[]string{"", bad, bad}, 2, false},
 	} {
-		v := &View{}
+		v := &cluster.View{}
 		for i, text := range c.errs {
-			d := DiskView{Index: i, Err: text}
+			d := cluster.DiskView{Index: i, Err: text}
 			d.UUID[0] = byte(i)
 			v.Disks = append(v.Disks, d)
 		}
-		got := v.Advice()
+		got := advice.Of(v)
 		if len(got) != c.want {
 			t.Errorf("%v: %q", c.errs, got)
 		}
