@@ -14,7 +14,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build programs install packages package-test bin/demo check fmt test setup vm demo bench histories sim night model mutants clean
+.PHONY: help build programs install packages package-test bin/demo check fmt test setup vm torture demo bench histories sim night model mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ test: setup build check ## everything: setup, build, check, then all tests with 
 
 vm: setup ## whole machines under emulation: kernels, watchdogs, an iSCSI target, and clusters of them (docs/VM.md)
 	HOLDFAST_VM=all $(GO) test -count=1 -v -timeout 20m $(if $(RUN),-run '$(RUN)') ./test/vm/...
+
+torture: setup ## faults drawn at random on whole machines, with owners held to account (MINUTES=30 SEED=1): see docs/VM.md
+	$(GO) test -count=1 -v -timeout 0 -run 'TestTorture$$' ./test/vm -minutes $(or $(MINUTES),30) -seed $(or $(SEED),1)
 
 bin/demo:
 	$(BUILD) -o bin/demo ./test/demo

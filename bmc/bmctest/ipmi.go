@@ -37,10 +37,12 @@ func NewIPMI(t testing.TB, m *Machine) *IPMI {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serveIPMI(t, m, socket)
+	return NewIPMIOn(t, socket, m)
 }
 
-func serveIPMI(t testing.TB, m *Machine, socket *net.UDPConn) *IPMI {
+// NewIPMIOn is NewIPMI on a socket, which it closes: for machines that live in
+// networks of their own.
+func NewIPMIOn(t testing.TB, socket *net.UDPConn, m *Machine) *IPMI {
 	t.Helper()
 	p := &IPMI{machine: m, Port: socket.LocalAddr().(*net.UDPAddr).Port}
 	parts := hardware{HAL: mock.New(), chassis: &power{Chassis: &mock.Chassis{}, machine: m}}
@@ -149,7 +151,7 @@ func (l *line) WriteTo(p []byte, to net.Addr) (int, error) {
 	if l.machine.silent() {
 		return len(p), nil
 	}
-	if l.machine.fault == Garbage {
+	if l.machine.is(Garbage) {
 		for _, broken := range l.broken(p) {
 			if _, err := l.UDPConn.WriteTo(broken, to); err != nil {
 				return 0, err

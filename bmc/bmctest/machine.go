@@ -54,10 +54,10 @@ type Machine struct {
 	// must be set before the controller is used, and call nothing of Machine.
 	Turned func(on bool)
 
-	fault Fault
-	end   chan struct{} // closed when the test ends: hanging answers end
+	end chan struct{} // closed when the test ends: hanging answers end
 
 	mu       sync.Mutex // guards what follows
+	fault    Fault
 	on       bool
 	offSince time.Time // when the machine really lost its power
 	asked    bool      // a request to switch off was taken
@@ -124,6 +124,21 @@ func (m *Machine) Set(on bool) {
 	m.turn(on)
 }
 
+// SetFault changes what is wrong with the controller, as if it had been exchanged:
+// a request that it has taken and not carried out is forgotten.
+func (m *Machine) SetFault(f Fault) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault, m.asked, m.away = f, false, 0
+}
+
+// is says whether that is wrong with the controller now.
+func (m *Machine) is(f Fault) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fault == f
+}
+
 func (m *Machine) turn(on bool) {
 	if on == m.on {
 		return
@@ -152,10 +167,10 @@ func (m *Machine) silent() bool {
 // shown is the GUID that the controller names; false if it names none.
 func (m *Machine) shown() (bmc.GUID, bool) {
 	g := m.GUID
-	if m.fault == OtherMachine {
+	if m.is(OtherMachine) {
 		g[15] ^= 0xff
 	}
-	return g, m.fault != Anonymous
+	return g, !m.is(Anonymous)
 }
 
 // What a controller says about the power.

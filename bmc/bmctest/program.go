@@ -165,7 +165,7 @@ func (p *Program) serve(conn net.Conn) {
 	p.calls = append(p.calls, c)
 	session := len(p.calls)
 	p.mu.Unlock()
-	if p.machine.fault == Hanging {
+	if p.machine.is(Hanging) {
 		_, _ = io.Copy(io.Discard, conn) // until the program is killed
 		return
 	}

@@ -139,7 +139,7 @@ type object map[string]any
 func (r *Redfish) serve(w http.ResponseWriter, q *http.Request) {
 	path := strings.TrimSuffix(q.URL.Path, "/")
 	if r.machines[0].silent() {
-		if r.machines[0].fault == Hanging {
+		if r.machines[0].is(Hanging) {
 			select {
 			case <-q.Context().Done():
 			case <-r.machines[0].end:

@@ -43,7 +43,7 @@ func (p *Program) virsh(session int, c call) outcome {
 		}
 		return "running" // also while it is being destroyed
 	}
-	if p.machine.fault == Garbage && c.Args[0] == "virsh" {
+	if p.machine.is(Garbage) && c.Args[0] == "virsh" {
 		return outcome{127, "bash: virsh: command not found\n", ""}
 	}
 	switch strings.Join(c.Args, " ") {

@@ -46,15 +46,16 @@ type Cluster struct {
 	Links        [2]*network.Switch
 	Extra        []*network.Switch // as Extra names them
 	Nodes        []*Node
-	times        time.Duration
+	within       time.Duration // what it promises
 }
 
 // Node is a machine with Holdfast on it.
 type Node struct {
 	*machine.Machine
-	Number int
-	boot   func(context.Context, *Node) error
-	times  time.Duration
+	Number  int
+	boot    func(context.Context, *Node) error
+	timeout time.Duration // of its watchdogs
+	options []string      // of init and join, beside those that all nodes have
 }
 
 // Extra is what a cluster has beside what every one has.
@@ -105,7 +106,7 @@ func OpenWith(t testing.TB, nodes int, x Extra) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cluster{times: times, Lab: lab.Open(t, image.Content{
+	c := &Cluster{within: times * Within, Lab: lab.Open(t, image.Content{
 		Files: files, Records: image.Merge(tools, x.Records), Modules: append([]string{"ext4", "crc32c_generic"}, x.Modules...),
 	})}
 	c.Quorum, c.Data = c.Disk("QUORUM1", quorumSize), c.Disk("DATA1", dataSize)
@@ -121,7 +122,7 @@ func OpenWith(t testing.TB, nodes int, x Extra) *Cluster {
 		if out, err := exec.Command("mkfs.ext4", "-q", "-F", own.Path()).CombinedOutput(); err != nil {
 			t.Fatalf("mkfs.ext4 (package e2fsprogs; test/setup.sh installs it): %v: %s", err, out)
 		}
-		n := &Node{Number: i, boot: x.Boot, times: times, Machine: c.Machine(lab.Plan{
+		n := &Node{Number: i, boot: x.Boot, timeout: times * Timeout, options: []string{"--disk", "/dev/disk/by-id/virtio-QUORUM1"}, Machine: c.Machine(lab.Plan{
 			Name: fmt.Sprintf("n%d", i), Number: i, Watchdog: true, Networks: networks,
 			Disks: []*disk.Disk{c.Quorum, c.Data, own}, Modules: append([]string{"crc32c_generic", "ext4", "i6300esb", "softdog"}, x.Load...),
 		})}
@@ -138,10 +139,10 @@ func OpenWith(t testing.TB, nodes int, x Extra) *Cluster {
 // form makes the cluster.
 func (c *Cluster) form(ctx context.Context) error {
 	for i, n := range c.Nodes {
-		if err := n.mount(ctx); err != nil {
+		if err := n.mountOnce(ctx); err != nil {
 			return err
 		}
-		args := []string{"init", "--cluster", "rig", "--failover-within", (c.times * Within).String()}
+		args := []string{"init", "--cluster", "rig", "--failover-within", c.within.String()}
 		if i > 0 {
 			text, err := c.Nodes[0].Holdfast(ctx, "token", "--json")
 			if err != nil {
@@ -169,10 +170,15 @@ func (c *Cluster) form(ctx context.Context) error {
 // Apply gives the cluster its service, whose stack is lines of YAML.
 func (c *Cluster) Apply(ctx context.Context, stack ...string) error {
 	// Nodes that are made to fail again and again are not to be left out for it.
-	text := fmt.Sprintf("cluster:\n  name: rig\n  failover_within: %s\n  quarantine: off\nservices:\n  %s:\n    stack:\n", c.times*Within, service)
+	text := fmt.Sprintf("cluster:\n  name: rig\n  failover_within: %s\n  quarantine: off\nservices:\n  %s:\n    stack:\n", c.within, service)
 	for _, line := range stack {
 		text += "      " + line + "\n"
 	}
+	return c.configure(ctx, text)
+}
+
+// configure gives the cluster its configuration.
+func (c *Cluster) configure(ctx context.Context, text string) error {
 	err := c.Nodes[0].Write(ctx, own+"/services.yaml", text)
 	if err == nil {
 		var out string
@@ -204,13 +210,12 @@ func (n *Node) mount(ctx context.Context) error {
 
 // flags are what a node says of itself.
 func (n *Node) flags() []string {
-	timeout := (n.times * Timeout).String()
-	return []string{
-		"--name", n.Name, "--disk", "/dev/disk/by-id/virtio-QUORUM1", "--etc", own + "/etc", "--state", own + "/state",
+	return append([]string{
+		"--name", n.Name, "--etc", own + "/etc", "--state", own + "/state",
 		"--run", "/run/holdfast", "--cgroup", "/sys/fs/cgroup/holdfast/services", "--pause-bound", "0s",
 		"--holder", holder, "--link", lab.Address(0, n.Number), "--link", lab.Address(1, n.Number),
-		"--watchdog", "/dev/watchdog0:" + timeout, "--watchdog", "/dev/watchdog1:" + timeout,
-	}
+		"--watchdog", "/dev/watchdog0:" + n.timeout.String(), "--watchdog", "/dev/watchdog1:" + n.timeout.String(),
+	}, n.options...)
 }
 
 // holder is the socket of the process that has the watchdogs' descriptors as well, which a service manager is elsewhere.
@@ -218,6 +223,19 @@ const holder = "/run/holder.sock"
 
 // start starts guard and daemon, and waits until the daemon answers.
 func (n *Node) start(ctx context.Context) error {
+	if err := n.begin(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return Await(ctx, n.Name+": holdfastd answers", func() error {
+		_, err := n.Status(ctx)
+		return err
+	})
+}
+
+// begin starts the second holder, guard and daemon.
+func (n *Node) begin(ctx context.Context) error {
 	if err := n.Start(ctx, "holder", "/usr/bin/demo", "holder", "-socket", holder); err != nil {
 		return err
 	}
@@ -230,20 +248,16 @@ func (n *Node) start(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for name, args := range map[string][]string{
-		"guard":  {"/usr/bin/holdfast-guard", "-config", own + "/etc/guard.conf"},
-		"daemon": {"/usr/bin/holdfastd", "-config", own + "/etc/node.yaml"},
-	} {
-		if err := n.Start(ctx, name, args...); err != nil {
-			return err
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	return Await(ctx, n.Name+": holdfastd answers", func() error {
-		_, err := n.Status(ctx)
-		return err
-	})
+	return errors.Join(n.startGuard(ctx), n.StartDaemon(ctx))
+}
+
+func (n *Node) startGuard(ctx context.Context) error {
+	return n.Start(ctx, "guard", "/usr/bin/holdfast-guard", "-config", own+"/etc/guard.conf")
+}
+
+// StartDaemon starts holdfastd, which is not running.
+func (n *Node) StartDaemon(ctx context.Context) error {
+	return n.Start(ctx, "daemon", "/usr/bin/holdfastd", "-config", own+"/etc/node.yaml")
 }
 
 // Boot waits for the node's boot of that number and starts Holdfast there.

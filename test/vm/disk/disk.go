@@ -9,6 +9,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -23,6 +24,15 @@ type Fault struct {
 	Hang    bool          // no request is answered until that changes
 	Error   syscall.Errno // requests fail with it
 	Reading bool          // reads work as ever: Error is for writes alone
+	Drop    bool          // what is held back now fails with EIO, as an array forgets the commands of a host that was reset
+}
+
+// Write is a write that has landed: the file has it, and nothing that was told of earlier has landed later.
+type Write struct {
+	Machine string
+	At      time.Time
+	Offset  int64
+	Data    []byte // valid until the observer returns
 }
 
 // Disk is a file and its exports.
@@ -35,6 +45,9 @@ type Disk struct {
 
 	mu      sync.Mutex
 	exports map[string]*export
+
+	landing  sync.Mutex // of one write after the other, while somebody looks on
+	observer func(Write)
 }
 
 // Make makes a disk of zeroes, of size bytes, whose file and sockets are in dir.
@@ -52,6 +65,50 @@ func (d *Disk) File() *os.File { return d.file }
 // Path is the name of that file.
 func (d *Disk) Path() string { return d.file.Name() }
 
+// Observe has every write told to f, in the order in which they land and before the machine hears that it did. It is called
+// once, before the disk is used.
+func (d *Disk) Observe(f func(Write)) { d.observer = f }
+
+// Clone gives one machine a copy of the disk as it is now in its place, under the same name, as an array does that maps a
+// snapshot; nil takes that back.
+func (d *Disk) Clone(machine string, copied bool) error {
+	d.mu.Lock()
+	e := d.exports[machine]
+	d.mu.Unlock()
+	if e == nil {
+		return fmt.Errorf("disk %s is not offered to %s", d.Serial, machine)
+	}
+	if !copied {
+		return e.replace(nil)
+	}
+	f, err := os.CreateTemp(d.dir, d.Serial+"-copy-*.img")
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(f, io.NewSectionReader(d.file, 0, d.size)); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	return e.replace(f)
+}
+
+// Erase makes the disk one of zeroes: an empty one stands where it was.
+func (d *Disk) Erase() error {
+	return errors.Join(d.file.Truncate(0), d.file.Truncate(d.size))
+}
+
+// land writes, and tells the observer.
+func (d *Disk) land(machine string, r request) error {
+	if d.observer == nil {
+		_, err := d.file.WriteAt(r.data, r.offset)
+		return err
+	}
+	d.landing.Lock()
+	defer d.landing.Unlock()
+	_, err := d.file.WriteAt(r.data, r.offset)
+	d.observer(Write{machine, time.Now(), r.offset, r.data})
+	return err
+}
+
 // Export offers the disk to a machine and returns the socket.
 func (d *Disk) Export(machine string) (string, error) {
 	path := filepath.Join(d.dir, d.Serial+"-"+machine)
@@ -59,7 +116,7 @@ func (d *Disk) Export(machine string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	e := &export{disk: d, listener: l, changed: make(chan struct{})}
+	e := &export{disk: d, machine: machine, listener: l, changed: make(chan struct{}), dropped: make(chan struct{})}
 	d.mu.Lock()
 	d.exports[machine] = e
 	d.mu.Unlock()
@@ -95,10 +152,13 @@ func (d *Disk) Close() error {
 // export is the disk as one machine has it.
 type export struct {
 	disk     *Disk
+	machine  string
 	listener net.Listener
 
 	mu      sync.Mutex
 	fault   Fault
+	copied  *os.File      // what the machine has in the disk's place; nil: the disk
+	dropped chan struct{} // closed and replaced when what is held back is to fail
 	changed chan struct{} // closed and replaced with every change of fault
 	conns   []net.Conn
 	over    bool
@@ -107,9 +167,32 @@ type export struct {
 func (e *export) set(f Fault) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if f.Drop {
+		close(e.dropped)
+		e.dropped = make(chan struct{})
+	}
 	e.fault = f
 	close(e.changed)
 	e.changed = make(chan struct{})
+}
+
+// replace puts a file in the disk's place.
+func (e *export) replace(f *os.File) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old := e.copied
+	e.copied = f
+	if old == nil {
+		return nil
+	}
+	return errors.Join(old.Close(), os.Remove(old.Name()))
+}
+
+// instead is what the machine has in the disk's place, or nil.
+func (e *export) instead() *os.File {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.copied
 }
 
 func (e *export) close() error {
@@ -121,7 +204,7 @@ func (e *export) close() error {
 	}
 	e.mu.Unlock()
 	e.set(Fault{})
-	return err
+	return errors.Join(err, e.replace(nil))
 }
 
 // accept serves one connection after the other, until the listener is closed.

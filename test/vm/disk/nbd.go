@@ -149,12 +149,17 @@ func (s *session) handle(r request) {
 		return
 	}
 	var err error
+	copied := s.instead()
 	switch {
 	case errno != 0:
+	case r.command == cmdRead && copied != nil:
+		_, err = copied.ReadAt(r.data, r.offset)
 	case r.command == cmdRead:
 		_, err = s.disk.file.ReadAt(r.data, r.offset)
+	case r.command == cmdWrite && copied != nil:
+		_, err = copied.WriteAt(r.data, r.offset)
 	case r.command == cmdWrite:
-		_, err = s.disk.file.WriteAt(r.data, r.offset)
+		err = s.disk.land(s.machine, r)
 	default:
 		errno = syscall.EINVAL
 	}
@@ -175,10 +180,18 @@ func (s *session) handle(r request) {
 // suffer waits as long as the fault says, and gives the error to answer with. A request whose machine is gone meanwhile is
 // thrown away.
 func (s *session) suffer(command uint16) (errno syscall.Errno, here bool) {
+	s.export.mu.Lock()
+	dropped := s.dropped
+	s.export.mu.Unlock()
 	for {
 		s.export.mu.Lock()
 		f, changed := s.fault, s.changed
 		s.export.mu.Unlock()
+		select {
+		case <-dropped: // while it was held back
+			return syscall.EIO, true
+		default:
+		}
 		if command == cmdRead && f.Reading {
 			return 0, true
 		}

@@ -12,10 +12,12 @@ import (
 const thisModule = "github.com/holdfast-ha/holdfast/"
 
 // Program builds a static program of this module into a folder and returns its file. The folder of the package is below
-// the module's root, as cmd/holdfast.
-func Program(ctx context.Context, dir, pkg string) (string, error) {
+// the module's root, as cmd/holdfast. More flags are for the go command, as -overlay, which puts broken files in the place
+// of others.
+func Program(ctx context.Context, dir, pkg string, flags ...string) (string, error) {
 	out := filepath.Join(dir, filepath.Base(pkg))
-	return out, goTool(ctx, "build", "-buildvcs=false", "-ldflags=-s -w", "-o", out, thisModule+pkg)
+	args := append([]string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", out}, flags...)
+	return out, goTool(ctx, append(args, thisModule+pkg)...)
 }
 
 // TestProgram builds the tests of a package of this module as a static program.

@@ -83,6 +83,12 @@ func (l *Lab) Context(d time.Duration) context.Context {
 	return ctx
 }
 
+// Cache is where kernels and images are kept.
+func (l *Lab) Cache() image.Cache { return l.cache }
+
+// Kernel is the file that the machines boot.
+func (l *Lab) Kernel() string { return l.kernel.Path }
+
 // Network makes a network. All of a lab's networks are apart.
 func (l *Lab) Network(name string) *network.Switch {
 	s := network.New(l.Dir, name, 1)
@@ -109,7 +115,8 @@ type Plan struct {
 	Disks    []*disk.Disk
 	Modules  []string
 	Watchdog bool
-	Memory   int // MiB, 0: 256
+	Memory   int    // MiB, 0: 256
+	UUID     string // of its firmware; with one it has a management network too
 }
 
 // Address is a machine's address on the network of that place in its Plan.
@@ -120,6 +127,7 @@ func (l *Lab) Machine(p Plan) *machine.Machine {
 	l.t.Helper()
 	s := machine.Spec{
 		Name: p.Name, Kernel: l.kernel.Path, Initramfs: l.initramfs, Modules: p.Modules, MemoryMiB: p.Memory, Watchdog: p.Watchdog,
+		UUID: p.UUID, Management: p.UUID != "",
 	}
 	for i, n := range p.Networks {
 		local, peer, err := n.Plug(p.Name)

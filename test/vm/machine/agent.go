@@ -29,6 +29,7 @@ type agent struct {
 	waiting map[uint64]chan wire.Answer
 	boots   []Boot
 	ended   []wire.Answer
+	before  int // how many had ended at the latest boot
 	news    chan struct{}
 }
 
@@ -65,6 +66,7 @@ func (a *agent) take(w wire.Answer) {
 		}
 		return
 	case wire.Ready:
+		a.before = len(a.ended)
 		a.boots = append(a.boots, Boot{strings.TrimSpace(string(w.Output)), time.Now()})
 		for id, c := range a.waiting { // their machine is gone
 			delete(a.waiting, id)
@@ -134,6 +136,28 @@ func (a *agent) count() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.boots)
+}
+
+// latest is the latest boot; the zero value: none.
+func (a *agent) latest() Boot {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.boots) == 0 {
+		return Boot{}
+	}
+	return a.boots[len(a.boots)-1]
+}
+
+// endings are the exit statuses with which the programs of a name have ended since the latest boot.
+func (a *agent) endings(name string) (codes []int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, w := range a.ended[a.before:] {
+		if w.Name == name {
+			codes = append(codes, w.Code)
+		}
+	}
+	return codes
 }
 
 // end waits for the end of a started program.

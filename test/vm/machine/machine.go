@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -19,17 +20,45 @@ import (
 	"github.com/holdfast-ha/holdfast/test/vm/wire"
 )
 
-// Machine is a machine, on or off.
+// Machine is a machine, on or off. Its methods may be called by several goroutines.
 type Machine struct {
 	Name string
 	Spec Spec
 	dir  string
 
+	power sync.Mutex // of who switches it
+
+	mu   sync.Mutex // guards life
+	life *life      // nil: it has no power
+}
+
+// life is what a machine has from one power-on to the power-off behind it.
+type life struct {
 	process *os.Process
 	ended   chan struct{} // closed when QEMU has
 	state   string        // how it has, behind ended
 	qmp     *qmp
 	agent   *agent
+}
+
+func (m *Machine) now() *life {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.life
+}
+
+func (m *Machine) set(l *life) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.life = l
+}
+
+// on gives what the machine has while it is on.
+func (m *Machine) on() (*life, error) {
+	if l := m.now(); l != nil {
+		return l, nil
+	}
+	return nil, fmt.Errorf("%s is off", m.Name)
 }
 
 // New gives a machine that is off. Its sockets and logs are in dir, whose path has to be short: a socket's has at most 107
@@ -50,20 +79,9 @@ func (m *Machine) Trouble() string { return m.file("qemu") }
 
 // PowerOn starts the machine and waits until its agent answers.
 func (m *Machine) PowerOn(ctx context.Context) error {
-	if m.process != nil {
-		return fmt.Errorf("%s is on", m.Name)
-	}
-	for _, s := range []string{"qmp", "ctl"} {
-		if err := os.Remove(m.file(s)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	}
-	if err := m.spawn(); err != nil {
-		return err
-	}
-	err := m.connect(ctx)
+	l, err := m.begin(ctx)
 	if err == nil {
-		_, err = m.agent.booted(ctx, 1)
+		_, err = l.agent.booted(ctx, 1)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w; %s", m.Name, err, m.lastWords())
@@ -71,22 +89,45 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 	return nil
 }
 
+// begin starts QEMU and connects to it.
+func (m *Machine) begin(ctx context.Context) (*life, error) {
+	m.power.Lock()
+	defer m.power.Unlock()
+	if m.now() != nil {
+		return nil, errors.New("it is on")
+	}
+	for _, s := range []string{"qmp", "ctl"} {
+		if err := os.Remove(m.file(s)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
+	l, err := m.spawn()
+	if err != nil {
+		return nil, err
+	}
+	if err := m.connect(ctx, l); err != nil {
+		return nil, errors.Join(err, l.kill())
+	}
+	m.set(l)
+	return l, nil
+}
+
 // spawn starts QEMU. It ends with this process however that ends: the kernel kills it with the thread that made it, and
 // that thread does nothing but wait for it.
-func (m *Machine) spawn() error {
+func (m *Machine) spawn() (*life, error) {
 	trouble, err := os.OpenFile(m.Trouble(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer trouble.Close()
 	program, err := exec.LookPath("qemu-system-x86_64")
 	if err != nil {
-		return errors.New("no qemu-system-x86_64: run test/setup.sh as root, or apt-get install qemu-system-x86")
+		return nil, errors.New("no qemu-system-x86_64: run test/setup.sh as root, or apt-get install qemu-system-x86")
 	}
-	cmd := exec.Command("nice", append([]string{"-n", "10", program}, m.arguments()...)...)
+	cmd := exec.Command(program, m.arguments()...)
 	cmd.Stdout, cmd.Stderr = trouble, trouble
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	started, ended := make(chan error), make(chan struct{})
+	started, l := make(chan error), &life{ended: make(chan struct{})}
 	go func() { // ends with QEMU, which Kill ends
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
@@ -96,32 +137,35 @@ func (m *Machine) spawn() error {
 			return
 		}
 		_ = cmd.Wait()
-		m.state = cmd.ProcessState.String()
-		close(ended)
+		l.state = cmd.ProcessState.String()
+		close(l.ended)
 	}()
 	if err := <-started; err != nil {
-		return err
+		return nil, err
 	}
-	m.process, m.ended = cmd.Process, ended
-	return os.WriteFile(m.file("pid"), fmt.Appendf(nil, "%d\n", m.process.Pid), 0o644)
+	l.process = cmd.Process
+	if err := os.WriteFile(m.file("pid"), fmt.Appendf(nil, "%d\n", l.process.Pid), 0o644); err != nil {
+		return nil, errors.Join(err, l.kill())
+	}
+	return l, nil
 }
 
-func (m *Machine) connect(ctx context.Context) error {
-	ctl, err := m.dial(ctx, "ctl")
+func (m *Machine) connect(ctx context.Context, l *life) error {
+	ctl, err := m.dial(ctx, l, "ctl")
 	if err != nil {
 		return err
 	}
-	m.agent = newAgent(ctl)
-	control, err := m.dial(ctx, "qmp")
+	l.agent = newAgent(ctl)
+	control, err := m.dial(ctx, l, "qmp")
 	if err != nil {
 		return err
 	}
-	m.qmp, err = newQMP(ctx, control)
+	l.qmp, err = newQMP(ctx, control)
 	return err
 }
 
 // dial connects to a socket that QEMU may not have made yet.
-func (m *Machine) dial(ctx context.Context, kind string) (net.Conn, error) {
+func (m *Machine) dial(ctx context.Context, l *life, kind string) (net.Conn, error) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -131,8 +175,8 @@ func (m *Machine) dial(ctx context.Context, kind string) (net.Conn, error) {
 		}
 		select {
 		case <-tick.C:
-		case <-m.ended:
-			return nil, fmt.Errorf("QEMU did not start: %s", m.state)
+		case <-l.ended:
+			return nil, fmt.Errorf("QEMU did not start: %s", l.state)
 		case <-ctx.Done():
 			return nil, fmt.Errorf("QEMU did not start: %w", ctx.Err())
 		}
@@ -153,11 +197,12 @@ func (m *Machine) lastWords() string {
 
 // On says whether the machine has power.
 func (m *Machine) On() bool {
-	if m.process == nil {
+	l := m.now()
+	if l == nil {
 		return false
 	}
 	select {
-	case <-m.ended:
+	case <-l.ended:
 		return false
 	default:
 		return true
@@ -167,26 +212,55 @@ func (m *Machine) On() bool {
 // PowerOff takes the power away: QEMU is killed and gone when it returns. Nothing of the machine can act after that but
 // what its disks and networks have taken over already.
 func (m *Machine) PowerOff() error {
-	if m.process == nil {
+	m.power.Lock()
+	defer m.power.Unlock()
+	l := m.now()
+	if l == nil {
 		return nil
 	}
-	if err := m.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	m.set(nil)
+	if err := l.kill(); err != nil {
 		return fmt.Errorf("%s: %w", m.Name, err)
 	}
+	return nil
+}
+
+// quit is how long QEMU may take to end itself. It does not where a disk holds back its requests.
+const quit = 1500 * time.Millisecond
+
+// SwitchOff takes the power away through QEMU's control socket, and otherwise if that does not answer: as PowerOff it
+// returns when the machine is gone.
+func (m *Machine) SwitchOff() error {
+	if l := m.now(); l != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), quit)
+		defer cancel()
+		if l.qmp.do(ctx, "quit", nil) == nil {
+			select {
+			case <-l.ended:
+			case <-ctx.Done():
+			}
+		}
+	}
+	return m.PowerOff()
+}
+
+// kill ends QEMU, waits for that and closes what led to it.
+func (l *life) kill() error {
+	if err := l.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
 	select {
-	case <-m.ended:
+	case <-l.ended:
 	case <-time.After(30 * time.Second):
-		return fmt.Errorf("%s: QEMU (process %d) has not ended 30 s after SIGKILL", m.Name, m.process.Pid)
+		return fmt.Errorf("QEMU (process %d) has not ended 30 s after SIGKILL", l.process.Pid)
 	}
-	m.process = nil
 	var errs []error
-	if m.qmp != nil {
-		errs = append(errs, closed(m.qmp.conn))
+	if l.qmp != nil {
+		errs = append(errs, closed(l.qmp.conn))
 	}
-	if m.agent != nil {
-		errs = append(errs, closed(m.agent.conn))
+	if l.agent != nil {
+		errs = append(errs, closed(l.agent.conn))
 	}
-	m.qmp, m.agent = nil, nil
 	return errors.Join(errs...)
 }
 
@@ -199,10 +273,11 @@ func closed(c io.Closer) error {
 
 // Ask has the agent carry out one request.
 func (m *Machine) Ask(ctx context.Context, r wire.Request) (wire.Answer, error) {
-	if m.agent == nil {
-		return wire.Answer{}, fmt.Errorf("%s is off", m.Name)
+	l, err := m.on()
+	if err != nil {
+		return wire.Answer{}, err
 	}
-	w, err := m.agent.ask(ctx, r)
+	w, err := l.agent.ask(ctx, r)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", m.Name, err)
 	}
@@ -243,12 +318,22 @@ func (m *Machine) Read(ctx context.Context, name string) (string, error) {
 // AwaitEnd waits for the end of a program that Start has started under a name; Code is its exit status, Output how it ended in
 // words.
 func (m *Machine) AwaitEnd(ctx context.Context, name string) (wire.Answer, error) {
-	if m.agent == nil {
-		return wire.Answer{}, fmt.Errorf("%s is off", m.Name)
+	l, err := m.on()
+	if err != nil {
+		return wire.Answer{}, err
 	}
-	w, err := m.agent.end(ctx, name)
+	w, err := l.agent.end(ctx, name)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", m.Name, err)
 	}
 	return w, err
+}
+
+// Endings are the exit statuses with which the programs that were started under a name have ended since the machine's latest
+// boot, -1 for one that was killed.
+func (m *Machine) Endings(name string) []int {
+	if l := m.now(); l != nil {
+		return l.agent.endings(name)
+	}
+	return nil
 }

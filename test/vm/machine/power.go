@@ -8,10 +8,11 @@ import (
 
 // Control carries out a command of QEMU's control socket, with arguments or nil.
 func (m *Machine) Control(ctx context.Context, command string, args map[string]any) error {
-	if m.qmp == nil {
-		return fmt.Errorf("%s is off", m.Name)
+	l, err := m.on()
+	if err != nil {
+		return err
 	}
-	if err := m.qmp.do(ctx, command, args); err != nil {
+	if err := l.qmp.do(ctx, command, args); err != nil {
 		return fmt.Errorf("%s: %w", m.Name, err)
 	}
 	return nil
@@ -33,10 +34,11 @@ func (m *Machine) Link(ctx context.Context, card int, up bool) error {
 
 // Await waits for the first event of a name that QEMU tells of at or after an instant.
 func (m *Machine) Await(ctx context.Context, event string, since time.Time) (Event, error) {
-	if m.qmp == nil {
-		return Event{}, fmt.Errorf("%s is off", m.Name)
+	l, err := m.on()
+	if err != nil {
+		return Event{}, err
 	}
-	e, err := m.qmp.await(ctx, event, since)
+	e, err := l.qmp.await(ctx, event, since)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", m.Name, err)
 	}
@@ -45,26 +47,43 @@ func (m *Machine) Await(ctx context.Context, event string, since time.Time) (Eve
 
 // Events lists what QEMU has told of since the power came on.
 func (m *Machine) Events() []Event {
-	if m.qmp == nil {
-		return nil
+	if l := m.now(); l != nil {
+		return l.qmp.all()
 	}
-	return m.qmp.all()
+	return nil
+}
+
+// Telling gives what lists the events of the machine's present power-on, also when that is over.
+func (m *Machine) Telling() func() []Event {
+	if l := m.now(); l != nil {
+		return l.qmp.all
+	}
+	return func() []Event { return nil }
 }
 
 // Boots is how often the machine has booted since its power came on.
 func (m *Machine) Boots() int {
-	if m.agent == nil {
-		return 0
+	if l := m.now(); l != nil {
+		return l.agent.count()
 	}
-	return m.agent.count()
+	return 0
+}
+
+// LastBoot is the machine's latest boot; its ID is empty where it has not booted since its power came on.
+func (m *Machine) LastBoot() Boot {
+	if l := m.now(); l != nil {
+		return l.agent.latest()
+	}
+	return Boot{}
 }
 
 // AwaitBoot waits for boot number n since the power came on; the first is 1.
 func (m *Machine) AwaitBoot(ctx context.Context, n int) (Boot, error) {
-	if m.agent == nil {
-		return Boot{}, fmt.Errorf("%s is off", m.Name)
+	l, err := m.on()
+	if err != nil {
+		return Boot{}, err
 	}
-	b, err := m.agent.booted(ctx, n)
+	b, err := l.agent.booted(ctx, n)
 	if err != nil {
 		err = fmt.Errorf("%s: %w; %s", m.Name, err, m.lastWords())
 	}

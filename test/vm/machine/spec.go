@@ -16,8 +16,12 @@ type Spec struct {
 	MemoryMiB int // 0: 256
 	Cards     []Card
 	Disks     []Disk
-	Watchdog  bool // an i6300esb, which resets the machine when it expires
-	Extra     []string
+	Watchdog  bool   // an i6300esb, which resets the machine when it expires
+	UUID      string // of its firmware; empty: none
+	// Management gives it a card of its own, the last one, on which Host is this machine's loopback interface and nothing
+	// else is.
+	Management bool
+	Extra      []string
 }
 
 // Card is a network card on one end of a pair of datagram sockets.
@@ -32,6 +36,13 @@ type Disk struct {
 	Serial string // the guest finds it as /dev/disk/by-id/virtio-SERIAL
 	Socket string
 }
+
+// The management network, which each machine has for itself: its own address there, and the one behind which this machine's
+// loopback interface is, TCP and UDP, port by port.
+const (
+	Own  = "10.79.0.15/24"
+	Host = "10.79.0.2"
+)
 
 // basic are the modules without which the rig has no machine.
 func basic() []string {
@@ -66,6 +77,12 @@ func (m *Machine) arguments() []string {
 			"-netdev", fmt.Sprintf("dgram,id=net%d,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s", i, c.Local, c.Peer),
 			"-device", fmt.Sprintf("virtio-net-pci,romfile=,netdev=net%d,mac=%s", i, c.MAC))
 	}
+	if s.Management {
+		a = append(a, "-netdev", "user,id=management,ipv6=off,net=10.79.0.0/24,host="+Host, "-device", "virtio-net-pci,romfile=,netdev=management")
+	}
+	if s.UUID != "" {
+		a = append(a, "-uuid", s.UUID)
+	}
 	for _, d := range s.Disks {
 		a = append(a,
 			"-blockdev", fmt.Sprintf("driver=nbd,node-name=%s,server.type=unix,server.path=%s,cache.direct=on", d.Serial, d.Socket),
@@ -83,6 +100,9 @@ func (s Spec) commandLine() string {
 	var addresses []string
 	for _, c := range s.Cards {
 		addresses = append(addresses, c.Address)
+	}
+	if s.Management {
+		addresses = append(addresses, Own)
 	}
 	return strings.Join([]string{
 		"console=ttyS0 quiet panic=0 clocksource=hpet tsc=unstable nolapic_timer no_timer_check mitigations=off nokaslr cryptomgr.notests net.ifnames=0",

@@ -1,0 +1,161 @@
+// Package faults is what can go wrong with a full cluster of the rig, one fault after the other: how it is made, what has to
+// come of it, and how it is mended. The matrix of faults makes each once, torture draws from the same list.
+package faults
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/test/vm/cluster"
+	"github.com/holdfast-ha/holdfast/test/vm/machine"
+)
+
+// Outcome is what has to come of a fault.
+type Outcome string
+
+// The outcomes.
+const (
+	Stays  Outcome = "the owner goes on"
+	Moves  Outcome = "another node takes over"
+	Either Outcome = "either"
+)
+
+// Part says what a fault breaks: two faults that are made at once break different parts.
+type Part uint
+
+// The parts.
+const (
+	Node Part = 1 << iota // the owner's machine
+	Net
+	Quorum
+	Board // management controllers
+	Data
+	Clock
+	Whole // everything
+)
+
+// Fault is one kind of fault.
+type Fault struct {
+	Name  string
+	Does  string // in words, for the table
+	Want  Outcome
+	Parts Part
+	// Proof lists what another node may have begun by; empty: any.
+	Proof []string
+	// Events are what QEMU tells of the owner's machine before another node begins.
+	Events []string
+	// Hold is how long a fault lasts whose owner is to stay; zero: Brief.
+	Hold time.Duration
+	// Patience is how long a takeover is waited for before the fault is mended without one; zero: there has to be one.
+	Patience time.Duration
+
+	Strike func(ctx context.Context, s *Scene) error
+	Mend   func(ctx context.Context, s *Scene) error
+	// NeedsController says that nothing but the controller keeps this one within what is guaranteed.
+	NeedsController bool
+	// Seldom says that torture makes it no more often than twice: it takes too long, or what it needs is used up.
+	Seldom bool
+}
+
+// Brief is how long a fault lasts that has no time of its own: longer than a suspicion takes, and than most leases.
+const Brief = 8 * time.Second
+
+// Scene is where a fault is made.
+type Scene struct {
+	*cluster.Full
+	Owner  *cluster.Node
+	Others []*cluster.Node
+	// Incarnation is the owner's.
+	Incarnation string
+	At          time.Time // when it was made
+	Random      *rand.Rand
+	Notes       []string // what the fault has to tell
+
+	boot machine.Boot // the owner's
+}
+
+// On finds the scene as it is once nothing goes on.
+func On(ctx context.Context, f *cluster.Full, random *rand.Rand) (*Scene, error) {
+	owner, inc, err := f.Settled(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := scene(f, owner, random)
+	s.Incarnation = inc
+	return s, nil
+}
+
+func scene(f *cluster.Full, owner *cluster.Node, random *rand.Rand) *Scene {
+	s := &Scene{Full: f, Owner: owner, Random: random, boot: owner.LastBoot()}
+	for _, n := range f.Nodes {
+		if n != owner {
+			s.Others = append(s.Others, n)
+		}
+	}
+	return s
+}
+
+// All is every kind, in the order of the table.
+func All() []Fault {
+	return slices.Concat(ofNodes(), ofPrograms(), ofClocks(), ofLinks(), ofDisks(), ofArrays(), ofControllers(), ofClusters())
+}
+
+// Find is the fault of a name.
+func Find(name string) (Fault, error) {
+	for _, f := range All() {
+		if f.Name == name {
+			return f, nil
+		}
+	}
+	return Fault{}, errors.New("no fault is called " + name)
+}
+
+// patience is that of two faults at once: together they may leave nobody who can take over before one of them is mended.
+const patience = 40 * time.Second
+
+// Together makes one fault of several that are made at once. What comes of them is not told before.
+func Together(list []Fault) Fault {
+	if len(list) == 1 {
+		return list[0]
+	}
+	both := Fault{Want: Stays, Patience: patience}
+	for _, f := range list {
+		if both.Name != "" {
+			both.Name += " + "
+		}
+		both.Name += f.Name
+		both.Parts |= f.Parts
+		both.Hold = max(both.Hold, f.Hold)
+		if f.Want == Moves || both.Want == Stays {
+			both.Want = f.Want
+		}
+	}
+	both.Strike = func(ctx context.Context, s *Scene) (err error) {
+		for _, f := range list {
+			err = errors.Join(err, f.Strike(ctx, s))
+		}
+		return err
+	}
+	both.Mend = func(ctx context.Context, s *Scene) (err error) {
+		for _, f := range list {
+			if f.Mend != nil {
+				err = errors.Join(err, f.Mend(ctx, s))
+			}
+		}
+		return err
+	}
+	return both
+}
+
+// wait is for what takes its time because a fault has to last.
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
