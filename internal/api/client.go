@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -23,6 +24,28 @@ var ErrNoDaemon = errors.New("holdfastd does not run here")
 type Client struct {
 	http   *http.Client
 	socket string
+	of     string // a node whose daemon is asked through this one; empty: this one
+}
+
+// Of is a client of the daemon of another node, which is asked through this one.
+// It answers Status, Timing, Events and Doctor. Close is the first client's.
+func (c *Client) Of(node string) *Client { return &Client{http: c.http, socket: c.socket, of: node} }
+
+// path is where a path of the API is reached.
+func (c *Client) path(p string) string {
+	if c.of == "" {
+		return p
+	}
+	return strings.Replace(p, "/v1/", "/v1/of/"+url.PathEscape(c.of)+"/", 1)
+}
+
+// Doctor asks for what the doctor finds on the daemon's machine.
+func (c *Client) Doctor(ctx context.Context) (json.RawMessage, error) {
+	text, err := get[json.RawMessage](ctx, c, "/v1/doctor", nil)
+	if err != nil {
+		return nil, err
+	}
+	return *text, nil
 }
 
 // Dial makes a client of the daemon that listens on the Unix socket at path. It
@@ -147,7 +170,7 @@ func (c *Client) Token(ctx context.Context) (*TokenReply, error) {
 // Events calls each for every event that fits, oldest first, and with q.Follow
 // goes on until ctx ends or each fails, which is then the error.
 func (c *Client) Events(ctx context.Context, q EventQuery, each func(Event) error) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://holdfast/v1/events?"+q.values().Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://holdfast"+c.path("/v1/events")+"?"+q.values().Encode(), nil)
 	if err != nil {
 		return err
 	}
@@ -222,7 +245,7 @@ func post[T any](ctx context.Context, c *Client, path string, in any) (*T, error
 }
 
 func call[T any](ctx context.Context, c *Client, method, path string, body []byte) (*T, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://holdfast"+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, "http://holdfast"+c.path(path), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

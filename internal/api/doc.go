@@ -13,6 +13,8 @@
 //	GET  /v1/explain/event/{id}        Explanation
 //	GET  /v1/timing                    Timing
 //	GET  /v1/events?since=&kind=&service=&node=&follow=1   one Event per line
+//	GET  /v1/doctor                    the report of holdfast doctor --local
+//	GET  /v1/of/{node}/{what}          what another node's daemon answers: status, timing, events, doctor
 //	GET  /v1/config?version=           Config; without a version the current one
 //	GET  /v1/history                   []Version
 //	POST /v1/config                    ApplyRequest -> Plan (dry_run) or Result

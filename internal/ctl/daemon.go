@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/ctl/doctor"
 )
 
 // dial connects to the daemon of this node.
@@ -17,4 +18,10 @@ func (a *app) dial() (*api.Client, error) {
 		path = filepath.Join(n.Dirs.Run, "api.sock")
 	}
 	return api.Dial(path)
+}
+
+// dialAll connects to the daemon of this node, and through it to those of the others.
+func (a *app) dialAll() (doctor.Daemon, func(string) doctor.Other, error) {
+	c, err := a.dial()
+	return c, func(node string) doctor.Other { return c.Of(node) }, err
 }

@@ -13,13 +13,9 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
-	"github.com/holdfast-ha/holdfast/internal/guardwire"
+	"github.com/holdfast-ha/holdfast/internal/daemon/shown"
 	"github.com/holdfast-ha/holdfast/quorumdisk/statecodec"
 )
-
-// linkSilent is the silence after which status shows a link as down: five network
-// beats and room for a slow machine. Nothing is decided by it.
-const linkSilent = 2 * time.Second
 
 // stores joins what the API reads from files.
 type stores struct {
@@ -42,13 +38,7 @@ func (d *Daemon) Facts(ctx context.Context) (server.Facts, error) {
 	f := server.Facts{
 		View: v, Name: d.deps.Node.Name, Cluster: d.deps.Node.Cluster.ID.String(), Build: build.Version(), Life: d.loop.life,
 		Emulated: s.Emulated, Holder: s.Holder.String(), RealTime: s.RealTime, Guard: d.guard.state(),
-		Watchdogs: []api.Watchdog{}, Links: d.linkStates(&v), Last: d.events.LastTakeover(),
-	}
-	for _, w := range s.Watchdogs {
-		f.Watchdogs = append(f.Watchdogs, api.Watchdog{
-			Path: w.Path, Identity: w.Identity, Driver: w.Driver, Timeout: api.Of(w.Timeout),
-			TMax: api.Of(w.TMax), Class: className(&w), Software: w.Software, Emulated: w.Emulated, Why: w.Why,
-		})
+		Watchdogs: shown.Watchdogs(s.Watchdogs), Links: shown.Links(d.links.LinkStates(), &v, d.deps.Node.Links), Last: d.events.LastTakeover(),
 	}
 	for i := range v.Disks {
 		f.DiskPaths = append(f.DiskPaths, d.roster.Path(v.Disks[i].UUID))
@@ -60,50 +50,6 @@ func (d *Daemon) Facts(ctx context.Context) (server.Facts, error) {
 		f.Warnings = append(f.Warnings, fmt.Sprintf("%d readings of the clock were noisy: this machine stalls", n))
 	}
 	return f, nil
-}
-
-// className says how far a device is known. softdog with a record that counts is
-// as good as any in a pair; alone it is what its class says.
-func className(w *guardwire.Watchdog) string {
-	if w.Software && w.Why == "" {
-		return "qualified"
-	}
-	names := [...]string{"none", "unqualified", "qualified", "softdog only", "softdog accepted"}
-	if int(w.Class) < len(names) {
-		return names[w.Class]
-	}
-	return "unknown"
-}
-
-// linkStates shows every link to every peer that is, or wants to be, in.
-func (d *Daemon) linkStates(v *cluster.View) []api.Link {
-	list := []api.Link{}
-	for _, s := range d.links.LinkStates() {
-		n := stateNode(v.State, s.Peer)
-		if n == nil || n.Phase == cluster.Out {
-			continue
-		}
-		l := api.Link{Index: s.Link, Peer: n.Name, Error: s.Problem}
-		if s.Link < len(d.deps.Node.Links) {
-			l.Local = d.deps.Node.Links[s.Link].String()
-		}
-		if s.Link < len(n.Links) {
-			l.Remote = n.Links[s.Link]
-		}
-		if s.Heard != ident.LongAgo {
-			age := max(0, v.Now.Sub(s.Heard))
-			l.Age, l.Up = api.Maybe(age), age < linkSilent
-		}
-		list = append(list, l)
-	}
-	return list
-}
-
-func stateNode(s *cluster.State, id ident.NodeID) *cluster.NodeState {
-	if s == nil {
-		return nil
-	}
-	return s.Node(id)
 }
 
 // Ask implements server.Daemon.
@@ -138,7 +84,7 @@ func (d *Daemon) Token(ctx context.Context) (api.Token, time.Duration, error) {
 	if v.State == nil {
 		return api.Token{}, 0, fmt.Errorf("the quorum disk was not read yet: %s", summary(&v))
 	}
-	t, err := d.join.Issue(ctx)
+	t, err := d.others.join.Issue(ctx)
 	return t, enlist.Valid, err
 }
 
@@ -174,7 +120,7 @@ func (j joining) Find(ctx context.Context, disk int, node ident.NodeID) ([32]byt
 func newJoinService(d *Daemon) *enlist.Service {
 	n := d.deps.Node
 	set := enlist.Settings{
-		Self: n.ID, Name: n.Cluster.Name, ID: n.Cluster.ID, KeyFile: n.Key, Addresses: n.Links, Wall: d.deps.Wall, Log: d.deps.Log,
+		Self: n.ID, Name: n.Cluster.Name, ID: n.Cluster.ID, KeyFile: n.Key, Addresses: n.Links, Wall: d.deps.Wall, Log: d.deps.Log, Listen: d.others.door.Strangers,
 		Layout: func() (int, int, bool) {
 			l := d.shared.layout.Load()
 			if l == nil {

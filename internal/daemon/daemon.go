@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -38,6 +39,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/decisions"
 	"github.com/holdfast-ha/holdfast/internal/daemon/drills"
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
+	"github.com/holdfast-ha/holdfast/internal/daemon/examiner"
 	"github.com/holdfast-ha/holdfast/internal/daemon/held"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
 	"github.com/holdfast-ha/holdfast/internal/daemon/machine"
@@ -49,8 +51,10 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/upgrade"
 	"github.com/holdfast-ha/holdfast/internal/daemon/ways"
 	"github.com/holdfast-ha/holdfast/internal/metrics"
+	"github.com/holdfast-ha/holdfast/internal/peers"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/storage"
+	"github.com/holdfast-ha/holdfast/storage/program"
 )
 
 // Files in the run directory.
@@ -92,6 +96,14 @@ type fences struct {
 	keys *reservations.Keeper
 }
 
+// others is how machines that are no members, and daemons of other nodes, reach this
+// one, and how it reaches those.
+type others struct {
+	id   *peers.Identity
+	door *peers.Door
+	join *enlist.Service
+}
+
 // Daemon is the process. New makes it, Run runs it.
 type Daemon struct {
 	deps     Deps
@@ -106,7 +118,7 @@ type Daemon struct {
 	events   *journal.Story
 	cache    *journal.Cache
 	record   *decisions.Log
-	join     *enlist.Service
+	others   others
 	ways     fences
 	tasks    *errgroup.Group
 }
@@ -134,7 +146,11 @@ func New(deps Deps) (*Daemon, error) {
 	for i, q := range deps.Node.Disks {
 		d.disks.put(d.newDisk(i, q.UUID, q.Path))
 	}
-	d.join = newJoinService(d)
+	if d.others.id, err = peers.NewIdentity(deps.Keys.Current, deps.Keys.Previous); err != nil {
+		return nil, err
+	}
+	d.others.door = peers.NewDoor(deps.Node.Links, d.others.id, deps.Log)
+	d.others.join = newJoinService(d)
 	d.ways.keys = reservations.New(reservations.Settings{
 		Cluster: deps.Node.Cluster.ID, Open: reservations.OpenDevice, Now: d.watch.instant, Attach: new(sessions.Holder).Attach,
 	})
@@ -213,7 +229,11 @@ func (d *Daemon) live(ctx context.Context) error {
 		}
 		return nil
 	})
-	task("join service", d.join.Run)
+	asking := peers.NewClient(d.others.id)
+	defer asking.Close()
+	local.Reach(server.Around{Get: asking.Get, Doctor: examiner.New(program.Run, d.deps.Disks.File, os.Executable, d.deps.Wall).Report})
+	task("door", func(ctx context.Context) error { return d.others.door.Run(ctx, local.PeerHandler()) })
+	task("join service", d.others.join.Run)
 	task("service manager", d.notify)
 	task("upgrade", d.guard.follow)
 	return d.tasks.Wait()

@@ -75,8 +75,16 @@ type Section struct {
 type Report struct {
 	Version  int       `json:"version"`
 	Node     string    `json:"node"`
-	Level    Level     `json:"level"` // the worst of all findings
+	Level    Level     `json:"level"`   // the worst of all findings
+	Machine  Machine   `json:"machine"` // what other nodes compare with theirs
 	Sections []Section `json:"sections"`
+}
+
+// Machine is what is compared between the nodes.
+type Machine struct {
+	Kernel string            `json:"kernel,omitempty"`
+	Agents map[string]string `json:"agents,omitempty"` // SHA-256 of the OCF agents of the services
+	MTU    []int             `json:"mtu,omitempty"`    // of the links, in order; 0: not known
 }
 
 // version of the Report's fields.
@@ -92,7 +100,10 @@ type check struct {
 // Examine runs the checks of the named sections, all if none is named, and gives
 // those that had something to say.
 func Examine(f *Facts, sections ...string) Report {
-	r := Report{Version: version, Node: f.Node.Name, Level: OK, Sections: []Section{}}
+	r := Report{Version: version, Node: f.Node.Name, Level: OK, Sections: []Section{}, Machine: Machine{Kernel: f.Cluster.Kernel, Agents: f.Cluster.Agents}}
+	for _, l := range f.Links {
+		r.Machine.MTU = append(r.Machine.MTU, l.MTU)
+	}
 	for _, c := range checks() {
 		if len(sections) > 0 && !contains(sections, c.section) {
 			continue

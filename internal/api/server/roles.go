@@ -144,6 +144,9 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 
 // role is that of a request's peer.
 func (s *Server) role(r *http.Request) Role {
+	if given, is := r.Context().Value(givenRole{}).(Role); is {
+		return given
+	}
 	p, ok := r.Context().Value(peerKey{}).(Peer)
 	if !ok {
 		return NoRole

@@ -31,6 +31,7 @@ type Server struct {
 	roles  Roles
 	newer  Upgrader
 	drill  Drill
+	around Around
 	now    func() time.Time
 	busy   sync.Mutex // held while something is simulated
 }
@@ -130,7 +131,9 @@ func (s *Server) Handler() http.Handler {
 	route("POST /v1/leave", Admin, func(r *http.Request) (any, error) { return s.ask(r.Context(), cluster.LeaveCluster{}, askWithin) })
 	route("POST /v1/token", Admin, s.token)
 	route("POST /v1/upgrade", Admin, s.upgrade)
+	route("GET /v1/doctor", Read, s.doctor)
 	mux.HandleFunc("GET /v1/events", s.events)
+	mux.HandleFunc("GET /v1/of/{node}/{what}", s.neighbour)
 	figures := s.Metrics()
 	mux.HandleFunc("GET /v1/metrics", func(w http.ResponseWriter, r *http.Request) {
 		if have := s.role(r); have < Read {

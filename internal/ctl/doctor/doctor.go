@@ -5,12 +5,14 @@ package doctor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,14 +41,27 @@ type Daemon interface {
 	Events(ctx context.Context, q api.EventQuery, each func(api.Event) error) error
 }
 
+// Other is what the doctor asks the daemon of another node, through this one's.
+type Other interface {
+	// Status is the world as that node sees it.
+	Status(ctx context.Context) (*api.Status, error)
+	// Doctor is what that node's doctor finds, as JSON.
+	Doctor(ctx context.Context) (json.RawMessage, error)
+}
+
+// Dial reaches the daemon of this node. others gives those of the other nodes by
+// their names, through it.
+type Dial func() (here Daemon, others func(node string) Other, err error)
+
 // within bounds the whole examination.
 const within = 2 * time.Minute
 
 // command is one run of holdfast doctor.
 type command struct {
 	*shell.Shell
-	dial     func() (Daemon, error)
+	dial     Dial
 	machine  *gather.Machine
+	local    bool
 	fix      bool
 	undo     bool
 	dry      bool
@@ -56,7 +71,7 @@ type command struct {
 }
 
 // Command makes the command. dial reaches the daemon of this node.
-func Command(sh *shell.Shell, dial func() (Daemon, error)) *cobra.Command {
+func Command(sh *shell.Shell, dial Dial) *cobra.Command {
 	d := &command{Shell: sh, dial: dial, machine: gather.Here()}
 	return d.command()
 }
@@ -68,6 +83,7 @@ func (d *command) command() *cobra.Command {
 	fs.BoolVar(&d.undo, "undo", false, "take back every change that --fix has made")
 	fs.BoolVar(&d.dry, "dry-run", false, "with --fix or --undo: only show")
 	fs.BoolVarP(&d.yes, "yes", "y", false, "with --fix or --undo: do not ask")
+	fs.BoolVar(&d.local, "local", false, "do not ask the other nodes")
 	fs.BoolVar(&d.brief, "brief", false, "leave out what is well")
 	fs.StringSliceVar(&d.sections, "section", nil, "look at this `part` alone; repeatable")
 	return c
@@ -139,7 +155,7 @@ func (d *command) facts(ctx context.Context, n *config.Node, bare bool) *doctor.
 		f.Boot.Own = doctor.Unit{} // nothing is to start here yet
 		return f
 	}
-	daemon, err := d.dial()
+	daemon, others, err := d.dial()
 	if err != nil {
 		conf, why := kept(n)
 		f := d.machine.Facts(ctx, n, conf, why)
@@ -157,7 +173,48 @@ func (d *command) facts(ctx context.Context, n *config.Node, bare bool) *doctor.
 	}
 	f := d.machine.Facts(ctx, n, conf, why)
 	ask(ctx, daemon, f)
+	if f.Cluster.Status != nil && !d.local {
+		f.Cluster.Peers = askOthers(ctx, f.Cluster.Status, others)
+	}
 	return f
+}
+
+// askOthers asks the daemons of all other members at once.
+func askOthers(ctx context.Context, s *api.Status, others func(string) Other) []doctor.Peer {
+	var peers []doctor.Peer
+	for _, n := range s.Nodes {
+		if n.Name != s.Self.Name && n.Phase != "out" {
+			peers = append(peers, doctor.Peer{Name: n.Name})
+		}
+	}
+	var asking sync.WaitGroup
+	for i := range peers {
+		asking.Go(func() { askOther(ctx, &peers[i], others(peers[i].Name)) }) // ends with ctx
+	}
+	asking.Wait()
+	return peers
+}
+
+// askOther notes what one node says of itself.
+func askOther(ctx context.Context, p *doctor.Peer, o Other) {
+	began := time.Now()
+	s, err := o.Status(ctx)
+	if err != nil {
+		p.Problem = err.Error()
+		return
+	}
+	half := time.Since(began) / 2
+	p.Build, p.Config, p.Ways, p.Offset = s.Self.Build, s.Cluster.Config, s.Fencing, s.Time.Sub(began.Add(half))
+	text, err := o.Doctor(ctx)
+	var r doctor.Report
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	if err != nil {
+		p.Problem = "its doctor: " + err.Error()
+		return
+	}
+	p.Report, p.Kernel, p.Agents, p.MTU = &r, r.Machine.Kernel, r.Machine.Agents, r.Machine.MTU
 }
 
 // kept is the configuration that this node has kept.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
@@ -34,6 +35,20 @@ func (d *daemon) Events(_ context.Context, _ api.EventQuery, each func(api.Event
 	return each(api.Event{Kind: "drill", Node: "beta", Outcome: "proven", Text: "drill: bmc: verdict: proven: it came back"})
 }
 
+// other is the daemon of another node, by its name.
+type other string
+
+func (o other) Status(context.Context) (*api.Status, error) {
+	if o == "gamma" {
+		return nil, errors.New("connection refused")
+	}
+	return &api.Status{Time: time.Now(), Self: api.Self{Name: string(o), Build: "0.9"}}, nil
+}
+
+func (o other) Doctor(context.Context) (json.RawMessage, error) {
+	return json.RawMessage(`{"version":1,"node":"beta","level":"failure","machine":{"kernel":"5.10"},"sections":[{"name":"boot","findings":[{"check":"fstab","level":"failure","text":"mounted twice"}]}]}`), nil
+}
+
 // doctorOf runs the command on a machine that is a directory, in which swappiness is
 // the one thing that a fix changes.
 func doctorOf(t *testing.T, root, in string, args ...string) (string, error) {
@@ -49,10 +64,12 @@ watchdogs: [softdog]
 `), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	here := &daemon{status: api.Status{Self: api.Self{Name: "alpha", Build: "1.0"}, Nodes: []api.Node{{Name: "alpha"}, {Name: "beta"}, {Name: "gamma"}, {Name: "delta", Phase: "out"}}}}
+	others := func(node string) Other { return other(node) }
 	var out bytes.Buffer
 	d := &command{
 		Shell: &shell.Shell{In: strings.NewReader(in), Out: &out, Err: &out, Config: path},
-		dial:  func() (Daemon, error) { return &daemon{}, nil },
+		dial:  func() (Daemon, func(string) Other, error) { return here, others, nil },
 		machine: &gather.Machine{Root: root, Run: func(context.Context, program.Command) (program.Result, error) {
 			return program.Result{}, errors.New("not here")
 		}},
@@ -129,7 +146,15 @@ func TestCommandLine(t *testing.T) {
 		}
 	}
 	out, err := doctorOf(t, t.TempDir(), "", "--section", "drills", "--section", "cluster", "--brief")
-	if err == nil || !strings.Contains(out, "this node is no member") {
-		t.Errorf("%v: %s", err, out)
+	for _, words := range []string{"this node is no member", "beta: it runs 0.9, this node 1.0", "beta: its own doctor finds: boot: mounted twice", "gamma: its daemon cannot be asked: connection refused"} {
+		if err == nil || !strings.Contains(strings.Join(strings.Fields(out), " "), words) {
+			t.Errorf("no %q: %v: %s", words, err, out)
+		}
+	}
+	if strings.Contains(out, "delta: its") {
+		t.Errorf("a node that is out was asked: %s", out)
+	}
+	if out, _ = doctorOf(t, t.TempDir(), "", "--local", "--section", "cluster"); strings.Contains(out, "beta") {
+		t.Errorf("with --local others were asked: %s", out)
 	}
 }

@@ -1,7 +1,8 @@
 // Package enlist is the join service: it lets a new node into the cluster, once
 // for each token, over TLS that the token pins (the exchange is in package api).
 //
-// It listens only while a token is outstanding. Before a node is entered into the
+// It answers only while a token is outstanding; the port is that of a door which
+// other nodes use too (package peers). Before a node is entered into the
 // membership it must have proven that it sees the same disks: it has found the
 // nonce that this node left on each of them, through its own path, and this node
 // finds the one that the new node left.
@@ -62,6 +63,8 @@ type Settings struct {
 	Layout    func() (sector, nmax int, ok bool) // of the quorum disks, once one was opened
 	Wall      func() time.Time
 	Log       zerolog.Logger
+	// Listen waits for strangers on one of the addresses, until it is closed.
+	Listen func(netip.AddrPort) (net.Listener, error)
 }
 
 // Service lets nodes in.
@@ -103,7 +106,7 @@ func (s *Service) Issue(ctx context.Context) (api.Token, error) {
 	s.retire()
 	var failed []error
 	for _, a := range s.set.Addresses {
-		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(a))
+		l, err := s.set.Listen(a)
 		if err != nil {
 			failed = append(failed, err)
 			continue
