@@ -104,6 +104,9 @@ func (n *Node) clock() ident.Instant {
 }
 
 // moment is now, on both clocks.
+// True is the time since the world began, by a clock that is never wrong.
+func (n *Node) True() time.Duration { return n.w.Now }
+
 func (n *Node) moment() oracle.Moment { return oracle.Moment{True: n.w.Now, Own: n.clock()} }
 
 // Slew makes the node's clock go at another rate: 1 is right.

@@ -22,6 +22,10 @@ func ctlRows() []row {
 			why:  "the doctor looks at this machine, asks its daemon, and changes only what it has shown",
 		},
 		{
+			tree: "internal/ctl/story", may: []string{"internal/ctl/...", "internal/api", "internal/daemon/journal", "internal/incidents"},
+			why: "what happened is told by the daemons, or read from the files that they left",
+		},
+		{
 			tree: "internal/ctl/drill", may: []string{"internal/api", "internal/ctl/screen", "internal/ctl/shell"},
 			why: "a drill asks the daemon, step by step, and touches nothing itself",
 		},

@@ -174,16 +174,45 @@ func TestEvents(t *testing.T) {
 		{ID: 1, Kind: "fencing", Node: "beta", Text: "silent for 2.5 s"},
 		{ID: 2, Kind: "proof", Node: "beta", Proof: "E3 time", Text: "beta is known to have ended"},
 	})
-	d.holdfast("", "events", "--kind", "proof", "--follow", "-n", "5").says(t, 0, "silent for 2.5 s (beta)", "beta is known to have ended (proof E3 time)")
+	d.holdfast("", "events", "--local", "--kind", "proof", "--follow", "-n", "5").says(t, 0, "silent for 2.5 s (beta)", "beta is known to have ended (proof E3 time)")
 	d.was(t, "follow=1")
 	d.was(t, "kind=proof")
-	r := d.holdfast("", "events", "--json", "--since", "2h")
+	r := d.holdfast("", "events", "--local", "--json", "--since", "2h")
 	r.says(t, 0)
 	d.was(t, "since=")
 	var first api.Event
 	if line, _, _ := strings.Cut(r.out, "\n"); json.Unmarshal([]byte(line), &first) != nil || first.ID != 1 {
 		t.Errorf("no event on the first line: %q", line)
 	}
+}
+
+// TestEventsOfAllNodes: what the nodes have noted comes in the order of the register,
+// whatever their wall clocks say, and a node that cannot be asked is said and left out.
+func TestEventsOfAllNodes(t *testing.T) {
+	t.Parallel()
+	d := newDaemon(t)
+	at := func(s int) time.Time { return time.Date(2026, 11, 22, 12, 0, s, 0, time.UTC) }
+	s := status(api.Healthy)
+	s.Nodes = append(s.Nodes, api.Node{ID: 2, Name: "beta"}, api.Node{ID: 3, Name: "gamma"})
+	d.answer("GET /v1/status", s)
+	d.answer("GET /v1/events", []api.Event{
+		{ID: 1, Time: at(1), Kind: "grant", Service: "orders", Node: "beta", Term: 2, State: 7, Text: "granted"},
+		{ID: 2, Time: at(9), Kind: "fencing", Node: "beta", Incarnation: "1/af", State: 9, Text: "silent"},
+	})
+	d.answer("GET /v1/of/beta/status", &api.Status{Version: 1, Time: time.Now(), Self: api.Self{Name: "beta"}})
+	d.answer("GET /v1/of/beta/events", []api.Event{{ID: 4, Time: at(30), Kind: "started", Service: "orders", Term: 2, State: 7, Text: "started"}})
+	d.answer("GET /v1/of/gamma/status", api.Errorf(api.CodeNotReady, "gamma does not answer"))
+	r := d.holdfast("", "events")
+	r.says(t, 0, "alpha:1", "beta:4", "alpha:2", "without what gamma has noted: gamma does not answer")
+	if first, second, third := strings.Index(r.out, "alpha:1"), strings.Index(r.out, "beta:4"), strings.Index(r.out, "alpha:2"); first > second || second > third {
+		t.Errorf("not in the order of the register:\n%s", r.out)
+	}
+	d.holdfast("", "events", "--by", "beta", "--json").says(t, 0, `"told_by":"beta"`)
+	d.holdfast("", "events", "--by", "delta").says(t, 1, "no node \"delta\"")
+	d.holdfast("", "explain", "incident").says(t, 0, "9-beta", "node beta was lost", "goes on")
+	d.holdfast("", "explain", "incident", "last").says(t, 0, "incident 9-beta", "holdfast node confirm-off beta", "timeline")
+	d.holdfast("", "explain", "incident", "9-beta", "--json").says(t, 0, `"kind": "node lost"`)
+	d.holdfast("", "explain", "incident", "8-beta").says(t, 1, "holdfast explain incident lists")
 }
 
 func TestPlanAndApply(t *testing.T) {

@@ -9,9 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/holdfast-ha/holdfast/cluster/scripttest"
 	"github.com/holdfast-ha/holdfast/internal/ctl"
-	"github.com/holdfast-ha/holdfast/test/record"
 )
 
 var update = flag.Bool("update", false, "write the golden texts anew")
@@ -67,23 +65,7 @@ func TestExplain(t *testing.T) {
 // told tells a story and returns the folder in which every node has its log.
 func told(t *testing.T, s situation) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", s.story+".txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	script, err := scripttest.Parse(s.story, string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	log := record.New(dir)
-	log.Events = true
-	script.Change = log.Follow
-	script.Run(t, 1, 1)
-	if err := log.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	return toldOf(t, filepath.Join("testdata", s.story+".txt"))
 }
 
 // plain takes out what depends on a random number: the hour, the identity of a

@@ -62,9 +62,13 @@ func (l *Log) Follow(o *clustertest.Options) {
 	o.Begin, o.Record = l.begin, l.step
 }
 
-// Wall is what the wall clock of every node says at an instant.
+// began is the wall clock's time at which a simulated world begins.
+func began() time.Time { return time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC) }
+
+// Wall is what the wall clock of a node says at an instant of its interval clock, as
+// far as its decision log tells.
 func Wall(now ident.Instant) time.Time {
-	return time.Date(2026, 11, 23, 20, 0, 0, 0, time.UTC).Add(time.Duration(now))
+	return began().Add(time.Duration(now))
 }
 
 // Close ends all files. It fails with the first error that there was.
@@ -99,7 +103,7 @@ func (l *Log) begin(of *clustertest.Node, set core.Settings) {
 		l.nodes[of] = n
 		if l.Events {
 			var err error
-			n.story, err = journal.OpenStory(filepath.Dir(n.dir), zerolog.Nop(), func() time.Time { return Wall(n.now) })
+			n.story, err = journal.OpenStory(filepath.Dir(n.dir), zerolog.Nop(), func() time.Time { return began().Add(of.True()) }) // wall clocks agree
 			l.fail(err)
 		}
 	}

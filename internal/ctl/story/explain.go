@@ -25,13 +25,17 @@ type Dial func() (*api.Client, error)
 type command struct {
 	*shell.Shell
 	dial Dial
+	self string // the name of the node whose daemon is asked
 }
 
 // Explain makes holdfast explain.
 func Explain(sh *shell.Shell, dial Dial) *cobra.Command {
-	a := &command{sh, dial}
+	a := &command{Shell: sh, dial: dial}
 	var log string
-	cmd := a.PrintsJSON(shell.Command("explain SERVICE | explain node NODE | explain event ID", cobra.RangeArgs(1, 2), func(c *cobra.Command, args []string) error {
+	cmd := a.PrintsJSON(shell.Command("explain SERVICE | explain node NODE | explain event ID | explain incident [ID]", cobra.RangeArgs(1, 2), func(c *cobra.Command, args []string) error {
+		if id, is := incidentArgs(args); is {
+			return a.incident(c, log, id)
+		}
 		x, err := a.why(c, log, args)
 		if err != nil {
 			return err
