@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/holdfast-ha/holdfast/resources/secret"
 )
 
 // Agent is one kind of member. Its methods run in a child process that may be
@@ -192,6 +194,9 @@ func (k Kinds) run(kind string, verb Verb, stdio Stdio) Report {
 	if req.Timeout <= 0 {
 		return Failure("request without a timeout")
 	}
+	if report, ok := req.reveal(verb); !ok {
+		return report
+	}
 	req.Stderr, req.Output = stdio.Stderr, stdio.Output
 	ctx, cancel := context.WithTimeout(context.Background(), req.Timeout-req.Timeout/10)
 	defer cancel()
@@ -221,6 +226,22 @@ func (k Kinds) run(kind string, verb Verb, stdio Stdio) Report {
 		return Absent("a %s has to be restarted for new settings", kind)
 	}
 	return Failure("verb %q: want start, stop, kill, check, probe, fit, usual or reload", verb)
+}
+
+// reveal puts secrets in the place of their names. Without them nothing is begun, and
+// nothing is known; what runs is stopped as well as that can be done.
+func (r *Request) reveal(verb Verb) (Report, bool) {
+	places := secret.Here()
+	filled, err := places.Fill(r.Spec)
+	r.Spec = filled
+	r.Was, _ = places.Fill(r.Was) // one that is gone is another one
+	switch {
+	case err == nil, verb == VerbStop, verb == VerbKill, verb == VerbProbe: // a probe shows that a start which failed has left nothing
+		return Report{}, true
+	case verb == VerbStart, verb == VerbFit:
+		return Missing("%s", strings.ReplaceAll(err.Error(), "\n", "; ")), false
+	}
+	return Unsure("%s", strings.ReplaceAll(err.Error(), "\n", "; ")), false
 }
 
 func usual(ctx context.Context, agent Agent, req Request) Report {

@@ -46,9 +46,16 @@ type answer struct {
 	usual   *Limits
 }
 
-// operate runs the agent and returns what is known afterwards. When it returns,
-// no process of the operation is left, or the answer says so.
+// operate runs the agent and returns what is known afterwards, without the secrets
+// that the agent was given. When it returns, no process of the operation is left, or
+// the answer says so.
 func (r *Runner) operate(ctx context.Context, op operation) answer {
+	a := r.carryOut(ctx, op)
+	a.text = r.cfg.Secrets.Hide(op.member.Spec, a.text)
+	return a
+}
+
+func (r *Runner) carryOut(ctx context.Context, op operation) answer {
 	p, err := r.launch(op)
 	if err != nil && op.verb == VerbStart {
 		return answer{outcome: Failed, text: err.Error()} // nothing began
@@ -152,6 +159,7 @@ func (r *Runner) command(op operation, files opFiles) *exec.Cmd {
 		"HOLDFAST_SERVICE=" + op.svc,
 		"HOLDFAST_TERM=" + strconv.FormatUint(uint64(op.term), 10),
 		"HOLDFAST_MEMBER=" + op.member.ID,
+		r.cfg.Secrets.Environ(),
 	}, r.cfg.Env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = files.request, files.stderr, files.stderr
 	cmd.ExtraFiles = []*os.File{files.result, r.cfg.Output}

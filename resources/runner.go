@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/resources/groups"
+	"github.com/holdfast-ha/holdfast/resources/secret"
 )
 
 // Groups keeps the processes of services together; package groups has two.
@@ -29,7 +30,8 @@ type RunnerConfig struct {
 	// AgentCommand starts an agent process; kind and verb are appended. It must
 	// end up in Kinds.AgentMain with ProcessStdio.
 	AgentCommand []string
-	Env          []string // added to the environment of agents
+	Env          []string      // added to the environment of agents
+	Secrets      secret.Places // what specifications name is found there
 	// KillWithin is how long a killed group may take to become empty before it
 	// counts as stuck; zero means 5 s.
 	KillWithin time.Duration

@@ -173,7 +173,7 @@ func deviceRows() []row {
 		{tree: "internal/daemon/pressure", why: alone},
 		{tree: "sbd/watchdog/...", may: []string{"sbd/watchdog"}, why: alone},
 		{
-			tree: "resources", may: []string{"resources/groups"},
+			tree: "resources", may: []string{"resources/groups", "resources/secret"},
 			why: "the service model starts and stops things on this node; it knows no quorum and no fencing, nor its own kinds",
 		},
 		{
@@ -195,7 +195,7 @@ func internalRows() []row {
 	return []row{
 		{
 			tree: "internal/config",
-			may:  []string{"cluster/...", "internal/build", "bmc", "internal/config/form", "internal/config/members", "internal/config/phrase"},
+			may:  []string{"cluster/...", "internal/build", "bmc", "internal/config/form", "internal/config/members", "internal/config/phrase", "resources/secret"},
 			why:  "configuration is text in, valid values out",
 		},
 		{
@@ -375,7 +375,7 @@ func machineRows() []row {
 			why: "what a machine contributes to the timeouts is read from it, and derived elsewhere",
 		},
 		{
-			tree: "internal/daemon/agents", may: []string{"internal/config", "resources", "resources/groups", "resources/kinds"},
+			tree: "internal/daemon/agents", may: []string{"internal/config", "resources", "resources/groups", "resources/kinds", "resources/secret"},
 			why: "operations of services are processes of the daemon's own program",
 		},
 		{

@@ -4,6 +4,14 @@ package archtest
 func planRows() []row {
 	return []row{
 		{
+			tree: "resources/secret", may: []string{"bmc"},
+			why: "secrets of services are read as those of power switches are, and known to nobody else",
+		},
+		{
+			tree: "internal/daemon/fitness", may: []string{"internal/api", "resources"},
+			why: "whether something could run here is asked of the kinds of resources, and passed on",
+		},
+		{
 			tree: "cluster/revise", may: []string{"cluster"},
 			why: "what a configuration changes in a state is the same for whoever applies it and for whoever looks ahead",
 		},

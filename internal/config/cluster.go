@@ -212,6 +212,8 @@ func (c *clusterReader) stack(v *form.Value, where string) []cluster.Member {
 		if n := count[kind.Name]; n > 1 {
 			id += "-" + strconv.Itoa(n)
 		}
+		c.secrets(spec, at+"."+kind.Name, false)
+		c.secrets(with, at+".with", true)
 		check := e.Get("check")
 		guarded = guarded || spec.Str("guard") == cluster.WayReservation
 		list = append(list, cluster.Member{

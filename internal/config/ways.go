@@ -59,6 +59,7 @@ func (c *clusterReader) way(e *form.Value, where string) cluster.Way {
 func (c *clusterReader) agent(e *form.Value, where string) cluster.Way {
 	way := cluster.Way{Kind: cluster.WayAgent, Agent: e.Str("agent")}
 	if with := e.Get("with"); with != nil {
+		c.secrets(with, where+".with", false)
 		way.With = map[string]string{}
 		for _, p := range with.Keys {
 			way.With[p.Name] = p.Text

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-ha/holdfast/resources"
 	"github.com/holdfast-ha/holdfast/resources/groups"
 	"github.com/holdfast-ha/holdfast/resources/kinds"
+	"github.com/holdfast-ha/holdfast/resources/secret"
 )
 
 // self is the program that runs, also when its file has been replaced by a newer
@@ -30,6 +31,7 @@ func NewRunner(node *config.Node, log zerolog.Logger) (*resources.Runner, error)
 	known := kinds.All()
 	return resources.NewRunner(resources.RunnerConfig{
 		Groups: where, AgentCommand: []string{self, "agent"}, Env: Environment(node), Advised: known.Advised, Glance: known.Glance,
+		Secrets: secret.At(filepath.Join(filepath.Dir(node.Key), "secrets")),
 		OnStep: func(s resources.Step) {
 			level := zerolog.InfoLevel
 			if s.Verb == resources.VerbCheck && s.Outcome == resources.OK {
