@@ -3,20 +3,42 @@ package bmc
 import (
 	"encoding/hex"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 )
 
 // GUID is the UUID of a machine as its controller or its firmware tells it. Its
 // bytes come in different orders from different places, see Same.
+//
+// Where a maker forgot it, the address of the controller's network card stands in
+// its place: ten zero bytes and the six of the address, see FromMAC.
 type GUID [16]byte
 
+// FromMAC makes the identity of a machine whose controller has no usable GUID, of
+// the address of that controller's network card. One that is no card's own is
+// refused.
+func FromMAC(mac []byte) (GUID, error) {
+	var g GUID
+	copy(g[10:], mac)
+	if len(mac) != 6 || mac[0]&1 != 0 || g.IsZero() {
+		return GUID{}, fmt.Errorf("%x is no address of a network card", mac)
+	}
+	return g, nil
+}
+
+// IsMAC says that the GUID is the address of a network card.
+func (g GUID) IsMAC() bool { return [10]byte(g[:10]) == [10]byte{} && !g.IsZero() }
+
 // ParseGUID reads the 32 hexadecimal digits of a GUID, with or without hyphens,
-// in either case. Values that firmware puts where a maker forgot the real one
+// in either case, or the address of a network card with colons. Values that firmware puts where a maker forgot the real one
 // (all bytes equal, or the counting pattern of a reference firmware) are
 // refused: they do not tell two machines apart.
 func ParseGUID(text string) (GUID, error) {
 	var g GUID
+	if mac, err := net.ParseMAC(strings.TrimSpace(text)); err == nil && len(mac) == 6 {
+		return FromMAC(mac)
+	}
 	digits := strings.ReplaceAll(strings.TrimSpace(text), "-", "")
 	raw, err := hex.DecodeString(digits)
 	if err != nil || len(raw) != len(g) {
@@ -33,8 +55,12 @@ func ParseGUID(text string) (GUID, error) {
 func (g GUID) IsZero() bool { return g == GUID{} }
 
 // String gives the usual form, 00112233-4455-6677-8899-aabbccddeeff, in the
-// order of the bytes as they came.
+// order of the bytes as they came; of an address of a network card the usual form of
+// that.
 func (g GUID) String() string {
+	if g.IsMAC() {
+		return net.HardwareAddr(g[10:]).String()
+	}
 	return fmt.Sprintf("%x-%x-%x-%x-%x", g[0:4], g[4:6], g[6:8], g[8:10], g[10:16])
 }
 
@@ -87,6 +113,13 @@ func (g GUID) placeholder() bool {
 		}
 	}
 	return false
+}
+
+// WantsMAC says that a controller which names itself so is to be asked for the
+// address of its network card as well: it names no usable GUID, or another one than
+// expected where such an address is expected.
+func (o Options) WantsMAC(seen GUID) bool {
+	return seen.IsZero() || slices.ContainsFunc(o.Expect, GUID.IsMAC) && !slices.ContainsFunc(o.Expect, seen.Same)
 }
 
 // Accept says whether the machine that a controller named is the expected one.

@@ -68,3 +68,35 @@ func TestAccept(t *testing.T) {
 		}
 	}
 }
+
+// TestMAC: an address of a network card is an identity of its own.
+func TestMAC(t *testing.T) {
+	mac := guid(t, "52:54:00:AB:cd:ef")
+	if !mac.IsMAC() || mac.String() != "52:54:00:ab:cd:ef" || !mac.Same(guid(t, mac.String())) || mac.Same(guid(t, "52:54:00:ab:cd:ee")) {
+		t.Errorf("%s", mac)
+	}
+	whole := guid(t, "00112233-4455-6677-8899-525400abcdef")
+	if whole.IsMAC() || mac.Same(whole) {
+		t.Errorf("%s is taken for %s", whole, mac)
+	}
+	for _, text := range []string{"00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "52:54:00:ab:cd:ef:00:01", "52:54:00"} {
+		if g, err := bmc.ParseGUID(text); err == nil {
+			t.Errorf("%s is taken for %s", text, g)
+		}
+	}
+	for _, c := range []struct {
+		expect []bmc.GUID
+		seen   bmc.GUID
+		want   bool
+	}{
+		{nil, bmc.GUID{}, true},
+		{nil, whole, false},
+		{[]bmc.GUID{whole}, whole, false},
+		{[]bmc.GUID{mac}, whole, true},
+		{[]bmc.GUID{mac, whole}, whole, false},
+	} {
+		if got := (bmc.Options{Expect: c.expect}).WantsMAC(c.seen); got != c.want {
+			t.Errorf("%v, and %s is seen: %v", c.expect, c.seen, got)
+		}
+	}
+}

@@ -58,6 +58,7 @@ func NewIPMIOn(t testing.TB, socket *net.UDPConn, m *Machine) *IPMI {
 	registry := handlers.NewRegistry()
 	handlers.RegisterAllHandlers(registry)
 	registry.RegisterFunc(types.CommandGetSystemGUID, p.guid)
+	registry.RegisterFunc(types.CommandGetLanConfigParam, p.card)
 	registry.RegisterFunc(types.CommandGetChassisStatus, p.status)
 	s := server.NewServer(p.bmc, &line{UDPConn: socket, machine: m}, server.WithHandlerRegistry(registry))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -101,6 +102,16 @@ func (p *IPMI) guid(context.Context, *handlers.HandlerContext, []byte) ([]byte, 
 	}
 	slices.Reverse(g[:])
 	return g[:], types.CodeOK, nil
+}
+
+// card answers Get LAN Configuration Parameters (23.2) about the channel that it
+// came by, parameter 5.
+func (p *IPMI) card(_ context.Context, _ *handlers.HandlerContext, request []byte) ([]byte, types.CompletionCode, error) {
+	card, told := p.machine.card()
+	if !told || len(request) != 4 || request[0] != 0x0e || request[1] != 5 {
+		return nil, types.CodeInvalidCommand, nil
+	}
+	return card, types.CodeOK, nil
 }
 
 // status answers Get Chassis Status (28.2).

@@ -40,6 +40,7 @@ const (
 	SaysDone                     // says off once it has accepted the request, and switches nothing
 	Rebooting                    // reboots when it has switched: its next answers are lost
 	ComesBack                    // takes "off" for a restart: the machine is on again after one reading
+	ByCard                       // names no GUID, only the address of its network card
 )
 
 // lostAnswers is how many answers a controller that reboots loses.
@@ -49,6 +50,7 @@ const lostAnswers = 3
 // by several goroutines.
 type Machine struct {
 	GUID bmc.GUID // who the machine is
+	Card [6]byte  // the address of its controller's network card, for IPMI
 	// Turned is told, before the controller answers, that it has given the
 	// machine power or taken it: for a machine that is emulated elsewhere. It
 	// must be set before the controller is used, and call nothing of Machine.
@@ -81,7 +83,7 @@ func NewMachine(t testing.TB, fault Fault) *Machine {
 
 // Make is NewMachine without a test. The caller ends it.
 func Make(guid bmc.GUID, fault Fault) *Machine {
-	return &Machine{GUID: guid, fault: fault, on: true, end: make(chan struct{})}
+	return &Machine{GUID: guid, Card: [6]byte{0x52, 0x54, 0, 1, 2, 3}, fault: fault, on: true, end: make(chan struct{})}
 }
 
 // End ends what hangs in the machine's controller. It is called once, after the
@@ -170,7 +172,12 @@ func (m *Machine) shown() (bmc.GUID, bool) {
 	if m.is(OtherMachine) {
 		g[15] ^= 0xff
 	}
-	return g, !m.is(Anonymous)
+	return g, !m.is(Anonymous) && !m.is(ByCard)
+}
+
+// card answers Get LAN Configuration Parameters: false if the controller does not.
+func (m *Machine) card() ([]byte, bool) {
+	return append([]byte{0x11}, m.Card[:]...), !m.is(Anonymous)
 }
 
 // What a controller says about the power.

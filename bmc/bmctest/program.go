@@ -186,6 +186,12 @@ func (p *Program) ipmitool(session int, c call) outcome {
 			return outcome{1, "", "Unable to send RAW command (channel=0x0 netfn=0x6 lun=0x0 cmd=0x37 rsp=0xc1): Invalid command\n"}
 		}
 		return outcome{0, fmt.Sprintf(" % x\n", g[:]), ""}
+	case strings.HasSuffix(line, "raw 0x0c 0x02 0x0e 0x05 0x00 0x00"):
+		card, told := p.machine.card()
+		if !told {
+			return outcome{1, "", "Unable to send RAW command (channel=0x0 netfn=0xc lun=0x0 cmd=0x2 rsp=0xc1): Invalid command\n"}
+		}
+		return outcome{0, fmt.Sprintf(" % x\n", card), ""}
 	case strings.HasSuffix(line, "chassis power status"):
 		switch p.machine.status(session) {
 		case wordGarbage:

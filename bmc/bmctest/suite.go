@@ -25,6 +25,9 @@ type Way struct {
 	Open func(t *testing.T, m *Machine, o bmc.Options) bmc.Switch
 	// Identifies says that controllers of this way name a GUID.
 	Identifies bool
+	// Cards says that they name the address of their network card where they have
+	// no GUID.
+	Cards bool
 }
 
 // TestSwitch is the suite that every implementation of bmc.Switch passes.
@@ -54,6 +57,10 @@ func TestSwitch(t *testing.T, w Way) {
 	if w.Identifies {
 		t.Run("OtherMachine", func(t *testing.T) { testStranger(t, w, OtherMachine) })
 		t.Run("Anonymous", func(t *testing.T) { testStranger(t, w, Anonymous) })
+		t.Run("ByCard", func(t *testing.T) { testStranger(t, w, ByCard) })
+	}
+	if w.Cards {
+		t.Run("Card", testCard(w))
 	}
 }
 
@@ -64,7 +71,7 @@ func open(t *testing.T, w Way, m *Machine, o bmc.Options) bmc.Switch {
 	if o.Password.String() == "" {
 		o.Password = bmc.NewSecret(Password)
 	}
-	if w.Identifies {
+	if w.Identifies && len(o.Expect) == 0 {
 		o.Expect = []bmc.GUID{m.GUID}
 	}
 	s := w.Open(t, m, o)
@@ -233,6 +240,28 @@ func testStranger(t *testing.T, w Way, f Fault) {
 	m.Set(false)
 	if r := s.State(t.Context()); r.State != bmc.Unknown {
 		t.Errorf("a stranger's state was believed: %+v", r)
+	}
+}
+
+// testCard: a machine is known by its controller's network card where that is what
+// is expected, whether it names a GUID or not, and another card is a stranger's.
+func testCard(w Way) func(*testing.T) {
+	return func(t *testing.T) {
+		for _, f := range []Fault{ByCard, Honest} {
+			m := NewMachine(t, f)
+			card, err := bmc.FromMAC(m.Card[:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r := confirm(t, open(t, w, m, bmc.Options{Expect: []bmc.GUID{card}}), m, patience); r.State != bmc.Off || r.Identity.GUID != card {
+				t.Fatalf("confirm: %+v", r)
+			}
+			m.Card[5]++
+			m.Set(true)
+			if err := open(t, w, m, bmc.Options{Expect: []bmc.GUID{card}}).Off(t.Context()); !errors.Is(err, bmc.ErrOtherMachine) || !m.IsOn() {
+				t.Errorf("another card: Off: %v", err)
+			}
+		}
 	}
 }
 

@@ -19,25 +19,29 @@ const (
 )
 
 // InBand reads, on the machine itself, the GUIDs that a controller of this
-// machine may name from outside: the firmware's, and the one that the machine's
-// own controller tells over the bus in the chassis. A controller whose network
-// address shows one of them is this machine's. It needs root, and returns what
-// it found; the error says what is missing and is nil only if both were read.
+// machine may name from outside: the firmware's, and what the machine's own
+// controller tells over the bus in the chassis, which is its GUID and the addresses
+// of its network cards. A controller whose network address shows one of them is
+// this machine's. It needs root, and returns what it found; the error says what is
+// missing and is nil only if firmware and controller have told something.
 // A machine without IPMI has the first one only, which is enough for Redfish.
 func InBand(ctx context.Context) ([]bmc.GUID, error) {
 	var found []bmc.GUID
 	var missing []error
-	add := func(place string, g bmc.GUID, err error) {
+	add := func(place string, err error, told ...bmc.GUID) {
 		if err != nil {
 			missing = append(missing, fmt.Errorf("%s: %w", place, err))
-			return
 		}
-		found = append(found, g)
+		found = append(found, told...)
 	}
 	g, err := firmwareGUID(productUUID)
-	add(productUUID, g, err)
-	g, err = controllerGUID(ctx, ipmiDevice)
-	add(ipmiDevice, g, err)
+	if err != nil {
+		add(productUUID, err)
+	} else {
+		add(productUUID, nil, g)
+	}
+	told, err := controllerGUIDs(ctx, ipmiDevice)
+	add(ipmiDevice, err, told...)
 	return found, errors.Join(missing...)
 }
 
@@ -49,42 +53,76 @@ func firmwareGUID(path string) (bmc.GUID, error) {
 	return bmc.ParseGUID(strings.TrimSpace(string(text)))
 }
 
-// controllerGUID asks the controller in the chassis (Get System GUID). The
-// driver waits for up to 10 s and knows no context.
-func controllerGUID(ctx context.Context, path string) (bmc.GUID, error) {
+// controllerGUIDs asks the controller in the chassis. The driver waits for up to
+// 10 s for each answer and knows no context.
+func controllerGUIDs(ctx context.Context, path string) ([]bmc.GUID, error) {
 	type answer struct {
-		guid bmc.GUID
+		told []bmc.GUID
 		err  error
 	}
 	result := make(chan answer, 1)
 	go func() {
-		g, err := askDevice(path)
-		result <- answer{g, err}
+		told, err := askDevice(path)
+		result <- answer{told, err}
 	}()
 	select {
 	case a := <-result:
-		return a.guid, a.err
+		return a.told, a.err
 	case <-ctx.Done():
-		return bmc.GUID{}, fmt.Errorf("no answer: %w", ctx.Err())
+		return nil, fmt.Errorf("no answer: %w", ctx.Err())
 	}
 }
 
-func askDevice(path string) (bmc.GUID, error) {
+// channels is how many a controller may have that are no bus (IPMI 2.0, 6.3).
+const channels = 11
+
+// askDevice asks for the GUID (Get System GUID), and each channel for the address
+// of its network card.
+func askDevice(path string) ([]bmc.GUID, error) {
 	dev, err := inbandipmi.OpenPath(path)
 	if err != nil {
-		return bmc.GUID{}, plainly(err)
+		return nil, plainly(err)
 	}
 	defer dev.Close()
+	return tellAll(func(netFn, command byte, data []byte) ([]byte, error) {
+		return dev.SendRecv(inbandipmi.NetFn(netFn), inbandipmi.Command(command), data)
+	})
+}
+
+// tellAll asks with send, whose answers begin with the completion code.
+func tellAll(send func(netFn, command byte, data []byte) ([]byte, error)) ([]bmc.GUID, error) {
+	var told []bmc.GUID
 	const application, getSystemGUID = 0x06, 0x37
-	raw, err := dev.SendRecv(inbandipmi.NetFn(application), inbandipmi.Command(getSystemGUID), nil)
-	if err != nil {
-		return bmc.GUID{}, err
+	raw, err := send(application, getSystemGUID, nil)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(raw) != 17 || raw[0] != 0:
+		err = fmt.Errorf("the controller's answer of %d bytes is no GUID", len(raw))
+	default:
+		var g bmc.GUID
+		if g, err = guidOf(raw[1:]); err == nil {
+			told = append(told, g)
+		}
 	}
-	// The completion code comes first.
-	if len(raw) != 17 || raw[0] != 0 {
-		return bmc.GUID{}, fmt.Errorf("the controller's answer of %d bytes is no GUID", len(raw))
+	const transport, getLANConfiguration = 0x0c, 0x02
+	for channel := byte(1); channel <= channels; channel++ {
+		raw, bad := send(transport, getLANConfiguration, cardOf(channel))
+		if bad != nil {
+			return told, bad
+		}
+		var card lanCard
+		if len(raw) > 0 && raw[0] == 0 {
+			_ = card.Unpack(raw[1:])
+		}
+		if !card.address.IsZero() {
+			told = append(told, card.address)
+		}
 	}
-	return guidOf(raw[1:])
+	if len(told) > 0 {
+		err = nil
+	}
+	return told, err
 }
 
 // plainly takes the path out of an error that is going to be prefixed with it.

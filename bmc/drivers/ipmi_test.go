@@ -25,7 +25,7 @@ func TestRealIPMITool(t *testing.T) {
 		t.Skip("-short: the program waits a second for each datagram that does not come; run without -short")
 	}
 	t.Parallel()
-	bmctest.TestSwitch(t, bmctest.Way{Identifies: true, Open: func(t *testing.T, m *bmctest.Machine, o bmc.Options) bmc.Switch {
+	bmctest.TestSwitch(t, bmctest.Way{Identifies: true, Cards: true, Open: func(t *testing.T, m *bmctest.Machine, o bmc.Options) bmc.Switch {
 		return open(t, bmctest.NewIPMI(t, m).Reference(t, "cipher=17"), o)
 	}})
 }

@@ -123,39 +123,60 @@ func (d *ipmitool) Set(ctx context.Context, on bool) error {
 	return err
 }
 
-// identity asks for the system's GUID (Get System GUID, IPMI 2.0 22.14). That a
-// controller has none is an answer; only silence is an error.
+// identity asks for the system's GUID (Get System GUID, IPMI 2.0 22.14), and where
+// that is not usable for the address of the controller's network card. That a
+// controller has neither is an answer; only silence is an error.
 func (d *ipmitool) identity(ctx context.Context) (bmc.Identity, error) {
+	var who bmc.Identity
+	raw, err := d.ask(ctx, "0x06", "0x37")
+	if err != nil {
+		return who, err
+	}
+	if g, err := guidOf(raw); err == nil {
+		who.GUID = g
+	}
+	if !d.options.WantsMAC(who.GUID) {
+		return who, nil
+	}
+	request := []string{"0x0c", "0x02"}
+	for _, b := range cardOf(thisChannel) {
+		request = append(request, fmt.Sprintf("%#02x", b))
+	}
+	if raw, err = d.ask(ctx, request...); err != nil {
+		return who, err
+	}
+	var card lanCard
+	if _ = card.Unpack(raw); !card.address.IsZero() {
+		who.GUID = card.address
+	}
+	return who, nil
+}
+
+// ask sends one command and returns its data; none if the controller does not know
+// the command, or if what ipmitool prints is nonsense.
+func (d *ipmitool) ask(ctx context.Context, request ...string) ([]byte, error) {
 	var last error
 	for _, cipher := range d.suit {
 		p := d.raw
-		p.args = append(append([]string{}, p.args...), "-C", cipher, "raw", "0x06", "0x37")
+		p.args = append(append(append([]string{}, p.args...), "-C", cipher, "raw"), request...)
 		status, output, complaints, err := p.run(ctx)
 		if err != nil {
-			return bmc.Identity{}, err
+			return nil, err
 		}
 		if status != 0 {
 			last = fmt.Errorf("ipmitool: %s", bmc.OneLine(complaints))
 			if strings.Contains(complaints, "rsp=0x") {
-				return bmc.Identity{}, nil // the controller answered: it does not know the command
+				return nil, nil // the controller answered: it does not know the command
 			}
 			continue
 		}
-		if g, err := parseRaw(output); err == nil {
-			return bmc.Identity{GUID: g}, nil
+		raw, err := hex.DecodeString(strings.Join(strings.Fields(output), ""))
+		if err != nil {
+			return nil, nil
 		}
-		return bmc.Identity{}, nil
+		return raw, nil
 	}
-	return bmc.Identity{}, last
-}
-
-// parseRaw reads the 16 bytes that ipmitool raw prints, separated by spaces.
-func parseRaw(output string) (bmc.GUID, error) {
-	raw, err := hex.DecodeString(strings.Join(strings.Fields(output), ""))
-	if err != nil {
-		return bmc.GUID{}, err
-	}
-	return guidOf(raw)
+	return nil, last
 }
 
 // guidOf makes a GUID of the 16 bytes that a controller sent.

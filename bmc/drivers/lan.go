@@ -76,23 +76,54 @@ func (d *lan) Set(ctx context.Context, on bool) error {
 	})
 }
 
-// identity asks for the GUID of the system; that a controller has none is an
-// answer.
+// identity asks for the GUID of the system, and where that is not usable for the
+// address of the network card that the session came by; that a controller has
+// neither is an answer.
 func (d *lan) identity(ctx context.Context, s *session) (bmc.Identity, error) {
 	var guid app.GetSystemGUIDResponse
 	err := s.command(ctx, types.CommandGetSystemGUID, nil, &guid)
+	var who bmc.Identity
 	var refused *refusedError
 	switch {
 	case errors.As(err, &refused):
-		return bmc.Identity{}, nil
 	case err != nil:
-		return bmc.Identity{}, err
+		return who, err
+	default:
+		if g, err := guidOf(guid.GUID[:]); err == nil {
+			who.GUID = g
+		}
 	}
-	g, err := guidOf(guid.GUID[:])
-	if err != nil {
-		return bmc.Identity{}, nil
+	if !d.options.WantsMAC(who.GUID) {
+		return who, nil
 	}
-	return bmc.Identity{GUID: g}, nil
+	var card lanCard
+	err = s.command(ctx, types.CommandGetLanConfigParam, cardOf(thisChannel), &card)
+	switch {
+	case errors.As(err, &refused):
+	case err != nil:
+		return who, err
+	case !card.address.IsZero():
+		who.GUID = card.address
+	}
+	return who, nil
+}
+
+// thisChannel is, in a request, the channel that the request comes by.
+const thisChannel = 0x0e
+
+// cardOf is the data of Get LAN Configuration Parameters (IPMI 2.0, 23.2) that asks
+// for the address of a channel's network card (parameter 5).
+func cardOf(channel byte) []byte { return []byte{channel, 5, 0, 0} }
+
+// lanCard is the answer: the parameter's revision, and six bytes.
+type lanCard struct{ address bmc.GUID }
+
+// Unpack takes what is no address for none.
+func (c *lanCard) Unpack(data []byte) error {
+	if len(data) == 7 {
+		c.address, _ = bmc.FromMAC(data[1:])
+	}
+	return nil
 }
 
 // in runs f in a session of its own, over a socket of its own.

@@ -44,7 +44,7 @@ func TestIPMIGo(t *testing.T) {
 	for _, cipher := range []string{"17", "3"} {
 		t.Run("cipher"+cipher, func(t *testing.T) {
 			t.Parallel()
-			bmctest.TestSwitch(t, bmctest.Way{Identifies: true, Open: func(t *testing.T, m *bmctest.Machine, o bmc.Options) bmc.Switch {
+			bmctest.TestSwitch(t, bmctest.Way{Identifies: true, Cards: true, Open: func(t *testing.T, m *bmctest.Machine, o bmc.Options) bmc.Switch {
 				return open(t, bmctest.NewIPMI(t, m).Reference(t, "driver=go", "cipher="+cipher), o)
 			}})
 		})
@@ -54,7 +54,7 @@ func TestIPMIGo(t *testing.T) {
 // TestIPMITool runs bmclib's driver against a program that plays ipmitool, so
 // that every fault can be had without the program and without a controller.
 func TestIPMITool(t *testing.T) {
-	bmctest.TestSwitch(t, bmctest.Way{Identifies: true, Open: func(t *testing.T, m *bmctest.Machine, o bmc.Options) bmc.Switch {
+	bmctest.TestSwitch(t, bmctest.Way{Identifies: true, Cards: true, Open: func(t *testing.T, m *bmctest.Machine, o bmc.Options) bmc.Switch {
 		p := bmctest.NewIPMITool(t, m)
 		t.Setenv("PATH", filepath.Dir(p.Path)+":"+os.Getenv("PATH"))
 		return open(t, parse(t, "ipmi://"+bmctest.User+"@[fe80::1%25eth0]?cipher=17"), o)

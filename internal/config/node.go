@@ -297,7 +297,7 @@ func nodeShape() *form.Shape {
 		form.Optional("controllers", form.Table("The power switches of the other nodes, for the way `bmc` under fencing.ways", nodeName, form.Object("",
 			form.Required("url", form.Text("", "redfish://user@10.0.0.12", bmcURL)),
 			form.Optional("password_file", form.Text("A file of mode 0600, or credential:NAME of the service manager", "/etc/holdfast/bmc.secret", secretPlace)),
-			form.Optional("guid", form.List("The machine that must answer, where that is not the node's own product_uuid", form.Text("", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", guidText)))))),
+			form.Optional("guid", form.List("The machine that must answer, where that is not the node's own product_uuid; or the address of its controller's network card", form.Text("", "6f1c2f0e-7a53-4d4e-9f43-3f8b1f0a2c11", guidText)))))),
 		form.Optional("directories", form.Object("Where this node keeps things",
 			form.Optional("run", absolutePath("Default /run/holdfast/NAME", "/run/holdfast/alpha")),
 			form.Optional("state", absolutePath("Default /var/lib/holdfast", "/var/lib/holdfast")),

@@ -80,7 +80,7 @@ func needed(t *testing.T, w *Way) {
 func TestTable(t *testing.T) {
 	devices, ways := Devices(), Ways()
 	seen := faults(devices)
-	for f := bmctest.Honest; f <= bmctest.ComesBack; f++ {
+	for f := bmctest.Honest; f <= bmctest.ByCard; f++ {
 		if !seen[f] {
 			t.Errorf("fault %d of bmctest stands in no row", f)
 		}

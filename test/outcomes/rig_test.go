@@ -3,6 +3,7 @@ package outcomes
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -232,7 +233,11 @@ func reach(t *testing.T, w *Way, d *Device, m *bmctest.Machine) (cluster.Way, *c
 	t.Helper()
 	file := secret(t, d.Scene)
 	bmcWay := func(url string) (cluster.Way, *config.Controller) {
-		return cluster.Way{Kind: cluster.WayBMC}, &config.Controller{URL: url, PasswordFile: file}
+		c := &config.Controller{URL: url, PasswordFile: file}
+		if d.Scene == CardKnown {
+			c.GUIDs = []string{net.HardwareAddr(m.Card[:]).String()}
+		}
+		return cluster.Way{Kind: cluster.WayBMC}, c
 	}
 	agentWay := func(name string, with map[string]string) (cluster.Way, *config.Controller) {
 		with["password_file"] = file

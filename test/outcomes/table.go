@@ -35,6 +35,7 @@ const (
 	OtherCert           // the certificate is not the pinned one
 	TwoNamed            // one controller, two machines, the reference says which
 	TwoUnnamed          // one controller, two machines, the reference does not
+	CardKnown           // the address of the network card of the controller is expected, not a GUID
 )
 
 // Way is one way to reach a device.
@@ -71,6 +72,10 @@ func honest() []Device {
 			Name: "two machines, named", Does: "one controller for two machines; the reference names the right one", Scene: TwoNamed, Want: proven,
 			Why: "the system with the id of the reference is switched and read, and no other",
 		},
+		{
+			Name: "known by its card", Does: "names no GUID that could be used; the address of its network card is expected", Fault: bmctest.ByCard, Scene: CardKnown,
+			Want: proven, Why: "the card's address is the controller's own, and was found on the machine's bus when it joined",
+		},
 	}
 }
 
@@ -102,6 +107,7 @@ func others() []Device {
 			Why: "its GUID is not the node's: nothing is switched and nothing believed",
 		},
 		{Name: "names nobody", Does: "does not say which machine it switches", Fault: bmctest.Anonymous, Want: unknown, Why: "the node's GUID is expected, and nothing is switched without it"},
+		{Name: "names its card alone", Does: "names no GUID that could be used, and the node's GUID is expected", Fault: bmctest.ByCard, Want: unknown, Why: "that card is not known to be the node's"},
 		{Name: "wrong password", Does: "honest, but the password is not its own", Scene: WrongPassword, Want: unknown, Why: "nothing was read"},
 		{Name: "nobody there", Does: "nothing answers at the address", Scene: Nobody, Want: unknown, Why: "nothing was read"},
 		{Name: "another certificate", Does: "shows another certificate than the pinned one", Scene: OtherCert, Want: unknown, Why: "the password is not sent to it"},
@@ -121,7 +127,9 @@ func all() []bmctest.Fault {
 	}
 }
 
-func identified() []bmctest.Fault { return append(all(), bmctest.OtherMachine, bmctest.Anonymous) }
+func identified() []bmctest.Fault {
+	return append(all(), bmctest.OtherMachine, bmctest.Anonymous, bmctest.ByCard)
+}
 
 // simulated are the behaviours that ipmi_sim can be brought to by the program that
 // it switches the machine with.
@@ -135,11 +143,12 @@ func simulated() []bmctest.Fault {
 func Ways() []Way {
 	redfish := []Scene{Plain, OffBefore, WrongPassword, Nobody, OtherCert, TwoNamed, TwoUnnamed}
 	ipmi := []Scene{Plain, OffBefore, WrongPassword, Nobody}
+	cards := append([]Scene{CardKnown}, ipmi...)
 	return []Way{
 		{Name: "redfish", Is: "redfish://, against a fake service", Behaviour: identified(), Scenes: redfish},
 		{Name: "redfish session", Is: "redfish:// with auth=session, against a fake service", Behaviour: identified(), Scenes: redfish},
-		{Name: "ipmi go", Is: "ipmi:// with driver=go, against a fake controller", Behaviour: identified(), Scenes: ipmi},
-		{Name: "ipmi tool", Is: "ipmi:// with Debian's ipmitool, against a fake controller", Needs: "ipmitool", Slow: true, Behaviour: identified(), Scenes: ipmi},
+		{Name: "ipmi go", Is: "ipmi:// with driver=go, against a fake controller", Behaviour: identified(), Scenes: cards},
+		{Name: "ipmi tool", Is: "ipmi:// with Debian's ipmitool, against a fake controller", Needs: "ipmitool", Slow: true, Behaviour: identified(), Scenes: cards},
 		{Name: "sim go", Is: "ipmi:// with driver=go, against Debian's ipmi_sim", Needs: "ipmi_sim", Behaviour: append(simulated(), bmctest.OtherMachine), Scenes: ipmi},
 		{Name: "sim tool", Is: "ipmi:// with ipmitool, against ipmi_sim", Needs: "ipmi_sim", Slow: true, Behaviour: append(simulated(), bmctest.OtherMachine), Scenes: ipmi},
 		{Name: "agent", Is: "a fence agent of ours, to the letter of the API", Agent: true, Behaviour: all(), Scenes: ipmi},
