@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/agenda"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/media"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/mind"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/wire"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -22,7 +23,8 @@ type daemon struct {
 	late    agenda.Pending // register writes that were reported as failed
 	stalled bool
 	waiting []cluster.Event // for the end of the stall
-	panics  panics
+	asked   []cluster.Order // of the guard, which has not answered
+	panics  mind.Panics
 	wrote   media.Written // what was written last, per disk
 	links   wire.Links
 }
@@ -63,7 +65,7 @@ func (n *Node) StartDaemon() {
 func (n *Node) KillDaemon() {
 	n.daemon.life++
 	n.attempts = nil
-	n.daemon.core, n.daemon.panics.held, n.daemon.stalled, n.daemon.waiting = nil, nil, false, nil
+	n.daemon.core, n.daemon.panics.Held, n.daemon.stalled, n.daemon.waiting, n.daemon.asked = nil, nil, false, nil, nil
 }
 
 // Give gives the core an event and does what it asks for.
@@ -137,7 +139,7 @@ func (n *Node) act(a cluster.Action) {
 		if a.Kind == cluster.OrderDisks {
 			n.number(a)
 		}
-		n.later(200*time.Microsecond+n.OrderLag, func() { n.order(a) })
+		n.tells(a)
 	case cluster.RegisterOp:
 		n.registerOp(a.Op)
 	case cluster.WriteBlob:
@@ -172,7 +174,7 @@ func (n *Node) act(a cluster.Action) {
 	case cluster.Exit:
 		n.KillDaemon()
 		if a.Again {
-			n.daemon.panics = panics{}
+			n.daemon.panics = mind.Panics{}
 			n.after(time.Second, n.StartDaemon)
 		}
 	}

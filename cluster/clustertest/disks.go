@@ -75,8 +75,7 @@ func (n *Node) boots() []ident.UUID {
 	return ids
 }
 
-// powerDisks is the part of a boot that concerns the disks: the guard opens what
-// its file lists.
+// powerDisks begins a guard: it opens the disks that its file lists.
 func (n *Node) powerDisks() {
 	k := &n.machine.disks
 	if k.file == nil {
@@ -88,9 +87,11 @@ func (n *Node) powerDisks() {
 	var set quorum.Set
 	for _, d := range k.file {
 		set |= 1 << d
+	}
+	n.guard = guard{lease: lease.New(mostDisks, set), h: time.Second, gen: 1, span: span{life: n.guard.life + 1}}
+	for _, d := range k.file {
 		n.begin(d)
 	}
-	n.guard = guard{lease: lease.New(mostDisks, set), h: time.Second, gen: 1}
 	n.w.judge.Counts(n.body, k.file)
 }
 

@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -12,6 +13,12 @@ import (
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 )
 
+// span tells one guard of a node from the next.
+type span struct {
+	dead bool
+	life int // counts them
+}
+
 // guard is the node's guard with its watchdogs.
 type guard struct {
 	lease   *lease.Lease
@@ -20,10 +27,10 @@ type guard struct {
 	h       time.Duration
 	payload cluster.Payload
 	state   cluster.GuardState
-	dead    bool
-	gen     uint32 // of the set of disks by which the lease counts
-	holder  bool   // somebody else holds the descriptors of the watchdogs
-	dogs    dogs.Pack
+	span
+	gen    uint32 // of the set of disks by which the lease counts
+	holder bool   // somebody else holds the descriptors of the watchdogs
+	dogs   dogs.Pack
 	// The feeding loop:
 	unproved bool // the last device was fed, and no check has passed since
 	fedLate  bool // hardware was fed last after the end of the lease
@@ -46,6 +53,51 @@ func (n *Node) KillGuard() {
 	if n.w.rng.IntN(2) == 0 {
 		n.after(n.w.Jitter(10*time.Millisecond, time.Second), n.reset)
 	}
+}
+
+// RestartGuard ends a guard that is bound to nothing. Its successor has the watchdogs
+// and knows of nothing that the daemon has asked for. A bound one is killed.
+func (n *Node) RestartGuard() {
+	if !n.machine.up || n.guard.dead || n.guard.lease.State() != lease.Free {
+		n.KillGuard()
+		return
+	}
+	n.guard.dead = true
+	n.w.happened(n, "lost its guard, which was bound to nothing")
+	n.after(n.w.Jitter(10*time.Millisecond, time.Second), func() {
+		armed, holder := n.guard.dogs, n.guard.holder
+		n.powerDisks()
+		n.guard.dogs, n.guard.holder = armed, holder
+		n.feed()
+		n.lost(n.daemon.asked)
+	})
+}
+
+// lost is what the daemon makes of a guard that is another: it ends where an order
+// was under way that changes what is bound, for nobody knows what became of it.
+func (n *Node) lost(orders []cluster.Order) {
+	n.daemon.asked = nil
+	matters := func(o cluster.Order) bool {
+		return o.Kind == cluster.OrderClaim || o.Kind == cluster.OrderStopping || o.Kind == cluster.OrderRetire
+	}
+	if slices.ContainsFunc(orders, matters) {
+		n.again()
+		return
+	}
+	for _, o := range orders {
+		n.Give(cluster.Echoed{Order: o.Kind, Seq: o.Seq, Err: "the connection to the guard was lost before it answered"})
+	}
+}
+
+// send brings an order to the guard that there is now; no other obeys it.
+func (n *Node) tells(o cluster.Order) {
+	life := n.guard.life
+	n.daemon.asked = append(n.daemon.asked, o)
+	n.later(200*time.Microsecond+n.OrderLag, func() {
+		if life == n.guard.life {
+			n.order(o)
+		}
+	})
 }
 
 // cycle is the guard's work on one disk: beat, then read; and a read half-way.
@@ -84,7 +136,12 @@ type table struct {
 
 // guardDone is guardAfter for the completion of a request.
 func (n *Node) guardDone(f func(ok bool)) func(ok bool) {
-	return func(ok bool) { n.guardAfter(0, func() { f(ok) }) }
+	life := n.guard.life
+	return func(ok bool) {
+		if life == n.guard.life {
+			n.guardAfter(0, func() { f(ok) })
+		}
+	}
 }
 
 // readTable reads a disk's beat table, tells of it, and goes on after a pause.
@@ -202,7 +259,10 @@ func (n *Node) order(o cluster.Order) {
 	if err != nil {
 		ev.Err = err.Error()
 	}
-	n.later(200*time.Microsecond, func() { n.Give(ev) })
+	n.later(200*time.Microsecond, func() {
+		n.daemon.asked = slices.DeleteFunc(n.daemon.asked, func(a cluster.Order) bool { return a.Seq == o.Seq })
+		n.Give(ev)
+	})
 }
 
 // retire frees the guard and says so on every disk, as far as they answer.

@@ -8,7 +8,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/agenda"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/controller"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/drive"
-	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/faults"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/members"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/story"
@@ -17,33 +17,12 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/lease"
 )
 
-// Faults are what a test does to a node. They may be changed at any time.
-type Faults struct {
-	Frozen   bool   // nothing of it executes; see Freeze and Thaw
-	DiskCut  []bool // per disk: requests fail, and do nothing
-	DiskHang []bool // per disk: requests do not complete; see Unhang
-	Clones   []bool // per disk: the path leads to a clone of it, which is not opened
-	members.Faults
-	NoReboot bool          // stays off after a reset
-	LUNs     luns.Faults   // between it and the data LUNs
-	OrderLag time.Duration // how much longer than usual an order is on its way to the guard
-	Poison   uint64        // the version of the register that its core panics on; 0: none
-	BMC      Controller    // what its management controller does, where it has one
-	RegFaults
-}
-
-// RegFaults are shares of a node's register writes.
-type RegFaults struct {
-	RegDrops float64 // are reported as failed although they landed
-	RegLate  float64 // are reported as failed and land much later
-}
-
 // Node is one simulated machine: a clock of its own, a guard with watchdogs, a
 // daemon with the real core, and the services that run.
 type Node struct {
 	ID   ident.NodeID
 	Name string
-	Faults
+	faults.Faults
 	// Resets counts how often its watchdogs or its guard have ended it.
 	Resets int
 	// Protocol is what its daemon speaks from its next life on; zero: the latest.
@@ -91,7 +70,7 @@ type process struct {
 func newNode(w *World, id ident.NodeID) *Node {
 	return &Node{
 		ID: id, Name: story.Name(id), host: ident.UUID{byte(id)}, body: id, w: w, running: map[string]*process{},
-		Faults: Faults{
+		Faults: faults.Faults{
 			DiskCut: make([]bool, mostDisks), DiskHang: make([]bool, mostDisks), Clones: make([]bool, mostDisks),
 			Faults: members.Faults{Pace: members.Pace{StartTime: 300 * time.Millisecond, StopTime: 200 * time.Millisecond}},
 		},

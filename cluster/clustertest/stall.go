@@ -57,10 +57,11 @@ func (n *Node) ResumeGuard() {
 
 // guardAfter is after for what the guard does.
 func (n *Node) guardAfter(d time.Duration, f func()) {
+	life := n.guard.life
 	n.after(d, func() {
 		g := &n.guard
 		switch {
-		case g.dead:
+		case g.dead || g.life != life:
 		case g.stalled:
 			g.backlog = append(g.backlog, f)
 		default:

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/agenda"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/drive"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/faults"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/media"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
@@ -27,24 +28,11 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
 
-// T is what the world needs of a test; *testing.T is one.
-type T interface {
-	// Helper marks the caller as a helper.
-	Helper()
-	// Fatalf fails the test and does not return.
-	Fatalf(format string, args ...any)
-	// Logf writes into the test's log.
-	Logf(format string, args ...any)
-}
+// T is what the world needs of a test.
+type T = story.T
 
-// Broken are deliberate mistakes. A test switches one of them on to see that
-// the oracles notice it: without that, a green simulator would mean nothing.
-type Broken struct {
-	WaitLess          time.Duration // every proof by time is this much too early
-	StampAtCompletion bool          // the lease counts from the completion of a beat, not from its issue
-	NoConfirm         bool          // a read that was issued before the verdict counts as its confirmation
-	FeedOn            bool          // the guard feeds whatever the lease says
-}
+// Broken are deliberate mistakes; see package faults.
+type Broken = faults.Broken
 
 // Options describe the cluster at the start.
 type Options struct {
@@ -127,6 +115,9 @@ func New(t T, opt Options) *World {
 		Loose:  func(id ident.NodeID, lun string) { w.judge.Loose(id, lun, w.Now) },
 		Landed: w.judge.Lands,
 	})
+	for i := range opt.Services {
+		w.judge.Beside(opt.Services[i].Name, opt.Services[i].With, opt.Services[i].ApartFrom)
+	}
 	var err error
 	if w.bytes.format, err = media.New(opt.Nodes); err != nil {
 		t.Fatalf("%v", err)

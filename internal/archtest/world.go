@@ -20,6 +20,14 @@ func worldRows() []row {
 			why: "a simulated watchdog is its latest feed and what it takes; which there are is said in the words of the timing",
 		},
 		{
+			tree: "cluster/clustertest/mind", may: []string{"cluster", "cluster/ident"},
+			why: "what decides in a simulated daemon is anything that takes steps; it need not be the core",
+		},
+		{
+			tree: "cluster/clustertest/faults", may: []string{"cluster/clustertest/controller", "cluster/clustertest/luns", "cluster/clustertest/members"},
+			why: "what a test does to a node is values; what becomes of them is the world's",
+		},
+		{
 			tree: "cluster/clustertest/story", may: []string{"cluster", "cluster/ident"},
 			why: "what was told is kept, and changes nothing",
 		},

@@ -2,11 +2,14 @@ package sim
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/members"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/tally"
+	"github.com/holdfast-ha/holdfast/test/sim/workload"
 )
 
 // fault is one kind of trouble; it ends by itself, or at the healing.
@@ -22,7 +25,7 @@ type fault struct {
 
 // all is every kind of trouble.
 func all() []fault {
-	return slices.Concat(machines(), others(), processes(), links(), storage(), forgetful(), targets(), owners(), register(), operators(), services(), apart())
+	return slices.Concat(machines(), others(), processes(), restarts(), links(), storage(), forgetful(), targets(), owners(), register(), operators(), services(), apart())
 }
 
 // later ends a fault after a random time.
@@ -293,6 +296,25 @@ func services() []fault {
 			n.CheckFails = true
 			r.later(time.Second, 20*time.Second, func() { n.CheckFails = false })
 		}},
+		{name: "checks hang", weight: 2, tells: true, strike: func(r *run) {
+			// They give no answer until the runner gives up; or the node stalls, and
+			// the runner has seen that.
+			n := r.node()
+			n.CheckHang = members.Hang{On: true, For: r.between(time.Second, 20*time.Second)}
+			if r.rng.IntN(3) == 0 {
+				n.CheckHang.Stall = "its tasks waited for I/O 83% of the time"
+			}
+			from := len(r.w.Notes)
+			r.later(5*time.Second, 60*time.Second, func() {
+				n.CheckHang = members.Hang{}
+				for i := range r.w.Notes[from:] {
+					if strings.Contains(r.w.Notes[from+i].Text, "no answer") {
+						r.bites("checks hang")
+						return
+					}
+				}
+			})
+		}},
 		{name: "slow services", weight: 1, strike: func(r *run) {
 			n := r.node()
 			n.StartTime, n.StopTime = r.between(0, 20*time.Second), r.between(0, 8*time.Second)
@@ -334,7 +356,11 @@ func operators() []fault {
 			r.later(5*time.Second, 60*time.Second, n.StartDaemon)
 		}},
 		{name: "take a service from the configuration", weight: 1, strike: func(r *run) {
+			// Not one that has to be beside another: the rule would go with it.
 			i := r.rng.IntN(len(r.conf.Services))
+			if workload.Ruled(r.conf.Services, r.conf.Services[i].Name) {
+				return
+			}
 			c := r.conf
 			c.Services = slices.Delete(slices.Clone(c.Services), i, i+1)
 			r.ask(r.w.Configure(c))

@@ -12,6 +12,8 @@ const (
 	guarded = "guard: reservation"
 	powered = "management controllers"
 	paused  = "a hypervisor that stops its guests"
+	parted  = "services that must be apart"
+	joined  = "services that must be together"
 )
 
 // What becomes of the writes of an owner that was cut off from its storage.
@@ -24,7 +26,7 @@ const (
 // kinds is everything that has to be in a tenth of the seeds: what strikes unasked,
 // and the rules.
 func kinds() []string {
-	list := []string{keeps, graced, evicts, sealed, guarded, powered, paused}
+	list := []string{keeps, graced, evicts, sealed, guarded, powered, paused, parted, joined}
 	for _, f := range all() {
 		if !f.apart {
 			list = append(list, f.name)
@@ -52,7 +54,11 @@ func (p Plan) has() []string {
 			list = append(list, s.Kind)
 		}
 	}
-	for kind, on := range map[string]bool{keeps: p.Keeps, graced: p.Grace > 0 && !p.Keeps, evicts: p.Evicts, sealed: p.Sealed, guarded: p.Guarded, powered: p.BMC, paused: p.Pause > 0} {
+	var apart, with bool
+	for i := range p.Services {
+		apart, with = apart || len(p.Services[i].ApartFrom) > 0, with || len(p.Services[i].With) > 0
+	}
+	for kind, on := range map[string]bool{parted: apart, joined: with, keeps: p.Keeps, graced: p.Grace > 0 && !p.Keeps, evicts: p.Evicts, sealed: p.Sealed, guarded: p.Guarded, powered: p.BMC, paused: p.Pause > 0} {
 		if on {
 			list = append(list, kind)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
+	"github.com/holdfast-ha/holdfast/test/sim/workload"
 )
 
 // Trouble is how long the faults go on in one seed's story.
@@ -87,9 +88,10 @@ func makePlan(seed uint64, length time.Duration) Plan {
 		p.PowerOn = rng.IntN(2) == 0
 	}
 	for i := range 1 + rng.IntN(5) {
-		p.Services = append(p.Services, someService(rng, i, p.Nodes))
+		p.Services = append(p.Services, workload.Service(rng, i, p.Nodes))
 	}
 	p.guard(rand.New(rand.NewPCG(seed, 97)))
+	workload.Beside(rand.New(rand.NewPCG(seed, 95)), p.Services)
 	p.strikes(rng)
 	p.Rules = makeRules(seed)
 	return p
@@ -210,27 +212,4 @@ func (p Plan) Numbers() []int {
 	return list
 }
 
-// someService makes a service with random rules.
-func someService(rng *rand.Rand, i, nodes int) cluster.Service {
-	s := cluster.Service{Name: fmt.Sprintf("s%d", i), Priority: rng.IntN(3)}
-	s.Stack = []cluster.Member{{ID: "exec", Kind: "exec", CheckEvery: time.Duration(1+rng.IntN(5)) * time.Second}}
-	for _, n := range rng.Perm(nodes) {
-		if rng.IntN(2) == 0 {
-			s.Prefer = append(s.Prefer, clustertest.NodeName(n+1))
-		}
-	}
-	if rng.IntN(3) == 0 {
-		s.Failback = cluster.Failback{Mode: cluster.Automatic, After: between(rng, time.Second, 20*time.Second)}
-	}
-	if rng.IntN(2) == 0 {
-		s.Restarts = cluster.Budget{Count: 1 + rng.IntN(2), Within: 15 * time.Minute}
-	}
-	if i > 0 && rng.IntN(4) == 0 {
-		s.After = []string{fmt.Sprintf("s%d", i-1)}
-	}
-	return s
-}
-
-func between(rng *rand.Rand, a, b time.Duration) time.Duration {
-	return a + time.Duration(rng.Int64N(int64(b-a)+1))
-}
+func between(rng *rand.Rand, a, b time.Duration) time.Duration { return workload.Between(rng, a, b) }

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/luns"
+	"github.com/holdfast-ha/holdfast/cluster/clustertest/members"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/tally"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/wire"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -167,7 +168,7 @@ func (r *run) heal() {
 	for _, n := range r.w.Nodes {
 		n.BMC = clustertest.Honest
 		n.LUNs = luns.Faults{}
-		n.StopFails, n.StartFails, n.CheckFails, n.NoReboot = false, false, false, false
+		n.StopFails, n.StartFails, n.CheckFails, n.NoReboot, n.CheckHang = false, false, false, false, members.Hang{}
 		n.StartTime, n.StopTime = 300*time.Millisecond, 200*time.Millisecond
 		n.RegDrops, n.RegLate, n.OrderLag = 0, 0, 0
 		r.w.Blind(n, false)

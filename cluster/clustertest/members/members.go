@@ -17,6 +17,7 @@ type Pace struct {
 type Hang struct {
 	On    bool
 	Stall string
+	For   time.Duration // until the runner gives up; zero: at once, for a story that has no time to lose
 }
 
 // Faults are what is wrong with the members of services. The zero value is nothing.
@@ -32,12 +33,23 @@ type Faults struct {
 	Pace
 }
 
-// Outcome is what comes of one operation, but for those that have an effect.
-func (f *Faults) Outcome(a cluster.Run) (cluster.Outcome, string) {
+// Takes is how long an operation takes that has no effect.
+func (f *Faults) Takes(a cluster.Run) time.Duration {
+	if a.Kind == cluster.RunCheck && f.CheckHang.On {
+		return max(soon, f.CheckHang.For)
+	}
+	return soon
+}
+
+const soon = 10 * time.Millisecond
+
+// Outcome is what comes of one operation, but for those that have an effect. up says
+// that the service is wholly up: a check finds what is missing.
+func (f *Faults) Outcome(a cluster.Run, up bool) (cluster.Outcome, string) {
 	switch {
 	case a.Kind == cluster.RunCheck && f.CheckHang.On:
 		return cluster.Unknown, "nothing came within 20s"
-	case a.Kind == cluster.RunCheck && f.CheckFails && (a.To == 0 || a.To == len(a.Service.Stack)):
+	case a.Kind == cluster.RunCheck && (f.CheckFails || !up) && (a.To == 0 || a.To == len(a.Service.Stack)):
 		return cluster.Failed, "no answer"
 	case a.Kind == cluster.RunReload && f.Rigid != "":
 		return cluster.Failed, f.Rigid

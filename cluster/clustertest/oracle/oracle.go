@@ -19,7 +19,7 @@ import (
 // Kind names the rule that was broken.
 type Kind string
 
-// The rules. All but Words are about safety.
+// The rules. All but the last three are about safety.
 const (
 	TwoOwners    Kind = "two owners"               // a service could write from two nodes
 	Ghost        Kind = "dead too early"           // a death was asserted by time while the victim could legally still run
@@ -33,6 +33,8 @@ const (
 	Backwards    Kind = "undone"                   // what may only grow has shrunk
 	NotStopped   Kind = "released but not stopped" // an incarnation retired, or a term was released, while it could write
 	Lost         Kind = "a block is lost"          // a write to the register has replaced a block that somebody relies on
+	NotApart     Kind = "on one node"              // two services that must be apart
+	NotTogether  Kind = "not together"             // two services that must be on one node
 	Words        Kind = "no explanation"           // an action nobody explains
 )
 
@@ -63,6 +65,7 @@ type Judge struct {
 	newest   uint64
 	phases   map[ident.NodeID]*phase // by machine
 	held     map[ring]Block
+	rules    beside
 	// Leases counts the cycles that were judged, Feeds the feeds.
 	Leases, Feeds uint64
 }

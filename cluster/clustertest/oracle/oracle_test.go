@@ -296,7 +296,7 @@ func ownerRules() []rule {
 
 // TestRules tells the stories of each rule.
 func TestRules(t *testing.T) {
-	for _, c := range slices.Concat(timeRules(), promiseRules(), ownerRules(), storageRules()) {
+	for _, c := range slices.Concat(timeRules(), promiseRules(), ownerRules(), storageRules(), besideRules()) {
 		t.Run(c.name, func(t *testing.T) {
 			j, said := judge()
 			if c.good(j); len(*said) > 0 {

@@ -72,6 +72,7 @@ func (j *Judge) Runs(id ident.NodeID, inc ident.Incarnation, name string, term u
 		j.say(NoGrant, "node %d %v starts %s in term %d, and term %d was decided", id, inc, name, term, s.top)
 	}
 	s.holders[id] = &holder{running: true, inc: inc, term: term}
+	j.placed(j.nodes[id], name)
 }
 
 // Stops says that nothing of a service runs on a node any more, nor will, and
