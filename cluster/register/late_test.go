@@ -207,3 +207,31 @@ func TestWriterThatWasAwayLooksFirst(t *testing.T) {
 		t.Errorf("the next version is built on %d, not on %d", next.base, last.id)
 	}
 }
+
+// TestPlacesOfTheNewestLifeAreLeftOut: a block of an older life has landed after a
+// newer one had begun, and stands in a higher generation. Where the newer life writes
+// next is after its own newest block, and not after that one (test/model/ticket.pml).
+func TestPlacesOfTheNewestLifeAreLeftOut(t *testing.T) {
+	w := twins(t, 1, 1)
+	block := func(inc uint32, gen, life uint64) register.Header {
+		b := ident.Ballot{Round: 1, Node: 1, Inc: 1, Life: life}
+		return register.Header{Node: 1, Slot: uint8(gen), Inc: inc, Gen: gen, Mbal: b, Bal: b, Ver: 1}
+	}
+	for _, h := range []register.Header{block(2, 2, 20), block(1, 3, 10)} {
+		w.disks[0].land(cell{h, val{id: 1, ver: 1}})
+	}
+	n := w.nodes[2]
+	w.until(n, never)
+	w.begin(n)
+	w.until(n, func(register.Header) bool { return true })
+	if len(n.fly) != 1 || !n.fly[0].op.Header.IsTicket() {
+		t.Fatalf("no ticket is on its way: %+v", n.fly)
+	}
+	said := n.fly[0].op.Header.Mbal.Inc
+	for place := range 16 {
+		left, first := said>>place&1 == 1, said>>(16+place)&1 == 1
+		if want := place >= 3 && place <= 8; left != want || first && left {
+			t.Errorf("place %d: left out %v, begun with %v; the next of the newest life are 3 to 7, and after generation 3 come 4 to 8", place, left, first)
+		}
+	}
+}

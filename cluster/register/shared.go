@@ -108,7 +108,10 @@ func (m *Machine[V]) pending(all []Header, s *sight) places {
 	} else if bits.OnesCount16(uint16(skips)) >= 2*(maxUnknown+1) {
 		skips = 0 // it has not come round its ring: the next five are before what it leaves out
 	}
-	return places(0).after(s.gen) | skips.after(s.gen)
+	// It goes on after its own newest block. A higher one of an older life may have
+	// landed since it began, and another machine may go on after that.
+	next := places(0).after(s.gen) | skips.after(s.gen)
+	return next | places(0).after(s.newest.Gen) | skips.after(s.newest.Gen)
 }
 
 // names returns what a ticket says: the places that its life leaves out, and those
