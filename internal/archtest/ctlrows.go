@@ -26,6 +26,10 @@ func ctlRows() []row {
 			why: "what happened is told by the daemons, or read from the files that they left",
 		},
 		{
+			tree: "internal/ctl/report", may: []string{"internal/ctl/...", "internal/api", "internal/config", "internal/decisions", "internal/scrub"},
+			why: "what leaves the machine is what commands print, and goes through one place that takes secrets out",
+		},
+		{
 			tree: "internal/ctl/drill", may: []string{"internal/api", "internal/ctl/screen", "internal/ctl/shell"},
 			why: "a drill asks the daemon, step by step, and touches nothing itself",
 		},

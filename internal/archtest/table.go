@@ -356,6 +356,7 @@ func processRows() []row {
 func machineRows() []row {
 	return []row{
 		{tree: "internal/metrics", may: []string{"internal/api"}, why: "what status tells people, metrics tell Prometheus"},
+		{tree: "internal/scrub", why: "what is secret in a text is told by the text alone"},
 		{tree: "internal/incidents", may: []string{"internal/api"}, why: "what happened is told from what was noted, wherever that is read"},
 		{
 			tree: "internal/doctor", may: []string{"internal/api", "sbd/watchdog", "storage/kind"},

@@ -28,6 +28,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/ctl/drill"
 	"github.com/holdfast-ha/holdfast/internal/ctl/plancmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/recovery"
+	"github.com/holdfast-ha/holdfast/internal/ctl/report"
 	"github.com/holdfast-ha/holdfast/internal/ctl/sbdcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 	"github.com/holdfast-ha/holdfast/internal/ctl/simulate"
@@ -130,7 +131,7 @@ func (a *app) root() *cobra.Command {
 	fs.StringVar(&a.socket, "socket", "", "the daemon's `socket` (default: in the run directory of node.yaml)")
 	root.AddCommand(
 		a.initCommand(), a.joinCommand(), a.tokenCommand(),
-		doctor.Command(&a.Shell, a.dialAll),
+		doctor.Command(&a.Shell, a.dialAll), report.Command(&a.Shell),
 		a.statusCommand(), a.checkCommand(), story.Explain(&a.Shell, a.dial), story.Events(&a.Shell, a.dial), a.timingCommand(), simulate.Command(&a.Shell, a.dial),
 		a.serviceCommand(), a.nodeCommand(), a.clusterCommand(), drill.Command(&a.Shell, func() (drill.Daemon, error) { return a.dial() }), diskcmd.Command(&a.Shell, a.diskReplace(), a.diskGrow(), recovery.Command(&a.Shell)), dogcmd.Command(&a.Shell),
 		sbdcmd.Command(func(code int) error { return shell.Code(code) }),
