@@ -25,8 +25,7 @@ func (w *World) AddDisk() *Disk {
 	return k
 }
 
-// Hold has the array of a disk hold every request back, or carry out what it has
-// held back: what was sent by hosts that have ended lands within the drain time then.
+// Hold has the array of a disk hold every request back, or carry out what it held back.
 func (w *World) Hold(d int, on bool) {
 	if k := w.Disks[d]; on {
 		k.Array.Hold(w.Now)
