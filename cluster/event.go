@@ -125,6 +125,13 @@ type RunDone struct {
 	Severity Severity
 }
 
+// Stirred says that a member of a service that runs here may have stopped working: the
+// kernel, or the service manager, has said so. It is a reason to check at once.
+type Stirred struct {
+	Service string
+	Text    string // what was seen, for people
+}
+
 // Severity is how far a failure reaches, beyond that it happened.
 type Severity uint8
 
@@ -168,6 +175,7 @@ func (BlobWrote) event()       {}
 func (BlobRead) event()        {}
 func (Received) event()        {}
 func (RunDone) event()         {}
+func (Stirred) event()         {}
 func (Asked) event()           {}
 
 // Action is something to be done by the shell. The set is sealed. Every action

@@ -25,9 +25,10 @@ func (r *Runner) Reload(ctx context.Context, svc Service, term uint32, was map[s
 		if s := w.do(ctx, task{i, VerbReload}); s.Outcome != OK {
 			w.result.Outcome, w.result.Severity = s.Outcome, s.Severity
 			w.blame(i, s.Text)
-			break
+			return w.result
 		}
 	}
+	r.runs(svc, len(svc.Stack))
 	return w.result
 }
 

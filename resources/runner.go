@@ -48,6 +48,8 @@ type RunnerConfig struct {
 	// Glance checks a member without a process, where that is enough; see Glancer.
 	// Nil: every check takes one.
 	Glance func(kind string, req Request) (Report, bool)
+	// Watchers are the kinds that tell of themselves; see Watch.
+	Watchers map[string]Watcher
 }
 
 // Runner carries out what was decided about services. Different services do not
@@ -59,6 +61,7 @@ type Runner struct {
 	mu       sync.Mutex
 	services map[string]*turn
 	limits   map[string]Limits // what kinds advised, by kind and specification
+	up       watched
 }
 
 // turn is the right to work on one service.
@@ -90,7 +93,10 @@ func NewRunner(cfg RunnerConfig) *Runner {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Runner{cfg: cfg, services: make(map[string]*turn), limits: make(map[string]Limits)}
+	return &Runner{
+		cfg: cfg, services: make(map[string]*turn), limits: make(map[string]Limits),
+		up: watched{services: make(map[string]Service), news: make(chan struct{}, 1)},
+	}
 }
 
 // StartOptions change a start.
@@ -142,6 +148,7 @@ func (r *Runner) Start(ctx context.Context, svc Service, term uint32, opts Start
 	}
 	w.result.Outcome = p.outcome
 	if p.undo == nil {
+		r.runs(svc, count)
 		return w.result
 	}
 	if w.result.Stopped = p.undo.ok && opts.From == 0; !p.undo.ok {
@@ -175,6 +182,7 @@ func (r *Runner) Stop(ctx context.Context, svc Service, term uint32, opts StopOp
 		return refusal(err)
 	}
 	defer done()
+	r.runs(svc, min(opts.From, len(svc.Stack)))
 	w := r.work(svc, term)
 	p := newStopPlan(reversed(len(svc.Stack)), opts.Kill).above(opts.From)
 	for t, more := p.next(); more; t, more = p.next() {
@@ -212,7 +220,9 @@ func (r *Runner) Check(ctx context.Context, svc Service, term uint32) Result {
 			w.result.Severity = s.Severity
 		}
 	}
-	w.result.Outcome = p.outcome
+	if w.result.Outcome = p.outcome; p.outcome == OK {
+		r.runs(svc, len(svc.Stack))
+	}
 	return w.result
 }
 

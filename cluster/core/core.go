@@ -210,6 +210,8 @@ func (c *Core) take(ev cluster.Event) {
 		c.peerOf(e.Node).Blob.Read(e.Blob)
 	case cluster.Received:
 		c.received(e)
+	case cluster.Stirred:
+		c.services.Stirred(c.env(), e)
 	case cluster.FenceDone:
 		c.fenced(e)
 	case cluster.ReserveDone:

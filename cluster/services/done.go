@@ -67,8 +67,22 @@ func (s *Set) startDone(l *local, e cluster.RunDone) {
 	s.failed(l, "start: "+e.Text, e)
 }
 
+// Stirred has a service that runs checked at once: again, if it is being checked, for
+// nobody knows which came first.
+func (s *Set) Stirred(env Env, e cluster.Stirred) {
+	s.env = env
+	l := s.local[e.Service]
+	if l == nil || l.state != cluster.Up && l.state != cluster.Partly {
+		return
+	}
+	l.checkAt, l.stirred = min(l.checkAt, env.Now), l.op != 0
+}
+
 func (s *Set) checkDone(l *local, e cluster.RunDone) {
 	l.checkAt = s.env.Now.Add(l.spec.CheckEvery())
+	if l.stirred {
+		l.checkAt, l.stirred = s.env.Now, false
+	}
 	// What has once started with its settings does not fail because they are wrong:
 	// something is missing here now.
 	e.Severity = min(e.Severity, cluster.Hard)

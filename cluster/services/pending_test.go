@@ -113,3 +113,40 @@ func TestAStopWaitsForNoCheck(t *testing.T) {
 		t.Error("not down after the stop")
 	}
 }
+
+// TestStirred: what the kernel tells is checked at once, and once more if a check was
+// under way: nobody knows which came first.
+func TestStirred(t *testing.T) {
+	inc := ident.Incarnation{N: 3}
+	state := &cluster.State{
+		Conf:     &cluster.Config{Services: []cluster.Service{{Name: "orders", Stack: []cluster.Member{{ID: "ip"}}}}},
+		Nodes:    []cluster.NodeState{{ID: 2, Name: "beta", Phase: cluster.MemberPhase, Inc: inc}},
+		Services: []cluster.Grant{{Service: "orders", Owner: 2, Inc: inc, Term: 5}},
+	}
+	env := services.Env{Now: 1e9, State: state, Self: 2, Inc: inc, Standing: services.Member, MayStart: true}
+	s := services.New(nil)
+	s.Stirred(env, cluster.Stirred{Service: "orders"})
+	s.Manage(env)
+	s.Done(env, cluster.RunDone{Op: runs(s)[0].Op, Outcome: cluster.OK})
+	s.Manage(env)
+	if early := runs(s); len(early) != 0 {
+		t.Fatalf("%+v before anything was told", early)
+	}
+	s.Stirred(env, cluster.Stirred{Service: "orders", Text: "ip: eth0 has no carrier"})
+	s.Manage(env)
+	check := runs(s)
+	if len(check) != 1 || check[0].Kind != cluster.RunCheck {
+		t.Fatalf("%+v, want a check at once", check)
+	}
+	s.Stirred(env, cluster.Stirred{Service: "orders"})
+	s.Manage(env)
+	if more := runs(s); len(more) != 0 {
+		t.Fatalf("%+v while it is checked", more)
+	}
+	s.Done(env, cluster.RunDone{Op: check[0].Op, Outcome: cluster.OK})
+	s.Manage(env)
+	if again := runs(s); len(again) != 1 || again[0].Kind != cluster.RunCheck {
+		t.Fatalf("%+v, want another check", again)
+	}
+	s.Stirred(env, cluster.Stirred{Service: "gone"}) // of what is not here nothing is known
+}

@@ -246,6 +246,7 @@ func (s *Set) Empty() bool { return len(s.local) == 0 }
 
 // begun is what is known of starts and reloads beside the operation under way.
 type begun struct {
+	stirred bool             // it was told to look while it was looking
 	next    *cluster.Service // what it is being reloaded with; nil if it is not
 	started uint64           // a start that was interrupted, and has not ended yet
 	half    bool             // the start under way, or the one that has ended, is of the storage only

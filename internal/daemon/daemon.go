@@ -62,7 +62,6 @@ import (
 const (
 	guardSocket = "guard.sock"
 	apiSocket   = "api.sock"
-	lockName    = "daemon.lock"
 )
 
 // Deps is everything that a daemon touches: Main makes it from node.yaml, a test
@@ -223,6 +222,7 @@ func (d *Daemon) live(ctx context.Context) error {
 	task("heartbeat links", d.deps.RunLinks)
 	task("network beats", d.listen)
 	local := server.New(d, stores{d.events, d.cache}, server.GroupRoles(), d.upgrade, drills.New(d.ways, d.events.Add, d.watch.instant).Step)
+	task("watch of services", func(ctx context.Context) error { return operations.Listen(ctx, d.deps.Runner, d.loop.events) })
 	task("api", func(ctx context.Context) error { return local.Serve(ctx, socket) })
 	task("metrics", func(ctx context.Context) error {
 		if err := metrics.Serve(ctx, d.deps.Node.Metrics, local.Metrics()); err != nil {

@@ -13,11 +13,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/coreos/go-systemd/v22/journal"
 	"github.com/rs/zerolog"
 	"github.com/rs/zerolog/diode"
-	"github.com/rs/zerolog/journald"
-	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-ha/holdfast/bmc/drivers"
 	"github.com/holdfast-ha/holdfast/cluster/core"
@@ -26,6 +23,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/daemon/agents"
+	"github.com/holdfast-ha/holdfast/internal/daemon/process"
 	"github.com/holdfast-ha/holdfast/internal/daemon/upgrade"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
@@ -100,7 +98,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 
 // logged runs the daemon with its log, and closes that.
 func logged(file string, node *config.Node, stderr io.Writer) error {
-	sink := diode.NewWriter(logSink(stderr), logLines, 0, func(int) {})
+	sink := diode.NewWriter(process.LogSink(stderr), logLines, 0, func(int) {})
 	defer sink.Close()
 	log := zerolog.New(sink).With().Timestamp().Str("node", node.Name).Logger()
 	err := run(file, node, log)
@@ -120,15 +118,6 @@ func readNode(file string) (*config.Node, error) {
 	return config.ParseNode(file, text)
 }
 
-// logSink is the journal where standard error goes there, with fields and
-// priorities, and else text on standard error.
-func logSink(stderr io.Writer) io.Writer {
-	if here, err := journal.StderrIsJournalStream(); err == nil && here {
-		return journald.NewJournalDWriter()
-	}
-	return zerolog.ConsoleWriter{Out: stderr, NoColor: true, TimeFormat: "15:04:05.000"}
-}
-
 // run makes the real parts and runs the daemon on them.
 func run(file string, node *config.Node, log zerolog.Logger) error {
 	for _, dir := range []string{node.Dirs.Run, node.Dirs.State} {
@@ -136,7 +125,7 @@ func run(file string, node *config.Node, log zerolog.Logger) error {
 			return err
 		}
 	}
-	held, err := lock(node.Dirs.Run)
+	held, err := process.Lock(node.Dirs.Run)
 	if err != nil {
 		return err
 	}
@@ -181,20 +170,6 @@ func run(file string, node *config.Node, log zerolog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	return d.Run(ctx)
-}
-
-// lock makes this process the one daemon of its node, for life: two would tell
-// the guard contradicting things.
-func lock(dir string) (*os.File, error) {
-	path := filepath.Join(dir, lockName)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: another holdfastd runs for this node: %w", path, err), f.Close())
-	}
-	return f, nil
 }
 
 func newLinks(node *config.Node, keys quorumdisk.Keys, w *watch) (*heartbeat.Links, error) {

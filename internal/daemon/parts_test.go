@@ -205,19 +205,6 @@ func TestMainRefusals(t *testing.T) {
 	}
 }
 
-func TestOnlyOneDaemon(t *testing.T) {
-	dir := t.TempDir()
-	first, err := lock(dir)
-	must(t, err)
-	if _, err := lock(dir); err == nil || !strings.Contains(err.Error(), "another holdfastd") {
-		t.Errorf("a second daemon: %v", err)
-	}
-	must(t, first.Close())
-	again, err := lock(dir)
-	must(t, err)
-	must(t, again.Close())
-}
-
 // nowhere records nothing.
 type nowhere struct{}
 

@@ -121,6 +121,11 @@ func (r *memoryRunner) Reload(context.Context, resources.Service, uint32, map[st
 	return resources.Result{Outcome: resources.OK}
 }
 
+func (r *memoryRunner) Watch(ctx context.Context, _ func(service, member, what string)) error {
+	<-ctx.Done()
+	return nil
+}
+
 func (r *memoryRunner) EmptyOrphans(context.Context) ([]resources.Orphan, error) {
 	return r.orphans, nil
 }

@@ -111,6 +111,7 @@ func sealed() []any {
 		cluster.BlobRead{},
 		cluster.Received{},
 		cluster.RunDone{},
+		cluster.Stirred{},
 		cluster.Asked{},
 		cluster.FenceDone{},
 		cluster.ReserveDone{},

@@ -245,3 +245,34 @@ func TestUnitNames(t *testing.T) {
 		}
 	}
 }
+
+// A member whose unit fails is told of with the unit's state, and no other is.
+func TestMembersAreWatched(t *testing.T) {
+	m := newManager(t)
+	m.add(web)
+	m.add("other.service")
+	m.set(web, "active", "running")
+	ctx, cancel := context.WithCancel(context.Background())
+	told, ended := make(chan string, 64), make(chan struct{})
+	go func() {
+		defer close(ended)
+		systemd.Agent{}.Watch(ctx, func() []resources.Watched {
+			return []resources.Watched{{Service: "shop", Member: "systemd", Spec: []byte(`{"unit":"` + web + `"}`)}}
+		}, func(m resources.Watched, what string) { told <- m.Service + " " + m.Member + ": " + what })
+	}()
+	for _, want := range []string{"shop systemd: " + web + " may have changed", "shop systemd: " + web + " is failed"} {
+		select {
+		case got := <-told:
+			if !strings.HasPrefix(got, want) {
+				t.Errorf("told %q, want %q", got, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%q was not told", want)
+		}
+		m.set("other.service", "failed", "failed")
+		m.set(web, "active", "running")
+		m.set(web, "failed", "failed")
+	}
+	cancel()
+	<-ended
+}

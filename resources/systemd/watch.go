@@ -8,6 +8,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
+
+	"github.com/holdfast-ha/holdfast/resources"
 )
 
 // Change is what happened to a unit.
@@ -85,4 +87,33 @@ func stateIn(changed map[string]godbus.Variant) (string, bool) {
 		return "", false
 	}
 	return strings.Trim(v.String(), `"`), true
+}
+
+// Watch implements resources.Watcher by the manager's word on its units.
+func (Agent) Watch(ctx context.Context, members func() []resources.Watched, changed func(resources.Watched, string)) {
+	of := func(m resources.Watched) string {
+		unit, _ := parse(resources.Request{Spec: m.Spec})
+		return unit
+	}
+	units := func() []string {
+		var list []string
+		for _, m := range members() {
+			list = append(list, of(m))
+		}
+		return list
+	}
+	Watch(ctx, units, func(c Change) {
+		if !c.Down() {
+			return
+		}
+		for _, m := range members() {
+			switch {
+			case of(m) != c.Unit:
+			case c.Active == "":
+				changed(m, c.Unit+" may have changed while the service manager was not heard")
+			default:
+				changed(m, c.Unit+" is "+c.Active)
+			}
+		}
+	})
 }

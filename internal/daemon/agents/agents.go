@@ -30,7 +30,7 @@ func NewRunner(node *config.Node, log zerolog.Logger) (*resources.Runner, error)
 	}
 	known := kinds.All()
 	return resources.NewRunner(resources.RunnerConfig{
-		Groups: where, AgentCommand: []string{self, "agent"}, Env: Environment(node), Advised: known.Advised, Glance: known.Glance,
+		Groups: where, AgentCommand: []string{self, "agent"}, Env: Environment(node), Advised: known.Advised, Glance: known.Glance, Watchers: known.Watchers(),
 		Secrets: secret.At(filepath.Join(filepath.Dir(node.Key), "secrets")),
 		OnStep: func(s resources.Step) {
 			level := zerolog.InfoLevel

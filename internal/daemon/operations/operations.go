@@ -53,6 +53,8 @@ type Adapter interface {
 	Fit(ctx context.Context, s resources.Service) resources.Result
 	// Reload has members of a running service take over their new settings.
 	Reload(ctx context.Context, s resources.Service, term uint32, was map[string]json.RawMessage) resources.Result
+	// Watch tells, until ctx ends, of running services that may have stopped working.
+	Watch(ctx context.Context, changed func(service, member, what string)) error
 }
 
 // Leftovers is what a former life of the daemon left; resources.Runner knows.
@@ -165,6 +167,17 @@ func outcomeOf(o resources.Outcome) cluster.Outcome {
 		return cluster.Unknown
 	}
 	return cluster.Failed
+}
+
+// Listen brings the core word of services that may have stopped working, until ctx
+// ends. What finds no room is dropped: the checks see it, only later.
+func Listen(ctx context.Context, r Runner, to chan<- cluster.Event) error {
+	return r.Watch(ctx, func(service, member, what string) {
+		select {
+		case to <- cluster.Stirred{Service: service, Text: member + ": " + what}:
+		default:
+		}
+	})
 }
 
 // Adopt ends every operation that a former life of the daemon left half done,

@@ -68,6 +68,12 @@ func (v *verdicts) Reload(_ context.Context, _ resources.Service, term uint32, w
 	return v.res
 }
 
+func (*verdicts) Watch(_ context.Context, changed func(service, member, what string)) error {
+	changed("orders", "ip", "eth0 has no carrier")
+	changed("reports", "filesystem", "nothing is mounted at /srv any more")
+	return nil
+}
+
 // calm is a node on which nothing stalls; busy is one whose tasks wait for I/O.
 type calm struct{}
 
@@ -157,6 +163,18 @@ func TestReachOfAFailure(t *testing.T) {
 	CarryOut(context.Background(), v, calm{}, cluster.Run{Kind: cluster.RunReload, Service: svc, Term: 4, Was: old})
 	if v.term != 4 || v.members != 1 {
 		t.Errorf("a reload of one member in term 4 was one of %d in %d", v.members, v.term)
+	}
+}
+
+// What the kernel tells becomes an event; one for which there is no room is dropped,
+// and keeps nobody waiting.
+func TestListen(t *testing.T) {
+	events := make(chan cluster.Event, 1)
+	if err := Listen(context.Background(), &verdicts{}, events); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := <-events, cluster.Event(cluster.Stirred{Service: "orders", Text: "ip: eth0 has no carrier"}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 
