@@ -40,4 +40,3 @@ func Lock(dir string) (*os.File, error) {
 	}
 	return f, nil
 }
-
