@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/api"
 )
 
@@ -185,38 +186,28 @@ func TestHowLongItTakes(t *testing.T) {
 	}
 }
 
-// What nodes say that they lack decides where a service goes before anything is
-// stopped; what is not known is said and hinders nothing.
-func TestWhatNodesLack(t *testing.T) {
+// TestMeasuredTimeouts: watchdogs that were measured with one timeout only keep it
+// when the rest of the configuration changes, as when every node gets a way to cut
+// its power, by which services are kept through the loss of the disks.
+func TestMeasuredTimeouts(t *testing.T) {
+	in := timing.Input{SecondHolder: true, Grace: timing.DefaultGrace, FailoverWithin: 8500 * time.Millisecond}
+	for _, name := range []string{"soft", "hard"} {
+		in.Devices = append(in.Devices, timing.Device{
+			Name: name, Class: timing.Qualified, Software: name == "soft", Timeout: 5 * time.Second, TMax: 5300 * time.Millisecond, At: 5 * time.Second,
+		})
+	}
+	table, err := timing.Derive(in)
+	if err != nil {
+		t.Fatal(err)
+	}
 	v, next := ward()
-	next.Services = append(next.Services, cluster.Service{Name: "zeta", Prefer: []string{"beta"}, Stack: []cluster.Member{address(9)}})
-	fits := map[string][]api.Fitness{
-		"alpha": {{Service: "zeta", Verdict: api.Fits}},
-		"beta":  {{Service: "zeta", Verdict: api.FitLacks, Text: "ip: no interface has 192.0.2.0/24"}},
+	v.Timing, v.State.Conf.FailoverWithin, v.State.Conf.Grace = table, in.FailoverWithin, in.Grace
+	next.FailoverWithin, next.KeepOnDiskLoss = in.FailoverWithin, true
+	if p := planned(t, v, next); len(p.Problems) > 0 {
+		t.Errorf("refused: %v", p.Problems)
 	}
-	p := Of(&Question{View: v, Next: next, Text: "next", Fits: fits})
-	if got := lines(p.Actions); got != "start zeta >alpha " {
-		t.Errorf("actions %q", got)
-	}
-	if c := p.Actions[0].Nodes[1]; c.Node != "beta" || c.Able || !strings.Contains(c.Reason, "no interface has 192.0.2.0/24") {
-		t.Errorf("beta: %+v", c)
-	}
-	fits["alpha"] = []api.Fitness{{Service: "zeta", Verdict: api.FitLacks, Text: "secret a is missing on this node"}}
-	if p = Of(&Question{View: v, Next: next, Text: "next", Fits: fits}); len(p.Problems) != 1 || !strings.Contains(p.Problems[0], "secret a is missing") {
-		t.Errorf("problems %q", p.Problems)
-	}
-	fits["beta"] = []api.Fitness{{Service: "zeta", Verdict: api.FitUnknown, Text: "its daemon does not answer"}}
-	p = Of(&Question{View: v, Next: next, Text: "next", Fits: fits})
-	if got := lines(p.Actions); got != "start zeta >beta " || !strings.Contains(p.Actions[0].Nodes[0].Unknown, "does not answer") {
-		t.Errorf("actions %q, %+v", got, p.Actions)
-	}
-	v, next = ward() // what runs is not moved away for what its own node says
-	next.Services[1].Stack[0].Spec = []byte(`{"agent":"heartbeat:other"}`)
-	p = Of(&Question{View: v, Next: next, Text: "next", Fits: map[string][]api.Fitness{"alpha": {{Service: "web", Verdict: api.FitLacks, Text: "no agent heartbeat:other"}}}})
-	if got := lines(p.Actions); got != "restart web alpha>alpha " {
-		t.Errorf("actions %q", got)
-	}
-	if c := p.Actions[0].Nodes; !strings.Contains(c[0].Unknown+c[1].Unknown, "no agent heartbeat:other") {
-		t.Errorf("%+v", c)
+	next.FailoverWithin = 4 * time.Second
+	if p := planned(t, v, next); len(p.Problems) == 0 {
+		t.Error("4 s with watchdogs of 5 s were not refused")
 	}
 }
