@@ -56,6 +56,9 @@ vm: setup ## whole machines under emulation: kernels, watchdogs, an iSCSI target
 torture: setup ## faults drawn at random on whole machines, with owners held to account (MINUTES=30 SEED=1): see docs/VM.md
 	$(GO) test -count=1 -v -timeout 0 -run 'TestTorture$$' ./test/vm -minutes $(or $(MINUTES),30) -seed $(or $(SEED),1)
 
+peers: setup ## Holdfast beside corosync, Pacemaker and sbd: the same faults in turn (ROUNDS=5, as root; docs/PERFORMANCE.md)
+	$(GO) run ./test/peer -rounds $(or $(ROUNDS),5)
+
 bin/demo:
 	$(BUILD) -o bin/demo ./test/demo
 

@@ -16,6 +16,7 @@ needs() {
 	unshare   util-linux mount namespaces of tests
 	nft       nftables   cutting the network between emulated nodes
 	fuser     psmisc     who keeps a file system busy
+	debootstrap debootstrap the Debian tree of emulated machines
 	ipmitool  ipmitool   power through IPMI
 	ipmi_sim  openipmi   a management controller to switch
 	lintian   lintian    checking the packages

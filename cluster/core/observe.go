@@ -7,12 +7,10 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/peer"
-	"github.com/holdfast-ha/holdfast/cluster/timing"
 )
 
 // table takes one read of one disk.
 func (c *Core) table(e cluster.Table) {
-	c.disks.Answered(&e, c.tz())
 	blind := c.ownAge() > 2*c.beatPeriod()
 	good, suspect := c.disks.Saw(&e, c.self.inc)
 	if !good {
@@ -31,17 +29,6 @@ func (c *Core) table(e cluster.Table) {
 		c.seen(e, &e.Beats[i])
 	}
 }
-
-// tz is for how long what a machine has sent may still land after its end.
-func (c *Core) tz() time.Duration {
-	if c.timed {
-		return c.t.Tz
-	}
-	return timing.DefaultTz
-}
-
-// landed is when everything has landed that was sent before an end.
-func (c *Core) landed(end ident.Instant) ident.Instant { return c.disks.Landed(end, c.tz()) }
 
 // restartSuspicion begins the ages that may lead to a fencing anew: this node
 // itself was blind until now. The proof by time is not touched: it needs its own

@@ -20,7 +20,6 @@ type Disk struct {
 	Err       string
 	Ejected   string // why it counts as failed for good; empty: it does not
 	tops      map[ident.NodeID]top
-	stalls    stalls
 }
 
 // top is the newest beat of a node that a disk has shown.

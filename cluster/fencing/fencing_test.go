@@ -23,7 +23,7 @@ func newScene() *scene {
 	s := &scene{set: fencing.New()}
 	alpha, beta := ident.Incarnation{N: 5}, ident.Incarnation{N: 7}
 	s.env = fencing.Env{
-		Now: at(0), Self: 2, Member: true, Tz: time.Second, Landed: func(off ident.Instant) ident.Instant { return off.Add(time.Second) }, Tsus: 3 * time.Second,
+		Now: at(0), Self: 2, Member: true, Tz: time.Second, Tsus: 3 * time.Second,
 		State: &cluster.State{
 			Conf: &cluster.Config{Fencing: []cluster.Ways{{Node: "alpha", Ways: []cluster.Way{{Kind: cluster.WayBMC}, {Kind: cluster.WayAgent, Agent: "fence_pdu"}}}}},
 			Nodes: []cluster.NodeState{

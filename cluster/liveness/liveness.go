@@ -195,10 +195,6 @@ func (p *Peer) Judge(now ident.Instant, wait time.Duration) (ident.Incarnation, 
 // Waiting says that a round is under way and wants a fresh read.
 func (p *Peer) Waiting() bool { return p.round != 0 }
 
-// Round is the instant of judgement of the round under way: whoever is proven dead by
-// it had ended, at the latest, so much before it as the wait allows for last writes.
-func (p *Peer) Round() ident.Instant { return p.round }
-
 // Restart throws the round away: its evidence is to be gathered anew.
 func (p *Peer) Restart() { p.round = 0 }
 

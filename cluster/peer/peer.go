@@ -96,12 +96,12 @@ func (p *Peer) Over(inc ident.Incarnation) bool {
 
 // HasRetired says that an incarnation holds nothing and never will again, by its own
 // word, over the network or by its guard's retirement on the disk, and that its last
-// writes have landed: when, says landed of the instant at which that was read.
-func (p *Peer) HasRetired(now ident.Instant, inc ident.Incarnation, landed func(ident.Instant) ident.Instant) bool {
+// writes have had tz to land since that was read.
+func (p *Peer) HasRetired(now ident.Instant, inc ident.Incarnation, tz time.Duration) bool {
 	if p.Beat != nil && p.Beat.Inc == inc && p.Beat.State == cluster.GuardRetired && p.AckedInc != inc {
 		p.AckedInc, p.Acked = inc, now
 	}
-	return p.AckedInc == inc && now >= landed(p.Acked)
+	return p.AckedInc == inc && now.Sub(p.Acked) >= tz
 }
 
 // ClaimsLease says that the node's incarnation claims, authenticated and heard within

@@ -67,9 +67,6 @@ type Env struct {
 type Disks interface {
 	// Met says that a majority of them, of every set that counts, is so.
 	Met(is func(disk int) bool) bool
-	// Landed is when everything has landed that was sent before end: tz later, or more
-	// where the disks have not answered in between.
-	Landed(end ident.Instant, tz time.Duration) ident.Instant
 }
 
 // Fencing is what this node does to others beside its reservations.

@@ -21,8 +21,6 @@ func inc(n uint32) ident.Incarnation { return ident.Incarnation{N: n} }
 // threeDisks are three quorum disks, of which two are needed.
 type threeDisks struct{}
 
-func (threeDisks) Landed(end ident.Instant, tz time.Duration) ident.Instant { return end.Add(tz) }
-
 func (threeDisks) Met(is func(int) bool) bool {
 	return is(0) && is(1) || is(0) && is(2) || is(1) && is(2)
 }

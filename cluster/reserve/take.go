@@ -28,7 +28,6 @@ type taking struct {
 	next   ident.Instant
 	proven bool
 	after  ident.Instant // the proof counts from then on
-	drain  bool          // or once what was on its way then has landed: not everything was aborted
 	done   cluster.ReserveDone
 	told   bool     // that the node may have a key on its way
 	taken  grantKey // the own term for which it was done before the start
@@ -99,23 +98,16 @@ func (s *Set) took(l *storage, e cluster.ReserveDone) {
 		s.note(n)
 		return
 	}
-	t.proven, t.failed, t.after, t.drain = true, 0, e.Gone, e.Drain
+	t.proven, t.failed, t.after = true, 0, e.Gone
 	n.Text = fmt.Sprintf("%s after %s: %s", outcome, took, e.Text)
 	if e.Drain {
+		t.after = e.Gone.Add(s.env.Tz)
 		n.Text += fmt.Sprintf("; commands that were not aborted have landed %s after that", s.env.Tz)
 	}
 	if t.from != 0 {
 		n.Proof = cluster.ProofReservation
 	}
 	s.note(n)
-}
-
-// over is when the proof counts.
-func (t *taking) over(env *Env) ident.Instant {
-	if t.drain {
-		return env.Disks.Landed(t.after, env.Tz)
-	}
-	return t.after
 }
 
 // Storage says whether the storage of a service may be started by this node in
@@ -132,7 +124,7 @@ func (s *Set) Storage(env Env, g *cluster.Grant) (why string, stuck bool) {
 		return "its storage is guarded by reservations, and this node has not looked at it yet", false
 	case l.take.taken == key(g):
 		return "", false
-	case l.take.grant == key(g) && l.take.from == 0 && l.take.proven && l.take.after != 0 && env.Now >= l.take.over(&env):
+	case l.take.grant == key(g) && l.take.from == 0 && l.take.proven && env.Now >= l.take.after && l.take.after != 0:
 		l.take.taken = key(g)
 		return "", false
 	case l.take.grant == key(g) && l.take.from == 0 && l.take.failed > 0:
@@ -152,7 +144,7 @@ func (s *Set) Cleared(env Env, g *cluster.Grant) cluster.Proof {
 		return cluster.Proof{}
 	}
 	t := &l.take
-	if !t.proven || t.from != g.Owner || t.grant != key(g) || t.rev != env.State.ConfigRev || env.Now < t.over(&env) {
+	if !t.proven || t.from != g.Owner || t.grant != key(g) || t.rev != env.State.ConfigRev || env.Now < t.after {
 		return cluster.Proof{}
 	}
 	return cluster.Proof{

@@ -40,7 +40,6 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/drills"
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
 	"github.com/holdfast-ha/holdfast/internal/daemon/examiner"
-	"github.com/holdfast-ha/holdfast/internal/daemon/fitness"
 	"github.com/holdfast-ha/holdfast/internal/daemon/held"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
 	"github.com/holdfast-ha/holdfast/internal/daemon/machine"
@@ -232,7 +231,7 @@ func (d *Daemon) live(ctx context.Context) error {
 	})
 	asking := peers.NewClient(d.others.id)
 	defer asking.Close()
-	local.Reach(server.Around{Get: asking.Get, Post: asking.Post, Fit: fitness.Of(d.deps.Runner), Doctor: examiner.New(program.Run, d.deps.Disks.File, os.Executable, d.deps.Wall).Report})
+	local.Reach(server.Around{Get: asking.Get, Doctor: examiner.New(program.Run, d.deps.Disks.File, os.Executable, d.deps.Wall).Report})
 	task("door", func(ctx context.Context) error { return d.others.door.Run(ctx, local.PeerHandler()) })
 	task("join service", d.others.join.Run)
 	task("service manager", d.notify)

@@ -121,14 +121,10 @@ func (w *worker) turn(whole bool) error {
 		w.on.codec = c
 	}
 	w.on.report = guardwire.Table{Disk: w.index, UUID: w.port.UUID}
-	begun, _ := w.g.now()
 	err := w.cycle(whole)
 	w.account(err)
-	if r := &w.on.report; err != nil {
-		r.Err, r.Bytes = err.Error(), nil
-		if r.ReadIssued == 0 {
-			r.ReadIssued = begun // the daemon counts a stall from the first request that was not answered
-		}
+	if err != nil {
+		w.on.report.Err, w.on.report.Bytes = err.Error(), nil
 	}
 	w.g.server.Offer(&w.on.report)
 	if err == nil && whole {

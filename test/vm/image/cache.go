@@ -101,6 +101,14 @@ func hashFiles(names ...string) (string, error) {
 	return short(h.Sum(nil)), nil
 }
 
+func hashText(words ...string) string {
+	h := sha256.New()
+	for _, w := range words {
+		fmt.Fprintf(h, "|%d|%s", len(w), w)
+	}
+	return short(h.Sum(nil))
+}
+
 func short(sum []byte) string { return hex.EncodeToString(sum[:10]) }
 
 // packages lists the downloaded packages whose file names begin with one of the prefixes; each prefix has to be there.

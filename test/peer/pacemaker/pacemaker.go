@@ -1,0 +1,202 @@
+// Package pacemaker puts corosync, Pacemaker and sbd up, as Debian packages them,
+// with two links, on the machines of a stage.
+package pacemaker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/test/demo/controllers"
+	"github.com/holdfast-ha/holdfast/test/demo/machine"
+	"github.com/holdfast-ha/holdfast/test/demo/stage"
+	"github.com/holdfast-ha/holdfast/test/peer/chipfile"
+	"github.com/holdfast-ha/holdfast/test/peer/contender"
+)
+
+// Packages are what it needs of Debian.
+func Packages() []string {
+	return []string{
+		"corosync", "pacemaker", "pacemaker-cli-utils", "sbd", "cluster-glue", "fence-agents", "python3-requests", "python3-urllib3", "python3-cffi-backend",
+		"resource-agents", "systemd", "systemd-sysv", "dbus", "iproute2", "iputils-arping", "procps", "e2fsprogs",
+	}
+}
+
+// Setting is what an administrator chooses.
+type Setting struct {
+	Setting  string
+	Token    time.Duration // corosync's time until a silent member is gone
+	Watchdog time.Duration // sbd's; its message wait is twice that, as sbd recommends
+	BMC      bool          // fence_redfish instead of sbd
+}
+
+// Cluster is the contender.
+type Cluster struct {
+	Setting
+	chips map[string]*chipfile.File
+	bmcs  *controllers.Set
+	stage *stage.Stage
+}
+
+// About implements contender.Contender.
+func (c *Cluster) About() contender.About {
+	return contender.About{Manager: "Pacemaker", Setting: c.Setting.Setting, Daemons: []string{"corosync", "pacemaker", "sbd"}}
+}
+
+// Raise implements contender.Contender.
+func (c *Cluster) Raise(ctx context.Context, tree string) (*stage.Stage, error) {
+	dir, err := os.MkdirTemp("", "hfdemo-chips-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir) // the files are gone by then, or busy
+	watchdogs, err := c.mountChips(dir)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	s, err := stage.Raise(ctx, stage.Options{
+		Bin: os.Getenv(contender.ProgramsEnv), Names: contender.Machines(), Root: true, Timeout: c.Watchdog,
+		Machines: &stage.Machines{Tree: tree, Bare: true, Watchdogs: watchdogs, Furnish: c.furnish},
+	})
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	c.stage = s
+	if err := c.start(ctx, s); err != nil {
+		return nil, errors.Join(err, s.Close(), c.Close())
+	}
+	return s, nil
+}
+
+// mountChips makes the watchdog of every machine, before its namespaces are made.
+func (c *Cluster) mountChips(dir string) (map[string]string, error) {
+	c.chips = map[string]*chipfile.File{}
+	paths := map[string]string{}
+	if c.BMC {
+		return paths, nil
+	}
+	for _, name := range contender.Machines() {
+		path := filepath.Join(dir, name)
+		f, err := chipfile.Mount(path, chipfile.Chip{Node: name, Name: stage.HardChip, Socket: func() string { return c.stage.PowerSocket() }})
+		if err != nil {
+			return nil, err
+		}
+		c.chips[name], paths[name] = f, path
+	}
+	return paths, nil
+}
+
+// Close removes what outlives the stage; call it after the stage's.
+func (c *Cluster) Close() error {
+	var errs []error
+	for _, f := range c.chips {
+		errs = append(errs, f.Close())
+	}
+	c.chips = nil
+	if c.bmcs != nil {
+		c.bmcs.Unplug()
+	}
+	return errors.Join(errs...)
+}
+
+// furnish gives a machine its configuration.
+func (c *Cluster) furnish(s *stage.Stage, n *stage.Node, root string) error {
+	c.stage = s
+	user, group, err := clusterUser(s.Machines.Tree)
+	if err != nil {
+		return err
+	}
+	fence, err := c.fencing(s)
+	if err != nil {
+		return err
+	}
+	files := machine.Furniture{
+		"etc/hostname":                  {Text: n.Name + "\n", Mode: 0o644},
+		"etc/hosts":                     {Text: "127.0.0.1 localhost\n10.77.0.1 alpha\n10.77.0.2 beta\n", Mode: 0o644},
+		"etc/corosync/corosync.conf":    {Text: corosync(c.Token), Mode: 0o644},
+		"etc/default/pacemaker":         {Text: "PCMK_logpriority=notice\nPCMK_logfile=/var/log/pacemaker/pacemaker.log\n", Mode: 0o644},
+		"var/lib/pacemaker/cib/cib.xml": {Text: cib(fence), Mode: 0o600, User: user, Grp: group},
+		"var/lib/pacemaker/cib/.keep":   {Mode: 0o600, User: user, Grp: group},
+		"var/log/corosync/.keep":        {Mode: 0o600},
+	}
+	if !c.BMC {
+		files["etc/default/sbd"] = machine.File{Text: sbd(s.QuorumPath(1), c.Watchdog), Mode: 0o644}
+		files["etc/systemd/system/pacemaker.service.d/sbd.conf"] = machine.File{Text: "[Unit]\nRequires=sbd.service\nAfter=sbd.service\n", Mode: 0o644}
+	}
+	err = files.Put(root)
+	for _, d := range []string{"var/lib/pacemaker", "var/lib/pacemaker/cib"} {
+		err = errors.Join(err, os.Chown(filepath.Join(root, d), user, group), os.Chmod(filepath.Join(root, d), 0o750))
+	}
+	return err
+}
+
+// clusterUser is hacluster and its group haclient in a tree.
+func clusterUser(tree string) (user, group int, err error) {
+	text, err := os.ReadFile(filepath.Join(tree, "etc/passwd"))
+	if err != nil {
+		return 0, 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Split(line, ":")
+		if f[0] == "hacluster" && len(f) > 3 {
+			user, err1 := strconv.Atoi(f[2])
+			group, err2 := strconv.Atoi(f[3])
+			return user, group, errors.Join(err1, err2)
+		}
+	}
+	return 0, 0, fmt.Errorf("%s has no user hacluster: pacemaker is not installed in it", tree)
+}
+
+// start starts the daemons on both machines, layer by layer: all at once starve
+// each other, and sbd gives up.
+func (c *Cluster) start(ctx context.Context, s *stage.Stage) error {
+	if !c.BMC {
+		w := strconv.Itoa(int(c.Watchdog / time.Second))
+		m := strconv.Itoa(int(2 * c.Watchdog / time.Second))
+		if _, err := s.Nodes[0].Run(ctx, "/usr/sbin/sbd", "-d", s.QuorumPath(1), "-1", w, "-4", m, "create"); err != nil {
+			return err
+		}
+	}
+	for _, unit := range []string{"corosync", "pacemaker"} {
+		if err := startUnit(ctx, s, unit); err != nil {
+			return err
+		}
+	}
+	return stage.Await(ctx, "Pacemaker runs the service on alpha, with two nodes and a fence", func() error {
+		out, err := s.Nodes[0].Run(ctx, "/usr/sbin/crm_mon", "-1", "-r")
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(out, "Online: [ alpha beta ]") || strings.Count(out, "Started") < 3 || !s.Nodes[0].Carries(contender.Address) {
+			return errors.New(out)
+		}
+		return nil
+	})
+}
+
+func startUnit(ctx context.Context, s *stage.Stage, unit string) error {
+	errs := make([]error, len(s.Nodes))
+	var wait sync.WaitGroup
+	for i, n := range s.Nodes {
+		wait.Go(func() {
+			if _, err := n.Run(ctx, "/usr/bin/systemctl", "start", unit); err != nil {
+				why, _ := n.Run(ctx, "/usr/bin/journalctl", "--no-pager", "-n", "30", "-u", unit, "-u", "sbd")
+				errs[i] = fmt.Errorf("%w: %s", err, why)
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// Move implements contender.Contender.
+func (c *Cluster) Move(ctx context.Context, s *stage.Stage, to *stage.Node) error {
+	_, err := s.Nodes[0].Run(ctx, "/usr/sbin/crm_resource", "--move", "-r", "service", "-N", to.Name)
+	return err
+}
