@@ -14,7 +14,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build programs install packages package-test bin/demo check fmt test setup vm torture demo bench histories sim night model mutants clean
+.PHONY: help build programs install packages package-test bin/demo check fmt test setup vm torture demo bench soak histories sim night model mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench: build bin/demo ## Go benchmarks, then ten measured failovers
 	packages=$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u); \
 		[ -z "$$packages" ] || $(GO) test -run xxx -bench . -benchmem $$packages
 	bin/demo -bench 10
+
+soak: setup ## PostgreSQL taken over N times (20) under a client that writes, every acknowledged transaction looked for
+	HOLDFAST_SOAK=$(or $(N),20) $(GO) test -count=1 -v -timeout 0 -run 'TestSoak' ./test/examples
 
 histories: ## N random histories of the register over failing disks (N=100000)
 	HOLDFAST_HISTORIES=$(or $(N),100000) $(GO) test -count=1 -timeout 24h -v -run TestHistories ./test/histories

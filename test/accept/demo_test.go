@@ -50,7 +50,7 @@ func (d *demo) printed() string {
 // startDemo runs the demo with more in its environment.
 func startDemo(t *testing.T, env []string, args ...string) *demo {
 	t.Helper()
-	d := &demo{cmd: exec.Command(filepath.Join(programs(), "demo"), args...), ended: make(chan error, 1)}
+	d := &demo{cmd: exec.Command(filepath.Join(built(), "demo"), args...), ended: make(chan error, 1)}
 	d.cmd.Env = append(os.Environ(), env...)
 	d.cmd.Stdout, d.cmd.Stderr = d, d
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -19,7 +19,7 @@ func TestDiskSet(t *testing.T) {
 	wanted(t, false)
 	ctx := limit(t, 4*time.Minute)
 	logs := t.TempDir()
-	s, err := stage.Raise(ctx, stage.Options{Bin: programs(), Logs: logs, Services: []stage.Service{{Name: "orders"}}, Within: 7 * time.Second})
+	s, err := stage.Raise(ctx, stage.Options{Bin: built(), Logs: logs, Services: []stage.Service{{Name: "orders"}}, Within: 7 * time.Second})
 	if err != nil {
 		showLogs(t, logs)
 		t.Fatalf("put a cluster up: %v", err)

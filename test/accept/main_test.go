@@ -6,12 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/test/demo/programs"
 	"github.com/holdfast-ha/holdfast/test/demo/remains"
 	"github.com/holdfast-ha/holdfast/test/demo/stage"
 	"github.com/holdfast-ha/holdfast/test/power"
@@ -32,7 +32,7 @@ func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "hfdemo-programs-")
 	if err == nil {
 		defer os.RemoveAll(dir)
-		err = build(dir)
+		err = errors.Join(programs.Build(dir), os.Setenv(programsEnv, dir))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "accept:", err)
@@ -44,19 +44,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// build makes the programs under test, and tells the tests where they are.
-func build(dir string) error {
-	const module = "github.com/holdfast-ha/holdfast/"
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/", module+"cmd/...", module+"test/demo")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the programs: %w\n%s", err, out)
-	}
-	return errors.Join(os.Chmod(dir, 0o755), os.Setenv(programsEnv, dir))
-}
-
-// programs is the folder of the programs under test.
-func programs() string { return os.Getenv(programsEnv) }
+// built is the folder of the programs under test.
+func built() string { return os.Getenv(programsEnv) }
 
 // wanted skips where whole clusters are not wanted, or not possible.
 func wanted(t *testing.T, root bool) {
@@ -79,7 +68,7 @@ func limit(t *testing.T, d time.Duration) context.Context {
 // raise puts a cluster up that ends with the test.
 func raise(ctx context.Context, t *testing.T, o stage.Options) *stage.Stage {
 	t.Helper()
-	o.Bin, o.Root = programs(), true
+	o.Bin, o.Root = built(), true
 	logs := t.TempDir()
 	o.Logs = logs
 	s, err := stage.Raise(ctx, o)

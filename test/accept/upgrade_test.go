@@ -27,7 +27,7 @@ func upgraded(ctx context.Context, t *testing.T, r *rig) {
 		t.Errorf("a guard that cannot take over: %s, %v", out, err)
 	}
 	replace(t, "holdfast-guard", good)
-	daemonFile, err := os.ReadFile(filepath.Join(programs(), "holdfastd"))
+	daemonFile, err := os.ReadFile(filepath.Join(built(), "holdfastd"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func upgraded(ctx context.Context, t *testing.T, r *rig) {
 // replace puts a new file in the place of a program, and gives what was there.
 func replace(t *testing.T, name string, content []byte) (before []byte) {
 	t.Helper()
-	path := filepath.Join(programs(), name)
+	path := filepath.Join(built(), name)
 	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

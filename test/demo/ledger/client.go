@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -46,11 +45,18 @@ func (v *Verdict) Good() bool {
 	return v != nil && v.Err == "" && len(v.Missing) == 0 && v.Acknowledged > 0
 }
 
+// shelf is what a client writes to.
+type shelf interface {
+	// append has a line written, and says which node has acknowledged that.
+	append(line string) (node string, err error)
+	// read returns all lines.
+	read(ctx context.Context) (text, node string, err error)
+}
+
 // client writes and remembers.
 type client struct {
-	url    string
 	name   string // distinguishes the lines of this client
-	http   *http.Client
+	shelf  shelf
 	out    *json.Encoder
 	acks   []int
 	writes int
@@ -61,7 +67,7 @@ type client struct {
 // it reads everything back. It prints a Record for every write and the verdict,
 // and fails if that is not good.
 //
-//	-url URL        of the service, as http://10.0.0.10:80
+//	-url URL        of the service, as http://10.0.0.10:80 or postgres://user:password@10.0.0.10:5432/database
 //	-every TIME     between two writes, default 50ms
 //	-patience TIME  with one write, default 500ms
 //	-record FILE    append the records to a file as well
@@ -88,11 +94,10 @@ func ClientMain(args []string) error {
 		defer f.Close()
 		out = io.MultiWriter(os.Stdout, f)
 	}
-	c := &client{
-		url: *url, name: *name, out: json.NewEncoder(out),
-		// A connection of its own for every write, as from as many clients: none
-		// survives a takeover anyway.
-		http: &http.Client{Timeout: *patience, Transport: &http.Transport{DisableKeepAlives: true}},
+	c := &client{name: *name, out: json.NewEncoder(out)}
+	var err error
+	if c.shelf, err = newShelf(*url, *patience); err != nil {
+		return err
 	}
 	told := make(chan struct{})
 	go func() { // ends with standard input, or the process
@@ -121,7 +126,7 @@ func ClientMain(args []string) error {
 func (c *client) write() error {
 	c.writes++
 	r := Record{Seq: c.writes, Began: Now()}
-	node, err := c.post(c.line(r.Seq))
+	node, err := c.shelf.append(c.line(r.Seq))
 	r.At, r.Node = Now(), node
 	if err != nil {
 		r.Err = err.Error()
@@ -132,19 +137,6 @@ func (c *client) write() error {
 }
 
 func (c *client) line(seq int) string { return fmt.Sprintf("%s %d", c.name, seq) }
-
-func (c *client) post(line string) (node string, err error) {
-	resp, err := c.http.Post(c.url+"/append", "text/plain", strings.NewReader(line))
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(text)))
-	}
-	return resp.Header.Get(nodeHeader), err
-}
 
 // finish reads everything back, patiently, and says what is missing.
 func (c *client) finish() error {
@@ -186,7 +178,7 @@ func (c *client) finish() error {
 // read asks for everything until there is an answer.
 func (c *client) read(ctx context.Context) (text, node string, err error) {
 	for {
-		if text, node, err = c.readOnce(ctx); err == nil {
+		if text, node, err = c.shelf.read(ctx); err == nil {
 			return text, node, nil
 		}
 		select {
@@ -195,23 +187,6 @@ func (c *client) read(ctx context.Context) (text, node string, err error) {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-}
-
-func (c *client) readOnce(ctx context.Context) (text, node string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/read", nil)
-	if err != nil {
-		return "", "", err
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return "", "", err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(b)))
-	}
-	return string(b), resp.Header.Get(nodeHeader), err
 }
 
 // Now is CLOCK_MONOTONIC in nanoseconds: the clock of the records, of the power

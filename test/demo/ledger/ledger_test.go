@@ -32,7 +32,7 @@ func newBook(t *testing.T, text string) (*book, *httptest.Server) {
 }
 
 func newClient(url string, out io.Writer) *client {
-	return &client{url: url, name: "c", http: &http.Client{Timeout: 10 * time.Second}, out: json.NewEncoder(out)}
+	return &client{name: "c", shelf: &web{url: url, http: &http.Client{Timeout: 10 * time.Second}}, out: json.NewEncoder(out)}
 }
 
 // TestRoundTrip: what was acknowledged is read back, also behind a line that a

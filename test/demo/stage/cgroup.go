@@ -80,7 +80,7 @@ func (n *Node) Freeze() error {
 			}
 		}
 		if running == 0 {
-			return nil
+			return n.signalCaches(unix.SIGSTOP)
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%s cannot be frozen: %d processes were still running after %v", n.Name, running, freezePatience)
@@ -89,11 +89,25 @@ func (n *Node) Freeze() error {
 	}
 }
 
+// signalCaches stops the caches of the node's disks, or lets them go on: a kernel that
+// does not run writes nothing back.
+func (n *Node) signalCaches(sig unix.Signal) error {
+	for _, pid := range n.cachePIDs() {
+		if err := unix.Kill(pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("%v to the cache of a disk of %s: %w", sig, n.Name, err)
+		}
+	}
+	return nil
+}
+
 // freezePatience bounds the wait until the last process of a node has stopped.
 const freezePatience = time.Second
 
 // Thaw lets whatever is left of a frozen node go on.
 func (n *Node) Thaw() error {
+	if err := n.signalCaches(unix.SIGCONT); err != nil {
+		return err
+	}
 	for _, pid := range append(n.PIDs(), n.spare...) {
 		if err := unix.Kill(pid, unix.SIGCONT); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("continue process %d of %s: %w", pid, n.Name, err)

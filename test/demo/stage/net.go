@@ -122,5 +122,8 @@ func (s *Stage) setHeartbeats(nodes []*Node, up bool) error {
 // Listen listens on the address of those who call from outside, which all nodes
 // reach, at a port of the kernel's choice. Only a stage made by root has it.
 func (s *Stage) Listen() (net.Listener, error) {
-	return wires.Listen(s.outside.netNS(), address(len(networks())-1, outsideHost))
+	return s.ListenAt(net.JoinHostPort(address(len(networks())-1, outsideHost), "0"))
 }
+
+// ListenAt is Listen at an address and port of those outside.
+func (s *Stage) ListenAt(at string) (net.Listener, error) { return wires.Listen(s.outside.netNS(), at) }

@@ -293,7 +293,12 @@ func (s *Stage) loopback(host int) string {
 
 // Client starts a recording client of a service, outside of every node.
 func (s *Stage) Client(v *Service, every time.Duration) (*ledger.Client, error) {
-	cmd := exec.Command(s.program("demo"), "client", "-url", v.URL(), "-every", every.String(),
+	return s.ClientOf(v, v.URL(), every)
+}
+
+// ClientOf is Client by a URL that package ledger knows.
+func (s *Stage) ClientOf(v *Service, url string, every time.Duration) (*ledger.Client, error) {
+	cmd := exec.Command(s.program("demo"), "client", "-url", url, "-every", every.String(),
 		"-name", v.Name, "-record", filepath.Join(s.base, "log", "client-"+v.Name))
 	s.step(cmd)
 	in, err := cmd.StdinPipe()

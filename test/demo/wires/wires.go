@@ -110,9 +110,8 @@ func Switch(h *netlink.Handle, port string, up bool) error {
 	return nil
 }
 
-// Listen listens on an address inside the network namespace at a path, at a port of
-// the kernel's choice.
-func Listen(path, ip string) (net.Listener, error) {
+// Listen listens on an address and port inside the network namespace at a path.
+func Listen(path, at string) (net.Listener, error) {
 	runtime.LockOSThread() // a thread that cannot be brought back must not be used again: then it stays locked and ends with its goroutine
 	own, err := netns.Get()
 	if err != nil {
@@ -127,7 +126,7 @@ func Listen(path, ip string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
+	l, err := net.Listen("tcp", at)
 	if back := netns.Set(own); back != nil {
 		return l, errors.Join(err, back)
 	}
