@@ -197,4 +197,3 @@ func showLogs(t *testing.T, dir string) {
 		t.Logf("%s:\n%s", filepath.Base(f), strings.Join(lines[max(0, len(lines)-30):], "\n"))
 	}
 }
-
