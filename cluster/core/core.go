@@ -17,6 +17,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/fencing"
 	"github.com/holdfast-ha/holdfast/cluster/grace"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/landing"
 	"github.com/holdfast-ha/holdfast/cluster/pages"
 	"github.com/holdfast-ha/holdfast/cluster/peer"
 	"github.com/holdfast-ha/holdfast/cluster/promise"
@@ -92,6 +93,7 @@ type Core struct {
 
 // decideSide is what this node decides, and was asked for.
 type decideSide struct {
+	stalls  landing.Stalls // of this node's requests to the quorum disks: evidence of a death waits for them
 	asked   []decide.Question
 	mem     *decide.Memory
 	sight   decide.Sight  `memory:"-"` // of the latest decision; its room is used again

@@ -99,7 +99,7 @@ func (c *Core) proof(s *cluster.State, n *cluster.NodeState) (cluster.Proof, boo
 // stopped, over the network or by its guard's retirement on the disk; and the
 // time in which its last writes may still land has passed since that was read.
 func (c *Core) proofAck(base cluster.Proof, p *peer.Peer, n *cluster.NodeState) (cluster.Proof, bool) {
-	if !p.HasRetired(c.now, n.Inc, c.t.Tz) {
+	if !p.HasRetired(c.now, n.Inc, &c.dec.stalls, c.t.Tz) {
 		return cluster.Proof{}, false
 	}
 	base.Kind = cluster.ProofAck
@@ -122,7 +122,7 @@ func (c *Core) proofTime(base cluster.Proof, p *peer.Peer, n *cluster.NodeState)
 		return cluster.Proof{}, false
 	}
 	inc, ok := p.Disk.Judge(c.now, w)
-	if !ok || inc != n.Inc {
+	if !ok || inc != n.Inc || !c.dec.stalls.Landed(p.Disk.LastChange().Add(w-c.t.Tz), c.now, c.t.Tz) {
 		return cluster.Proof{}, false
 	}
 	age, _ := p.Disk.Age(c.now)

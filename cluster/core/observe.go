@@ -11,6 +11,10 @@ import (
 
 // table takes one read of one disk.
 func (c *Core) table(e cluster.Table) {
+	if e.Wrote {
+		c.dec.stalls.Took(e.Issued, e.ReadIssued, c.t.Tz)
+	}
+	c.dec.stalls.Took(e.ReadIssued, e.Completed, c.t.Tz)
 	blind := c.ownAge() > 2*c.beatPeriod()
 	good, suspect := c.disks.Saw(&e, c.self.inc)
 	if !good {

@@ -61,7 +61,7 @@ func (c *Core) seenOf(s *cluster.State, n *cluster.NodeState) decide.Node {
 	if !c.timed || n.Inc.IsZero() || n.Dead >= n.Inc.N {
 		return v
 	}
-	v.Retired = p.HasRetired(c.now, n.Inc, c.t.Tz)
+	v.Retired = p.HasRetired(c.now, n.Inc, &c.dec.stalls, c.t.Tz)
 	if n.Fencing.IsZero() {
 		v.Suspect, v.Lost = c.suspect(n)
 		v.Lost = v.Lost || p != nil && (p.AckedInc == n.Inc || p.Msg.Ends(n.Inc))

@@ -13,7 +13,7 @@ import (
 func (c *Core) fenceEnv() fencing.Env {
 	return fencing.Env{
 		Now: c.now, State: c.reg.state, Self: c.set.Self, Member: c.self.stage == member && c.timed && !c.guard.killed,
-		Acts: c.dec.acts, Tz: c.t.Tz, Tsus: c.t.Tsus, Storage: c.dec.keys, Signs: c, Dark: c.dark(),
+		Acts: c.dec.acts, Tz: c.t.Tz, Tsus: c.t.Tsus, Storage: c.dec.keys, Signs: c, Dark: c.dark(), Stalls: &c.dec.stalls,
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/landing"
 )
 
 const (
@@ -39,13 +40,14 @@ type Env struct {
 	Now     ident.Instant
 	State   *cluster.State // the newest committed one; its Conf may be nil
 	Self    ident.NodeID
-	Member  bool          // this node is a member, and not about to stop
-	Acts    bool          // it acts on the evidence, as the coordinator or in its place
-	Tz      time.Duration // how long writes of a machine that is off may still land
-	Storage Storage       // nil: this node has no reservations
-	Tsus    time.Duration // silence that leads to a fencing; others give the one who chose a fencing this long to end it
-	Dark    bool          // nothing can be decided: this node lives, or is about to live, without the quorum disks
-	Signs   Sights        // nil: nothing is read or heard of any peer
+	Member  bool            // this node is a member, and not about to stop
+	Acts    bool            // it acts on the evidence, as the coordinator or in its place
+	Tz      time.Duration   // how long writes of a machine that is off may still land
+	Stalls  *landing.Stalls // of this node's requests; nil: none
+	Storage Storage         // nil: this node has no reservations
+	Tsus    time.Duration   // silence that leads to a fencing; others give the one who chose a fencing this long to end it
+	Dark    bool            // nothing can be decided: this node lives, or is about to live, without the quorum disks
+	Signs   Sights          // nil: nothing is read or heard of any peer
 }
 
 // Sights is who reads and hears peers.
@@ -460,7 +462,7 @@ func (s *Set) refute(v *victim) {
 // read as off here and the last writes that it may have sent have landed.
 func (s *Set) Proof(env Env, n *cluster.NodeState) (cluster.Proof, bool) {
 	v := s.victim(n.ID, n.Fencing)
-	if n.Fencing.IsZero() || v == nil || v.off.at == 0 || env.Now.Sub(v.off.last) < env.Tz || env.seen(n.ID) > v.off.at {
+	if n.Fencing.IsZero() || v == nil || v.off.at == 0 || !env.Stalls.Landed(v.off.last, env.Now, env.Tz) || env.seen(n.ID) > v.off.at {
 		return cluster.Proof{}, false
 	}
 	return cluster.Proof{

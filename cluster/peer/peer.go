@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/landing"
 	"github.com/holdfast-ha/holdfast/cluster/liveness"
 	"github.com/holdfast-ha/holdfast/cluster/pages"
 	"github.com/holdfast-ha/holdfast/cluster/published"
@@ -96,12 +97,12 @@ func (p *Peer) Over(inc ident.Incarnation) bool {
 
 // HasRetired says that an incarnation holds nothing and never will again, by its own
 // word, over the network or by its guard's retirement on the disk, and that its last
-// writes have had tz to land since that was read.
-func (p *Peer) HasRetired(now ident.Instant, inc ident.Incarnation, tz time.Duration) bool {
+// writes have landed since that was read.
+func (p *Peer) HasRetired(now ident.Instant, inc ident.Incarnation, s *landing.Stalls, tz time.Duration) bool {
 	if p.Beat != nil && p.Beat.Inc == inc && p.Beat.State == cluster.GuardRetired && p.AckedInc != inc {
 		p.AckedInc, p.Acked = inc, now
 	}
-	return p.AckedInc == inc && now.Sub(p.Acked) >= tz
+	return p.AckedInc == inc && s.Landed(p.Acked, now, tz)
 }
 
 // ClaimsLease says that the node's incarnation claims, authenticated and heard within

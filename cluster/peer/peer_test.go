@@ -73,7 +73,7 @@ func TestHear(t *testing.T) {
 func TestHasRetired(t *testing.T) {
 	const tz = time.Second
 	p := node()
-	if p.HasRetired(start, inc(5), tz) {
+	if p.HasRetired(start, inc(5), nil, tz) {
 		t.Error("nobody has said anything")
 	}
 	p.Hear(start, &cluster.Message{From: 2, Inc: inc(5), Marks: cluster.Marks{Ack: true}}, time.Second)
@@ -83,7 +83,7 @@ func TestHasRetired(t *testing.T) {
 		after time.Duration
 		want  bool
 	}{{5, tz - 1, false}, {5, tz, true}, {6, tz, false}, {4, tz, false}} {
-		if got := p.HasRetired(start.Add(c.after), inc(c.inc), tz); got != c.want {
+		if got := p.HasRetired(start.Add(c.after), inc(c.inc), nil, tz); got != c.want {
 			t.Errorf("incarnation %d after %s: %v", c.inc, c.after, got)
 		}
 	}
@@ -95,14 +95,14 @@ func TestHasRetired(t *testing.T) {
 	see := func(at ident.Instant, b byte) {
 		q.See(&cluster.Table{ReadIssued: at, Completed: at}, &cluster.SeenBeat{Node: 2, Sector: []byte{b}, Beat: beat})
 	}
-	if see(start, 1); q.HasRetired(start.Add(time.Hour), inc(5), tz) {
+	if see(start, 1); q.HasRetired(start.Add(time.Hour), inc(5), nil, tz) {
 		t.Error("stopping is not retired")
 	}
 	retired := *beat
 	retired.State = cluster.GuardRetired
 	beat = &retired
 	see(start.Add(time.Hour), 2)
-	if q.HasRetired(start.Add(time.Hour), inc(5), tz) || !q.HasRetired(start.Add(time.Hour+tz), inc(5), tz) {
+	if q.HasRetired(start.Add(time.Hour), inc(5), nil, tz) || !q.HasRetired(start.Add(time.Hour+tz), inc(5), nil, tz) {
 		t.Error("a retirement on the disk counts as one that is heard")
 	}
 }

@@ -119,7 +119,7 @@ func partRows() []row {
 			why: "which disks count is told by states and counted as majorities; it proposes nothing itself",
 		},
 		{
-			tree: "cluster/fencing", may: []string{"cluster", "cluster/ident", "cluster/timing"},
+			tree: "cluster/fencing", may: []string{"cluster", "cluster/ident", "cluster/landing", "cluster/timing"},
 			why: "the ways to fence a node know what is decided and what was shown, and no machine",
 		},
 		{
@@ -131,7 +131,7 @@ func partRows() []row {
 			why: "the proof by time is a rule over what was read when; it knows leases as numbers and no cluster",
 		},
 		{
-			tree: "cluster/peer", may: []string{"cluster", "cluster/ident", "cluster/liveness", "cluster/pages", "cluster/published", "cluster/quorum", "cluster/timing"},
+			tree: "cluster/peer", may: []string{"cluster", "cluster/ident", "cluster/landing", "cluster/liveness", "cluster/pages", "cluster/published", "cluster/quorum", "cluster/timing"},
 			why: "what is known of one peer joins what was seen of it; what follows from that is decided elsewhere",
 		},
 		{

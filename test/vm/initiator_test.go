@@ -32,6 +32,9 @@ const (
 const (
 	arrayNumber  = 99
 	arrayNetwork = 2
+	// nodeMemory is for the programs of Holdfast and of open-iscsi, in MiB: what a
+	// machine has as files is in its memory.
+	nodeMemory = 448
 )
 
 // sanCluster is two nodes and an array that wants CHAP, on whose LUN the service stands.
@@ -51,7 +54,7 @@ func openSANCluster(t *testing.T) *sanCluster {
 		t.Fatal(err)
 	}
 	s := &sanCluster{Cluster: vmcluster.OpenWith(t, 2, vmcluster.Extra{
-		Records: initiator, Modules: append(san.TargetModules(), san.InitiatorModules()...), Load: san.InitiatorModules(), Networks: []string{"san"}, Times: 2,
+		Records: initiator, Modules: append(san.TargetModules(), san.InitiatorModules()...), Load: san.InitiatorModules(), Networks: []string{"san"}, Times: 2, Memory: nodeMemory,
 		Boot: func(ctx context.Context, n *vmcluster.Node) error {
 			_, err := n.Ask(ctx, wire.Request{Op: wire.Write, Args: []string{chapFile}, Data: []byte(chapPassword + "\n"), Mode: 0o600})
 			return errors.Join(err, san.Initiate(ctx, n.Machine))
@@ -60,7 +63,7 @@ func openSANCluster(t *testing.T) *sanCluster {
 	s.lun = s.Disk("ARRAY1", 8<<20)
 	target := s.Machine(lab.Plan{
 		Name: "array", Number: arrayNumber, Networks: []*network.Switch{s.Links[0], s.Links[1], s.Extra[0]}, Disks: []*disk.Disk{s.lun},
-		Modules: san.TargetModules(), Memory: 320,
+		Modules: san.TargetModules(), Memory: nodeMemory,
 	})
 	s.PowerOn(target)
 	ctx := s.Context(2 * time.Minute)

@@ -65,7 +65,8 @@ type Extra struct {
 	Load     []string
 	Networks []string // a card each in every node, after those of the links
 	// Boot is called at every boot of a node, before Holdfast is started.
-	Boot func(context.Context, *Node) error
+	Boot   func(context.Context, *Node) error
+	Memory int // of a node, in MiB; 0: as of every machine
 	// Times are how many times as long everything takes; 0 is once. More machines
 	// take more of this one's processor.
 	Times int
@@ -123,7 +124,7 @@ func OpenWith(t testing.TB, nodes int, x Extra) *Cluster {
 			t.Fatalf("mkfs.ext4 (package e2fsprogs; test/setup.sh installs it): %v: %s", err, out)
 		}
 		n := &Node{Number: i, boot: x.Boot, timeout: times * Timeout, options: []string{"--disk", "/dev/disk/by-id/virtio-QUORUM1"}, Machine: c.Machine(lab.Plan{
-			Name: fmt.Sprintf("n%d", i), Number: i, Watchdog: true, Networks: networks,
+			Name: fmt.Sprintf("n%d", i), Number: i, Watchdog: true, Memory: x.Memory, Networks: networks,
 			Disks: []*disk.Disk{c.Quorum, c.Data, own}, Modules: append([]string{"crc32c_generic", "ext4", "i6300esb", "softdog"}, x.Load...),
 		})}
 		c.Nodes, all = append(c.Nodes, n), append(all, n.Machine)
