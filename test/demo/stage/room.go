@@ -62,5 +62,4 @@ func awaitReady(out io.Reader) error {
 	return nil
 }
 
-func (r *room) mountNS() string { return fmt.Sprintf("/proc/%d/ns/mnt", r.PID()) }
-func (r *room) netNS() string   { return fmt.Sprintf("/proc/%d/ns/net", r.PID()) }
+func (r *room) netNS() string { return fmt.Sprintf("/proc/%d/ns/net", r.PID()) }
