@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ type advice struct {
 	StartMS int    // its usual limit of a start
 	Lacks   string // what is missing on this node
 	Severe  bool   // its start fails, and always will
+	Ponders string // it says how long it takes only once this file is gone
 }
 
 func (adviser) read(req resources.Request) (a advice) {
@@ -35,6 +37,11 @@ func (a adviser) Start(ctx context.Context, req resources.Request) resources.Rep
 }
 
 func (a adviser) Usual(_ context.Context, req resources.Request) (resources.Limits, error) {
+	for ponders := a.read(req).Ponders; ponders != ""; <-time.After(5 * time.Millisecond) {
+		if _, err := os.Stat(ponders); err != nil {
+			break
+		}
+	}
 	if a.read(req).StartMS == 0 {
 		return resources.Limits{}, fmt.Errorf("nobody knows")
 	}
@@ -174,5 +181,47 @@ func TestTakesOver(t *testing.T) {
 		if got := resources.TakesOver(req, free); got.Outcome != c.want || got.Text == "" {
 			t.Errorf("from %s to %s: %v: %s; want %v", c.was, c.is, got.Outcome, got.Text, c.want)
 		}
+	}
+}
+
+// A question that takes its time, the kind's own limits included, is not in the
+// way of a start that comes meanwhile.
+func TestAQuestionHoldsNothing(t *testing.T) {
+	keeper, err := groups.NewProcessGroups(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	emptyAfterwards(t, keeper)
+	r := newRunner(t, keeper)
+	file := t.TempDir() + "/ponders"
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	asked := resources.Service{Name: "orders", Stack: []resources.Member{advised(t, "a", advice{Ponders: file})}}
+	answered := make(chan resources.Result, 1)
+	go func() { answered <- r.Fit(context.Background(), asked) }()
+	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(5 * time.Millisecond) {
+		if held, err := keeper.List(groups.Group{}); err == nil && len(held) > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it was not asked within 10 s")
+		}
+	}
+	started := asked
+	started.Stack = []resources.Member{advised(t, "a", advice{})}
+	m := &started.Stack[0]
+	m.Start, m.Stop, m.Check = time.Minute, time.Minute, time.Minute
+	if res := r.Start(context.Background(), started, 8, resources.StartOptions{}); res.Outcome != resources.OK {
+		t.Errorf("a start beside a question: %v: %s", res.Outcome, res.Text)
+	}
+	if terms, err := r.Terms(); err != nil || len(terms) != 1 || terms[0].Term != 8 {
+		t.Errorf("held: %v, %v; want term 8 alone", terms, err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if res := <-answered; res.Outcome != resources.OK {
+		t.Errorf("the question: %v: %s", res.Outcome, res.Text)
 	}
 }

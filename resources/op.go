@@ -130,7 +130,7 @@ func (r *Runner) launch(op operation) (*child, error) {
 	for {
 		part := fmt.Sprintf("%s%d-%s-%s", groups.OpPrefix, r.count.Add(1), op.verb, op.member.ID)
 		p := &child{group: Group{Service: op.svc, Term: op.term, Part: part}, files: files}
-		if op.verb == VerbFit {
+		if op.verb == VerbFit || op.verb == VerbUsual {
 			p.group.Service = fitPrefix + op.svc
 		}
 		cmd := r.command(op, files)
