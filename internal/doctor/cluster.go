@@ -18,6 +18,7 @@ func clusterChecks() []check {
 		{s, "configuration", configuration},
 		{s, "kernels", kernels},
 		{s, "agents", agents},
+		{s, "multipath-settings", multipathSettings},
 		{s, "clocks", clocks},
 		{s, "nodes", nodes},
 		{d, "drills", drills},
@@ -119,7 +120,7 @@ func agents(f *Facts) []Finding {
 	if len(f.Cluster.Agents) == 0 {
 		return nil
 	}
-	return f.each("the agents of the services are the same on all nodes", func(p *Peer) (Finding, bool) {
+	return f.each("the agents of services and fencing are the same on all nodes", func(p *Peer) (Finding, bool) {
 		var differ []string
 		for _, name := range slices.Sorted(maps.Keys(f.Cluster.Agents)) {
 			switch other, has := p.Agents[name]; {
@@ -129,7 +130,49 @@ func agents(f *Facts) []Finding {
 				differ = append(differ, name+" differs")
 			}
 		}
-		return warn("", "sha256sum /usr/lib/ocf/resource.d/*/*", "%s: install the same version of resource-agents", strings.Join(differ, ", ")), len(differ) > 0
+		return warn("", "sha256sum /usr/lib/ocf/resource.d/*/* /usr/sbin/fence_*", "%s: install the same version of resource-agents and fence-agents", strings.Join(differ, ", ")), len(differ) > 0
+	})
+}
+
+// multipathSettings are those of the quorum disks, as each node has them: by them a
+// lost path is noticed, and requests end, as fast on one node as on the other.
+func (f *Facts) multipathSettings() map[string]string {
+	m := map[string]string{}
+	if f.Paths.Known {
+		m["polling_interval"] = f.Paths.Polling.String()
+	}
+	set := func(name, wwid, value string) {
+		if value != "" {
+			m[name+" of "+wwid] = value
+		}
+	}
+	for i := range f.Disks {
+		d := &f.Disks[i]
+		if d.WWID == "" {
+			continue
+		}
+		set("no_path_retry", d.WWID, d.Queueing)
+		for _, w := range d.Ways {
+			set("fast_io_fail_tmo", d.WWID, w.FastFail)
+			set("recovery_tmo", d.WWID, w.Recovery)
+		}
+	}
+	return m
+}
+
+func multipathSettings(f *Facts) []Finding {
+	own := f.multipathSettings()
+	if len(own) == 0 {
+		return nil
+	}
+	return f.each("multipath settings of the quorum disks are the same on all nodes", func(p *Peer) (Finding, bool) {
+		var differ []string
+		for _, name := range slices.Sorted(maps.Keys(own)) {
+			if other, has := p.Multipath[name]; has && other != own[name] {
+				differ = append(differ, fmt.Sprintf("%s is %s there and %s here", name, other, own[name]))
+			}
+		}
+		return warn("", "multipathd show config local", "%s", strings.Join(differ, ", ")), len(differ) > 0
 	})
 }
 

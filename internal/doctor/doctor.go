@@ -83,8 +83,11 @@ type Report struct {
 // Machine is what is compared between the nodes.
 type Machine struct {
 	Kernel string            `json:"kernel,omitempty"`
-	Agents map[string]string `json:"agents,omitempty"` // SHA-256 of the OCF agents of the services
+	Agents map[string]string `json:"agents,omitempty"` // SHA-256 of the OCF agents of the services, and of the agents of fencing
 	MTU    []int             `json:"mtu,omitempty"`    // of the links, in order; 0: not known
+	// Multipath is what multipathd and the kernel have set for the quorum disks, by the
+	// setting and the WWID.
+	Multipath map[string]string `json:"multipath,omitempty"`
 }
 
 // version of the Report's fields.
@@ -100,7 +103,7 @@ type check struct {
 // Examine runs the checks of the named sections, all if none is named, and gives
 // those that had something to say.
 func Examine(f *Facts, sections ...string) Report {
-	r := Report{Version: version, Node: f.Node.Name, Level: OK, Sections: []Section{}, Machine: Machine{Kernel: f.Cluster.Kernel, Agents: f.Cluster.Agents}}
+	r := Report{Version: version, Node: f.Node.Name, Level: OK, Sections: []Section{}, Machine: Machine{Kernel: f.Cluster.Kernel, Agents: f.Cluster.Agents, Multipath: f.multipathSettings()}}
 	for _, l := range f.Links {
 		r.Machine.MTU = append(r.Machine.MTU, l.MTU)
 	}

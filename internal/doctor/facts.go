@@ -218,8 +218,10 @@ type Peer struct {
 	Offset  time.Duration // its wall clock less this one
 	Agents  map[string]string
 	MTU     []int // of its links, in order; 0: not known
-	Ways    []api.Readiness
-	Report  *Report // its own
+	// Multipath is what Machine has of it.
+	Multipath map[string]string
+	Ways      []api.Readiness
+	Report    *Report // its own
 }
 
 // Drill is a drill that was run.

@@ -21,7 +21,7 @@ const (
 	again      = 5 * time.Second  // until an address is tried anew that could not be listened on
 	idle       = 2 * time.Minute  // of a peer's connection
 	mostSorted = 64               // connections that have said nothing yet, on one address
-	last       = 2 * time.Second  // for answers under way when the door closes
+	last       = 2 * time.Second  // for answers under way when the door closes, and for addresses when it opens
 	headers    = 10 * time.Second // of a peer's request
 )
 
@@ -36,13 +36,14 @@ type Door struct {
 	mu        sync.Mutex
 	open      map[netip.AddrPort]net.Listener // under mu
 	strangers map[netip.AddrPort]*room        // under mu
+	opened    chan struct{}                   // under mu: closed and replaced when an address is listened on
 }
 
 // NewDoor makes a door that is closed; Run opens it.
 func NewDoor(addresses []netip.AddrPort, id *Identity, log zerolog.Logger) *Door {
 	return &Door{
 		addresses: addresses, id: id, log: log, nodes: newRoom(nil, nil),
-		open: map[netip.AddrPort]net.Listener{}, strangers: map[netip.AddrPort]*room{},
+		open: map[netip.AddrPort]net.Listener{}, strangers: map[netip.AddrPort]*room{}, opened: make(chan struct{}),
 	}
 }
 
@@ -89,6 +90,8 @@ func (d *Door) listen(ctx context.Context, a netip.AddrPort) {
 		}
 		d.mu.Lock()
 		d.open[a] = l
+		close(d.opened)
+		d.opened = make(chan struct{})
 		d.mu.Unlock()
 		stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 		d.accept(l, a)
@@ -158,10 +161,31 @@ func (d *Door) sort(c net.Conn, a netip.AddrPort) {
 	}
 }
 
+// awaitOpen waits until an address is listened on, for a moment.
+func (d *Door) awaitOpen(a netip.AddrPort) {
+	late := time.NewTimer(last)
+	defer late.Stop()
+	for {
+		d.mu.Lock()
+		_, listens := d.open[a]
+		opened := d.opened
+		d.mu.Unlock()
+		if listens {
+			return
+		}
+		select {
+		case <-opened:
+		case <-late.C:
+			return
+		}
+	}
+}
+
 // Strangers gives a listener for those who come to an address without being nodes;
 // there is one at a time, until it is closed. It fails where the door does not
-// listen.
+// listen; a daemon that has just begun is given a moment for it.
 func (d *Door) Strangers(a netip.AddrPort) (net.Listener, error) {
+	d.awaitOpen(a)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l, listens := d.open[a]

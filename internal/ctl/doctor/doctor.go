@@ -214,7 +214,7 @@ func askOther(ctx context.Context, p *doctor.Peer, o Other) {
 		p.Problem = "its doctor: " + err.Error()
 		return
 	}
-	p.Report, p.Kernel, p.Agents, p.MTU = &r, r.Machine.Kernel, r.Machine.Agents, r.Machine.MTU
+	p.Report, p.Kernel, p.Agents, p.MTU, p.Multipath = &r, r.Machine.Kernel, r.Machine.Agents, r.Machine.MTU, r.Machine.Multipath
 }
 
 // kept is the configuration that this node has kept.

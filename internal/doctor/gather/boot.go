@@ -175,5 +175,29 @@ func (m *Machine) agents(conf *cluster.Config) map[string]string {
 			}
 		}
 	}
+	for _, name := range fenceAgents(conf) {
+		if text, err := os.ReadFile(m.path("usr/sbin", name)); err == nil {
+			sum := sha256.Sum256(text)
+			found[name] = hex.EncodeToString(sum[:])
+		}
+	}
 	return found
+}
+
+// fenceAgents lists the agents by which nodes are fenced.
+func fenceAgents(conf *cluster.Config) []string {
+	var names []string
+	var look func(list []cluster.Way)
+	look = func(list []cluster.Way) {
+		for _, w := range list {
+			if w.Agent != "" {
+				names = append(names, filepath.Base(w.Agent))
+			}
+			look(w.All)
+		}
+	}
+	for _, w := range conf.Fencing {
+		look(w.Ways)
+	}
+	return names
 }

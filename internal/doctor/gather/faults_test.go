@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/doctor"
 	"github.com/holdfast-ha/holdfast/internal/doctor/gather"
@@ -113,6 +114,13 @@ func faults() []fault {
 		{"configuration", w, func(m *machine) { m.peer.Config = 2 }, "version 2"},
 		{"kernels", w, func(m *machine) { m.peer.Kernel = "6.1" }, "6.1"},
 		{"agents", w, func(m *machine) { m.agentHere("#!/bin/sh\nexit 1\n") }, "heartbeat:nginx differs"},
+		{"agents", w, func(m *machine) {
+			m.conf.Fencing = []cluster.Ways{{Node: "beta", Ways: []cluster.Way{{All: []cluster.Way{{Agent: "fence_apc"}}}}}}
+			m.put("usr/sbin/fence_apc", "#!/bin/sh\n")
+		}, "fence_apc is missing there"},
+		{"multipath-settings", w, func(m *machine) {
+			m.peer.Multipath = map[string]string{"polling_interval": "9m0s", "no_path_retry of 3600b": "queue"}
+		}, "polling_interval is 9m0s there"},
 		{"clocks", w, func(m *machine) { m.peer.Offset = -time.Minute }, "60 s"},
 		{"nodes", f, func(m *machine) {
 			m.peer.Report = &doctor.Report{Level: doctor.Failure, Sections: []doctor.Section{{Name: "boot", Findings: []doctor.Finding{{Level: doctor.Failure, Text: "mounted twice"}}}}}
