@@ -110,6 +110,7 @@ type Guard struct {
 	armed   arming.Armed
 	notices chan guardwire.Notice
 	cycles  sync.RWMutex // read-held by a worker in a cycle; an upgrade takes it whole
+	reading atomic.Bool  // key files, which may hang with their file system
 	fate
 }
 

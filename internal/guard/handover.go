@@ -49,6 +49,9 @@ func (g *Guard) upgrade(path string) error {
 	if g.deps.Upgrade == nil {
 		return errUpgrade
 	}
+	if g.reading.Load() { // a thread that hangs in the kernel would hold up the exec, and nobody would feed
+		return errors.New("the key files are being read, and their file system does not answer: try again when it does")
+	}
 	for n := 0; !g.cycles.TryLock(); n++ {
 		if n == handoverWait {
 			return errors.New("a disk request does not end: try again when all disks answer")

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/lease"
 	"github.com/holdfast-ha/holdfast/internal/guard/mark"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
+	"github.com/holdfast-ha/holdfast/quorumdisk"
 )
 
 // Why an order is refused by what the guard itself knows; the lease has reasons
@@ -173,18 +174,49 @@ func (g *Guard) retire(o *guardwire.Retire) error {
 	return mark.Remove(g.deps.Run)
 }
 
-// rekeyAll gives every worker a codec of the keys that are in the file now.
+// keysWithin bounds the reading of the key files: the permission is an order too,
+// and must not wait behind a file system that hangs.
+const keysWithin = 2 * time.Second
+
+// rekeyAll gives every worker a codec of the keys that are in the files now, or none
+// of them.
 func (g *Guard) rekeyAll() error {
-	var failed error
-	g.each(func(w *worker) {
-		c, err := g.deps.Codec()
-		if err != nil {
-			failed = err
-			return
+	var workers []*worker
+	g.each(func(w *worker) { workers = append(workers, w) })
+	codecs, err := g.readKeys(len(workers))
+	if err != nil {
+		return err
+	}
+	for i, w := range workers {
+		w.rekey.Store(codecs[i])
+	}
+	return nil
+}
+
+// readKeys makes n codecs of the keys that are in the files now.
+func (g *Guard) readKeys(n int) ([]*quorumdisk.Codec, error) {
+	if !g.reading.CompareAndSwap(false, true) {
+		return nil, errors.New("the key files are still being read for an earlier order: their file system does not answer")
+	}
+	codecs, ended := make([]*quorumdisk.Codec, n), make(chan error, 1)
+	go func() { // ends when the file system answers
+		defer g.reading.Store(false)
+		var err error
+		for i := range codecs {
+			if err == nil {
+				codecs[i], err = g.deps.Codec()
+			}
 		}
-		w.rekey.Store(c)
-	})
-	return failed
+		ended <- err
+	}()
+	limit := time.NewTimer(keysWithin)
+	defer limit.Stop()
+	select {
+	case err := <-ended:
+		return codecs, err
+	case <-limit.C:
+		return nil, fmt.Errorf("the key files were not read within %s: their file system does not answer; the keys stay as they are", keysWithin)
+	}
 }
 
 // Snapshot is everything that a daemon has to know.

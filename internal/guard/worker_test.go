@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
 	"github.com/holdfast-ha/holdfast/internal/guard/arming"
+	"github.com/holdfast-ha/holdfast/internal/guard/handover"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/sbd"
@@ -531,6 +532,41 @@ func TestRekey(t *testing.T) {
 	r.g.deps.Codec = func() (*quorumdisk.Codec, error) { return nil, errors.New("no file") }
 	if err := r.g.obey(3, &guardwire.Rekey{}); err == nil {
 		t.Error("a missing key file was not reported")
+	}
+}
+
+// TestRekeyWithAHungFileSystem: the guard goes on with the keys that it has, and with
+// all other orders, while the files of new ones cannot be read.
+func TestRekeyWithAHungFileSystem(t *testing.T) {
+	r := newRig(t).start().claim()
+	answers := make(chan struct{})
+	r.g.deps.Codec = func() (*quorumdisk.Codec, error) {
+		<-answers
+		return quorumdisk.NewCodec(keys, clusterID, layout)
+	}
+	for _, words := range []string{"not read within", "an earlier order"} {
+		if err := r.g.obey(2, &guardwire.Rekey{}); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%v; want %q", err, words)
+		}
+	}
+	r.g.deps.Upgrade = func(string, handover.Bundle) error { return nil }
+	if err := r.g.obey(3, &guardwire.Upgrade{Path: "/new"}); err == nil || !strings.Contains(err.Error(), "key files") {
+		t.Errorf("an exec, which would wait for the hung thread: %v", err)
+	}
+	must(t, r.g.obey(3, &guardwire.Permission{Inc: k7, Until: ident.Instant(2000 * sec)}))
+	r.turn()
+	if s := r.g.workers[0].snapshot(); s.Err != "" {
+		t.Errorf("the cycle: %+v", s)
+	}
+	close(answers)
+	for end := time.Now().Add(20 * time.Second); ; {
+		err := r.g.obey(4, &guardwire.Rekey{})
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -114,13 +114,29 @@ func (s *sanCluster) sessions(ctx context.Context, t *testing.T, want ...*vmclus
 	}
 }
 
+// owner waits until the service runs. A start that failed on both nodes, because this
+// machine had other things to do than to emulate them, is tried again.
+func (s *sanCluster) owner(ctx context.Context, t *testing.T) *vmcluster.Node {
+	t.Helper()
+	for {
+		short, cancel := context.WithTimeout(ctx, time.Minute)
+		owner, err := s.AwaitOwner(short)
+		cancel()
+		if err == nil {
+			return owner
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+		out, err := s.Nodes[0].Holdfast(ctx, "service", "clear", "witness")
+		t.Logf("tried again: %v %s", err, out)
+	}
+}
+
 // moves has the service moved by hand.
 func (s *sanCluster) moves(ctx context.Context, t *testing.T) *vmcluster.Node {
 	t.Helper()
-	owner, err := s.AwaitOwner(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	owner := s.owner(ctx, t)
 	next := s.other(owner)
 	if out, err := owner.Holdfast(ctx, "service", "move", "witness", "--to", next.Name, "--wait", "2m"); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -147,10 +163,7 @@ func (s *sanCluster) ownSessions(t *testing.T) {
 	if err := s.Apply(ctx, s.stack("")...); err != nil {
 		t.Fatal(err)
 	}
-	owner, err := s.AwaitOwner(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	owner := s.owner(ctx, t)
 	s.sessions(ctx, t, owner)
 	owner = s.moves(ctx, t)
 	s.sessions(ctx, t, owner)
