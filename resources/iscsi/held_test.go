@@ -54,6 +54,7 @@ func TestSessionsOfTheNode(t *testing.T) {
 	if err := iscsi.Hold(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
+	s.guarded(a.Fit, spec, resources.OK, "the node has a session")
 	s.guarded(a.Probe, spec, resources.NotRunning, "")
 	s.guarded(a.Check, spec, resources.NotRunning, "not used by the service")
 	for range 2 {

@@ -271,6 +271,9 @@ func (Agent) Fit(ctx context.Context, req resources.Request) resources.Report {
 	if _, err := s.settings(); err != nil {
 		return resources.Missing("%v", err)
 	}
+	if _, works, err := Held(req.Spec); req.Guarded && works && err == nil {
+		return resources.Done("the node has a session with %s", s.Target)
+	}
 	var failed []error
 	for _, portal := range s.Portals {
 		d := net.Dialer{Timeout: reachWithin}
