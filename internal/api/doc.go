@@ -20,6 +20,7 @@
 //	POST /v1/config                    ApplyRequest -> Plan (dry_run) or Result
 //	POST /v1/service/{name}/{verb}     ServiceRequest -> Result
 //	POST /v1/node/{name}/{verb}        NodeRequest -> Result
+//	POST /v1/alerts/test               AlertTest -> []AlertTried
 //	POST /v1/leave                     Result at once; the daemon ends when this node has left
 //	POST /v1/token                     TokenReply
 //

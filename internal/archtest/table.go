@@ -329,6 +329,10 @@ func processRows() []row {
 func machineRows() []row {
 	return []row{
 		{tree: "internal/metrics", may: []string{"internal/api"}, why: "what status tells people, metrics tell Prometheus"},
+		{
+			tree: "internal/alerts", may: []string{"cluster", "internal/api", "internal/config", "internal/incidents", "bmc", "storage/program"},
+			why: "who is told what happened follows from what was noted; nothing is decided, and nothing waits for it",
+		},
 		{tree: "internal/scrub", why: "what is secret in a text is told by the text alone"},
 		{tree: "internal/incidents", may: []string{"internal/api"}, why: "what happened is told from what was noted, wherever that is read"},
 		{

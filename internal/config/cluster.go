@@ -31,13 +31,6 @@ func KnownNodes(names []string) Option {
 	return func(o *options) { o.nodes, o.checked = slices.Clone(names), true }
 }
 
-// Alert is one receiver of events: exactly one of the fields is set.
-type Alert struct {
-	Script  string // path of a program, which gets the event on its standard input
-	Mail    string // an address for the machine's own mail system
-	Webhook string // a URL that gets the event as JSON
-}
-
 // ParseCluster reads the cluster's configuration. The file's name is for
 // messages only. The result is sorted, so that the same bytes give the same value
 // on every node. The error is Problems: everything that is wrong, in the order
@@ -176,18 +169,6 @@ func (c *clusterReader) node(n ast.Node, name, where string) {
 	if c.checked && !slices.Contains(c.nodes, name) {
 		c.Add(n, fmt.Sprintf("%s: there is no node %q", where, name), form.Suggest(name, c.nodes))
 	}
-}
-
-func (c *clusterReader) alerts(v *form.Value) []Alert {
-	var list []Alert
-	for i, e := range v.Items("alerts") {
-		if len(e.Keys) != 1 {
-			c.Add(e.Node, fmt.Sprintf("alerts[%d]: names %d receivers, not one", i+1, len(e.Keys)), "write one list entry for each")
-			continue
-		}
-		list = append(list, Alert{Script: e.Str("script"), Mail: e.Str("mail"), Webhook: e.Str("webhook")})
-	}
-	return list
 }
 
 // stack turns the members of a service into their specifications.

@@ -98,7 +98,7 @@ func TestParseCluster(t *testing.T) {
 		}
 	}
 	alerts, err := config.ParseAlerts("cluster.yaml", []byte(whole))
-	if err != nil || !reflect.DeepEqual(alerts, []config.Alert{{Webhook: "https://example.org/hook"}, {Mail: "ops@example.org"}}) {
+	if err != nil || !reflect.DeepEqual(alerts, []config.Alert{{Webhook: &config.Webhook{URL: "https://example.org/hook"}}, {Mail: &config.Mail{To: "ops@example.org", Server: config.LocalMail}}}) {
 		t.Errorf("alerts %+v, %v", alerts, err)
 	}
 }

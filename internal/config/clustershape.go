@@ -83,14 +83,6 @@ func agentKeys() []form.Key {
 	}
 }
 
-func alertShape() form.Shape {
-	return form.Object("One receiver",
-		form.Optional("script", form.Text("A program, called with the event on its standard input", "/usr/local/bin/notify", form.Absolute)),
-		form.Optional("mail", form.Text("An address for the machine's own mail system", "ops@example.org", form.Like(`^[^@\s,]+@[^@\s,]+$`, "is no mail address"))),
-		form.Optional("webhook", form.Text("A URL that gets the event as JSON", "https://example.org/hook", form.Like(`^https?://[^/\s]+`, "is no http or https URL"))),
-	)
-}
-
 // memberShape has a key for every kind of resource, of which a member has
 // exactly one, and the options that stand beside it.
 func memberShape() form.Shape {

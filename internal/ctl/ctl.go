@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/ctl/alertcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/contain"
 	"github.com/holdfast-ha/holdfast/internal/ctl/diskcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/doctor"
@@ -131,7 +132,7 @@ func (a *app) root() *cobra.Command {
 	fs.StringVar(&a.socket, "socket", "", "the daemon's `socket` (default: in the run directory of node.yaml)")
 	root.AddCommand(
 		a.initCommand(), a.joinCommand(), a.tokenCommand(),
-		doctor.Command(&a.Shell, a.dialAll), report.Command(&a.Shell),
+		doctor.Command(&a.Shell, a.dialAll), report.Command(&a.Shell), alertcmd.Command(&a.Shell, a.alertTest),
 		a.statusCommand(), a.checkCommand(), story.Explain(&a.Shell, a.dial), story.Events(&a.Shell, a.dial), a.timingCommand(), simulate.Command(&a.Shell, a.dial),
 		a.serviceCommand(), a.nodeCommand(), a.clusterCommand(), drill.Command(&a.Shell, func() (drill.Daemon, error) { return a.dial() }), diskcmd.Command(&a.Shell, a.diskReplace(), a.diskGrow(), recovery.Command(&a.Shell)), dogcmd.Command(&a.Shell),
 		sbdcmd.Command(func(code int) error { return shell.Code(code) }),

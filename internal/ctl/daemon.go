@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"context"
 	"path/filepath"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
@@ -24,4 +25,14 @@ func (a *app) dial() (*api.Client, error) {
 func (a *app) dialAll() (doctor.Daemon, func(string) doctor.Other, error) {
 	c, err := a.dial()
 	return c, func(node string) doctor.Other { return c.Of(node) }, err
+}
+
+// alertTest has the receivers of alerts told that this is a test.
+func (a *app) alertTest(ctx context.Context, r api.AlertTest) ([]api.AlertTried, error) {
+	c, err := a.dial()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.AlertTest(ctx, r)
 }

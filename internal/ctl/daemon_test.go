@@ -215,6 +215,20 @@ func TestEventsOfAllNodes(t *testing.T) {
 	d.holdfast("", "explain", "incident", "8-beta").says(t, 1, "holdfast explain incident lists")
 }
 
+// TestAlertTest: a receiver that did not take a test alert is a failure, and so is
+// having nobody to tell.
+func TestAlertTest(t *testing.T) {
+	t.Parallel()
+	d := newDaemon(t)
+	good, bad := api.AlertTried{Receiver: "mail to ops@example.org", OK: true, Text: "took it", Took: 0.5}, api.AlertTried{Receiver: "script /x", Text: "it exits with 3"}
+	d.answer("POST /v1/alerts/test", []api.AlertTried{good}, []api.AlertTried{good, bad}, []api.AlertTried{bad}, []api.AlertTried{})
+	d.holdfast("", "alert", "test").says(t, 0, "ok       mail to ops@example.org: took it (500 ms)")
+	d.holdfast("", "alert", "test").says(t, 1, "failed   script /x: it exits with 3")
+	d.holdfast("", "alert", "test", "script", "--json").says(t, 1, `"receiver": "script /x"`)
+	d.was(t, `{"receiver":"script"}`)
+	d.holdfast("", "alert", "test").says(t, 1, "holdfast config export")
+}
+
 func TestPlanAndApply(t *testing.T) {
 	t.Parallel()
 	const conf = "cluster:\n  name: hospital\n  failover_within: 10s\nservices: {}\n"

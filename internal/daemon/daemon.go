@@ -32,6 +32,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/heartbeat"
+	"github.com/holdfast-ha/holdfast/internal/alerts"
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/api/server"
 	"github.com/holdfast-ha/holdfast/internal/build"
@@ -231,7 +232,11 @@ func (d *Daemon) live(ctx context.Context) error {
 	})
 	asking := peers.NewClient(d.others.id)
 	defer asking.Close()
-	local.Reach(server.Around{Get: asking.Get, Doctor: examiner.New(program.Run, d.deps.Disks.File, os.Executable, d.deps.Wall).Report})
+	herald := alerts.New(alerts.Settings{
+		Self: d.deps.Node.Name, View: d.loop.view, Events: d.events.Events, Get: asking.Get, Note: d.events.Add, Now: d.deps.Wall, Log: d.deps.Log,
+	})
+	task("alerts", herald.Run)
+	local.Reach(server.Around{Get: asking.Get, Alerts: herald.Try, Doctor: examiner.New(program.Run, d.deps.Disks.File, os.Executable, d.deps.Wall).Report})
 	task("door", func(ctx context.Context) error { return d.others.door.Run(ctx, local.PeerHandler()) })
 	task("join service", d.others.join.Run)
 	task("service manager", d.notify)

@@ -20,6 +20,9 @@ type Around struct {
 	Get func(ctx context.Context, addresses []netip.AddrPort, path string) (*http.Response, error)
 	// Doctor is the doctor's report of this machine, as JSON.
 	Doctor func(ctx context.Context) ([]byte, error)
+	// Alerts tells the receivers of alerts, or those of that name or kind, that this
+	// is a test.
+	Alerts func(ctx context.Context, only string) ([]api.AlertTried, error)
 }
 
 // Reach gives the server the other nodes and the doctor; it is called before Handler.
@@ -138,4 +141,20 @@ func (s *Server) doctor(r *http.Request) (any, error) {
 		return nil, api.Errorf(api.CodeNotReady, "the doctor: %v", err)
 	}
 	return json.RawMessage(text), nil
+}
+
+// alertTest has the receivers of alerts told that this is a test.
+func (s *Server) alertTest(r *http.Request) (any, error) {
+	var q api.AlertTest
+	if err := body(r, &q); err != nil {
+		return nil, err
+	}
+	if s.around.Alerts == nil {
+		return nil, api.Errorf(api.CodeNotReady, "this daemon tells nobody")
+	}
+	tried, err := s.around.Alerts(r.Context(), q.Receiver)
+	if err != nil {
+		return nil, api.Errorf(api.CodeNotReady, "%v", err)
+	}
+	return tried, nil
 }

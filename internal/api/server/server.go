@@ -132,6 +132,7 @@ func (s *Server) Handler() http.Handler {
 	route("POST /v1/token", Admin, s.token)
 	route("POST /v1/upgrade", Admin, s.upgrade)
 	route("GET /v1/doctor", Read, s.doctor)
+	route("POST /v1/alerts/test", Operate, s.alertTest)
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("GET /v1/of/{node}/{what}", s.neighbour)
 	figures := s.Metrics()
