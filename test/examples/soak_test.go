@@ -2,6 +2,7 @@ package examples
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -156,4 +157,40 @@ func TestSoak(t *testing.T) {
 			t.Logf("%-6s %2d times, longest gap: median %.2f s, worst %.2f s", f.name, len(all), all[len(all)/2].Seconds(), all[len(all)-1].Seconds())
 		}
 	}
+}
+
+// TestSoakSees shows that TestSoak can fail: with fsync off a loss of power takes
+// acknowledged transactions with it, or the whole database.
+func TestSoakSees(t *testing.T) {
+	if os.Getenv(takeoversEnv) == "" {
+		t.Skipf("only with %s set: make soak runs it; it waits until a broken database has been given up", takeoversEnv)
+	}
+	t.Parallel() // what it waits for is time, mostly
+	ctx := limit(t, 6*time.Minute)
+	d := newDatabase(ctx, t, "echo 'fsync = off' >>/srv/database/data/postgresql.conf")
+	n := d.owner(ctx, t, 0)
+	if err := d.Power.PowerOff(n.Name, "the soak pulls the plug"); err != nil {
+		t.Fatal(err)
+	}
+	struck, life := ledger.Now(), d.answer(ctx, t, 0, "").Node
+	wait, cancel := context.WithTimeout(ctx, 90*time.Second)
+	defer cancel()
+	err := stage.Await(wait, "the database answers on the other node", func() error {
+		if _, ok := d.client.First(struck, func(a ledger.Record) bool { return a.Node != life }); !ok {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Logf("without fsync the database is lost: %v", err)
+		return
+	}
+	v, err := d.client.Verify(time.Minute)
+	if err == nil && v.Good() {
+		t.Fatalf("without fsync all of %d acknowledged transactions outlived a power loss: the disk forgets nothing, and TestSoak sees nothing", v.Acknowledged)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("without fsync %d of %d acknowledged transactions are missing, as they must be; %s", len(v.Missing), v.Acknowledged, v.Err)
 }
