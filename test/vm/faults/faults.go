@@ -113,13 +113,16 @@ func Find(name string) (Fault, error) {
 	return Fault{}, errors.New("no fault is called " + name)
 }
 
-// patience is that of two faults at once: together they may leave nobody who can take over before one of them is mended.
-const patience = 40 * time.Second
+// patience is that of torture: two faults at once may leave nobody who can take over before one of them is mended.
+const patience = time.Minute
 
-// Together makes one fault of several that are made at once. What comes of them is not told before.
+// Together makes one fault of several that are made at once. What comes of them is not told before, nor that of one alone that
+// is made on a cluster which many others have struck: it is mended after a while.
 func Together(list []Fault) Fault {
 	if len(list) == 1 {
-		return list[0]
+		alone := list[0]
+		alone.Patience = patience
+		return alone
 	}
 	both := Fault{Want: Stays, Patience: patience}
 	for _, f := range list {
@@ -134,16 +137,14 @@ func Together(list []Fault) Fault {
 		}
 	}
 	both.Strike = func(ctx context.Context, s *Scene) (err error) {
-		for _, f := range list {
+		for _, f := range slices.Backward(list) { // the first one may end the machine that the others are made on
 			err = errors.Join(err, f.Strike(ctx, s))
 		}
 		return err
 	}
 	both.Mend = func(ctx context.Context, s *Scene) (err error) {
 		for _, f := range list {
-			if f.Mend != nil {
-				err = errors.Join(err, f.Mend(ctx, s))
-			}
+			err = errors.Join(err, f.mend(ctx, s))
 		}
 		return err
 	}

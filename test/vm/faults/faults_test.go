@@ -38,6 +38,9 @@ func TestDraws(t *testing.T) {
 				names = append(names, f.Name)
 				counts[f.Name]++
 			}
+			if extra := d.Extra(); extra.Want != Stays || extra.Parts&Whole != 0 {
+				t.Errorf("%s is made while nodes come back", extra.Name)
+			}
 			list = append(list, strings.Join(names, " + "))
 		}
 		return list, counts

@@ -114,8 +114,10 @@ func ofPrograms() []Fault {
 				s.Notes = append(s.Notes, out)
 				return err
 			}, Mend: func(ctx context.Context, s *Scene) error {
-				_, err := s.Owner.Run(ctx, "/init", "trouble", "empty", "/own")
-				return err
+				return cluster.Await(ctx, "room is made, also after a reset", func() error {
+					_, err := s.Owner.Run(ctx, "/init", "trouble", "empty", "/own")
+					return err
+				})
 			},
 		},
 		{

@@ -60,8 +60,12 @@ func (r Result) String() string {
 // Limits of a fault: until another owner has begun, and until nothing goes on after it was mended.
 const (
 	takeover = 2 * time.Minute
-	calming  = 4 * time.Minute
+	calming  = 8 * time.Minute
+	mending  = time.Minute
 )
+
+// ErrNotMade says that a fault could not be made: what it was to strike was not there, or too slow.
+var ErrNotMade = errors.New("the fault could not be made")
 
 // Play makes a fault, waits for what has to come of it, mends it, and waits until nothing goes on. The error says that it could
 // not be played to its end; what came of it is the result's to say. Between, if there is one, is called once it is mended,
@@ -75,16 +79,14 @@ func Play(ctx context.Context, f *cluster.Full, fault Fault, random *rand.Rand, 
 	before, told := len(f.Judge.Runs()), s.Owner.Telling()
 	s.At = time.Now()
 	if err := fault.Strike(ctx, s); err != nil {
-		return r, fmt.Errorf("%s: strike: %w", fault.Name, err)
+		return r, errors.Join(fmt.Errorf("%s: %w: %w", fault.Name, ErrNotMade, err), fault.mend(ctx, s))
 	}
 	if err := r.await(ctx, s, before); err != nil {
-		return r, err
+		return r, errors.Join(err, fault.mend(ctx, s))
 	}
 	r.tell(s.At, told())
-	if fault.Mend != nil {
-		if err := fault.Mend(ctx, s); err != nil {
-			return r, fmt.Errorf("%s: mend: %w", fault.Name, err)
-		}
+	if err := fault.mend(ctx, s); err != nil {
+		return r, err
 	}
 	mended := time.Now()
 	if between != nil {
@@ -123,15 +125,20 @@ func Meanwhile(ctx context.Context, f *cluster.Full, fault Fault, random *rand.R
 			return made, err
 		}
 	}
-	if fault.Mend == nil {
-		return made, nil
+	return made, fault.mend(ctx, s)
+}
+
+// mend mends a fault. What was to be mended inside a machine went with it, if that has lost its power or was reset.
+func (f Fault) mend(ctx context.Context, s *Scene) error {
+	if f.Mend == nil {
+		return nil
 	}
-	short, cancel = context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, mending)
 	defer cancel()
-	if err := fault.Mend(short, s); err != nil && s.Owner.LastBoot() == s.boot {
-		return made, fmt.Errorf("%s: mend: %w", fault.Name, err)
+	if err := f.Mend(ctx, s); err != nil && s.Owner.LastBoot() == s.boot {
+		return fmt.Errorf("%s: mend: %w", f.Name, err)
 	}
-	return made, nil
+	return nil
 }
 
 // await waits for the new owner, or for as long as the fault lasts.

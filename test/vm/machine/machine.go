@@ -124,7 +124,7 @@ func (m *Machine) spawn() (*life, error) {
 	if err != nil {
 		return nil, errors.New("no qemu-system-x86_64: run test/setup.sh as root, or apt-get install qemu-system-x86")
 	}
-	cmd := exec.Command(program, m.arguments()...)
+	cmd := exec.Command("nice", append([]string{"-n", "5", program}, m.arguments()...)...)
 	cmd.Stdout, cmd.Stderr = trouble, trouble
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	started, l := make(chan error), &life{ended: make(chan struct{})}

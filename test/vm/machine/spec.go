@@ -86,7 +86,7 @@ func (m *Machine) arguments() []string {
 	for _, d := range s.Disks {
 		a = append(a,
 			"-blockdev", fmt.Sprintf("driver=nbd,node-name=%s,server.type=unix,server.path=%s,cache.direct=on", d.Serial, d.Socket),
-			"-device", fmt.Sprintf("virtio-blk-pci,drive=%s,share-rw=on,serial=%s", d.Serial, d.Serial))
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=%s,share-rw=on,serial=%s,werror=report,rerror=report", d.Serial, d.Serial)) // not: stop the machine
 	}
 	if s.Watchdog {
 		a = append(a, "-device", "i6300esb", "-action", "watchdog=reset")

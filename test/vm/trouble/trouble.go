@@ -32,6 +32,7 @@ func Run(args []string, out io.Writer) error {
 	case "fill":
 		return fill(filepath.Join(argument, "ballast"), out)
 	case "empty":
+		// Where it is not mounted yet the next try finds it.
 		return os.Remove(filepath.Join(argument, "ballast"))
 	case "step":
 		return step(argument)
