@@ -65,10 +65,11 @@ bin/demo:
 demo: setup build bin/demo ## a three-node cluster on this machine, and a failover (DEMO=, DEMO_FAULT=, DEMO_DISKS=, DEMO_BMC= choose another)
 	bin/demo
 
-bench: build bin/demo ## Go benchmarks, then ten measured failovers
+bench: build bin/demo ## Go benchmarks, ten measured failovers, and what 300 services cost (SERVICES=300 MINUTES=10)
 	packages=$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u); \
 		[ -z "$$packages" ] || $(GO) test -run xxx -bench . -benchmem $$packages
 	bin/demo -bench 10
+	bin/demo -load $(or $(SERVICES),300) -for $(or $(MINUTES),10)m
 
 soak: setup ## PostgreSQL taken over N times (20) under a client that writes, every acknowledged transaction looked for
 	HOLDFAST_SOAK=$(or $(N),20) $(GO) test -count=1 -v -timeout 0 -run 'TestSoak' ./test/examples

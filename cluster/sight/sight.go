@@ -26,6 +26,7 @@ type View struct {
 	// Patience is how long a network that fell apart must stay as it is before anybody is evicted.
 	Patience time.Duration
 	Runs     []Run // by service name, as the base lists them
+	next     int   `memory:"-"` // where find looks first
 }
 
 // Node is what is seen of one node, for the incarnation that the base names.
@@ -84,9 +85,25 @@ func (v *View) Of(id ident.NodeID) *Node {
 // Run returns what is known of the term of a grant; a draft may have begun a
 // later one since the sight was gathered.
 func (v *View) Run(g *cluster.Grant) Run {
-	i, ok := sort.Find(len(v.Runs), func(i int) int { return strings.Compare(g.Service, v.Runs[i].Service) })
+	i, ok := v.find(g.Service)
 	if !ok || v.Runs[i].Term != g.Term || g.Owner == 0 {
 		return Run{}
 	}
 	return v.Runs[i]
+}
+
+// find is where a service is in Runs. Those who decide ask for one service after the
+// other, in the order of Runs, which is looked at first.
+func (v *View) find(service string) (int, bool) {
+	for i := v.next; i < min(v.next+2, len(v.Runs)); i++ {
+		if v.Runs[i].Service == service {
+			v.next = i
+			return i, true
+		}
+	}
+	i, ok := sort.Find(len(v.Runs), func(i int) int { return strings.Compare(service, v.Runs[i].Service) })
+	if ok {
+		v.next = i
+	}
+	return i, ok
 }

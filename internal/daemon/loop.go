@@ -194,6 +194,7 @@ func (r *requests) reply(a cluster.Reply) {
 // act does one action of the core, or passes it on. It is called by the loop and
 // does not wait.
 func (d *Daemon) act(ctx context.Context) func(cluster.Action) error {
+	kernel := operations.Kernel(d.watch.instant)
 	return func(a cluster.Action) error {
 		switch a := a.(type) {
 		case cluster.Order:
@@ -214,7 +215,7 @@ func (d *Daemon) act(ctx context.Context) func(cluster.Action) error {
 			}
 		case cluster.Run:
 			d.tasks.Go(func() error { // task "run N": ends with its operation
-				post[cluster.Event](ctx, d.loop.events, operations.CarryOut(ctx, d.deps.Runner, operations.Kernel(d.watch.instant), a))
+				post[cluster.Event](ctx, d.loop.events, operations.CarryOut(ctx, d.deps.Runner, kernel, a))
 				return nil
 			})
 		case cluster.Fence:

@@ -171,10 +171,15 @@ func (c *Cgroups) signal(dir string, pids []int) {
 // List implements Keeper.
 func (c *Cgroups) List(of Group) ([]Held, error) {
 	if of.Part != "" {
-		if dir := c.path(of); exists(dir) {
-			return []Held{{Group: of, PIDs: c.processes(dir)}}, nil
+		dir := c.path(of)
+		var st unix.Stat_t
+		switch err := unix.Lstat(dir, &st); {
+		case errors.Is(err, unix.ENOENT):
+			return nil, nil
+		case err == nil && st.Nlink == 2: // a cgroup without others below it
+			return []Held{{Group: of, PIDs: membersOf(dir)}}, nil
 		}
-		return nil, nil
+		return []Held{{Group: of, PIDs: c.processes(dir)}}, nil
 	}
 	services := []string{of.Service}
 	if of.Service == "" {
@@ -234,17 +239,22 @@ func (c *Cgroups) processes(dir string) []int {
 		if err != nil || !d.IsDir() {
 			return nil
 		}
-		text, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
-		if err != nil {
-			return nil
-		}
-		for field := range bytes.FieldsSeq(text) {
-			if pid, err := strconv.Atoi(string(field)); err == nil {
-				pids = append(pids, pid)
-			}
-		}
+		pids = append(pids, membersOf(path)...)
 		return nil
 	})
+	slices.Sort(pids)
+	return pids
+}
+
+// membersOf are the processes of one cgroup, in order.
+func membersOf(dir string) []int {
+	var pids []int
+	text, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs")) // see processes
+	for field := range bytes.FieldsSeq(text) {
+		if pid, err := strconv.Atoi(string(field)); err == nil {
+			pids = append(pids, pid)
+		}
+	}
 	slices.Sort(pids)
 	return pids
 }

@@ -79,15 +79,17 @@ func serviceOf(s *cluster.Service) resources.Service {
 	return out
 }
 
-// Watch reads what stalls on this node; pressure.Files is one.
+// Watch reads what stalls on this node; pressure.Kept is one.
 type Watch interface {
 	// Read says what has stalled up to now.
 	Read() pressure.Sample
+	// Recent says it up to a moment ago, for the beginning of what mostly ends well.
+	Recent() pressure.Sample
 }
 
 // Kernel is what the kernel of this node counts, beside the daemon's clock.
 func Kernel(now func() ident.Instant) Watch {
-	return pressure.Files{Now: func() time.Duration { return time.Duration(now()) }}
+	return &pressure.Kept{Files: pressure.Files{Now: func() time.Duration { return time.Duration(now()) }}}
 }
 
 // CarryOut does one Run and says what came of it, and of a check without an answer
@@ -117,7 +119,7 @@ func CarryOut(ctx context.Context, r Runner, w Watch, a cluster.Run) cluster.Run
 		if a.To > 0 && a.To < len(svc.Stack) {
 			svc.Stack = svc.Stack[:a.To]
 		}
-		before := w.Read()
+		before := w.Recent()
 		res = r.Check(ctx, svc, term)
 		if res.Outcome == resources.Unknown {
 			done.Stall = pressure.Between(before, w.Read())

@@ -77,9 +77,13 @@ func (*verdicts) Watch(_ context.Context, changed func(service, member, what str
 // calm is a node on which nothing stalls; busy is one whose tasks wait for I/O.
 type calm struct{}
 
+func (calm) Recent() pressure.Sample { return calm{}.Read() }
+
 func (calm) Read() pressure.Sample { return pressure.Sample{At: time.Second} }
 
 type busy struct{ at time.Duration }
+
+func (b *busy) Recent() pressure.Sample { return b.Read() }
 
 func (b *busy) Read() pressure.Sample {
 	b.at += 10 * time.Second

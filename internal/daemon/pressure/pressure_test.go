@@ -45,3 +45,27 @@ func TestFiles(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
+
+// TestKept: what is recent is read again after a second, and not before.
+func TestKept(t *testing.T) {
+	dir, now := t.TempDir(), time.Duration(0)
+	file := filepath.Join(dir, "io")
+	say := func(total string) {
+		if err := os.WriteFile(file, []byte("full avg10=0.00 avg60=0.00 avg300=0.00 total="+total+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := &pressure.Kept{Files: pressure.Files{Dir: dir, Now: func() time.Duration { return now }}}
+	say("1000")
+	first := k.Recent()
+	say("2000")
+	if now = time.Second - 1; k.Recent() != first || first.IO != time.Millisecond {
+		t.Errorf("%+v, want %+v within a second", k.Recent(), first)
+	}
+	if fresh := k.Read(); fresh.IO != 2*time.Millisecond {
+		t.Errorf("%+v is not what the kernel says", fresh)
+	}
+	if now = time.Second; k.Recent().IO != 2*time.Millisecond || k.Recent().At != now {
+		t.Errorf("%+v after a second", k.Recent())
+	}
+}
