@@ -26,6 +26,8 @@ put_units() {
   put 644 packaging/firewalld/holdfast.xml "$usr/lib/firewalld/services/holdfast.xml"
   put 644 packaging/sleep.conf.d/50-holdfast.conf "$DESTDIR/etc/systemd/sleep.conf.d/50-holdfast.conf"
   put 644 packaging/magic/holdfast "$usr/share/holdfast/magic"
+  put 644 packaging/monitoring/holdfast.rules.yml "$usr/share/holdfast/monitoring/holdfast.rules.yml"
+  put 644 packaging/monitoring/holdfast.dashboard.json "$usr/share/holdfast/monitoring/holdfast.dashboard.json"
 }
 
 put_programs() {

@@ -40,6 +40,7 @@ needs() {
 	haproxy   haproxy    a service of the manual's examples
 	initdb    postgresql a service under an unchanged OCF agent
 	ocf-agents resource-agents unchanged OCF agents
+	promtool  prometheus checking the alerting rules and the dashboard
 	spin      spin       searching the models of the protocol
 	gcc       gcc        compiling what spin makes of them
 	gencat    libc6-dev  the headers that it needs

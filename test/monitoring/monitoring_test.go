@@ -1,0 +1,301 @@
+// Package monitoring holds the dashboard and the alerting rules against the metrics
+// that the daemons serve, with the real promtool.
+package monitoring
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/metrics"
+)
+
+const (
+	rulesFile     = "../../packaging/monitoring/holdfast.rules.yml"
+	dashboardFile = "../../packaging/monitoring/holdfast.dashboard.json"
+	manual        = "../../docs/manual/monitor.md"
+)
+
+func sec(s float64) *api.Seconds { v := api.Seconds(s); return &v }
+
+// healthy is what a node of a cluster that lacks nothing says.
+func healthy(self string) *api.Status {
+	other := map[string]string{"alpha": "beta", "beta": "alpha"}[self]
+	return &api.Status{
+		Version: 1, Health: api.Healthy, Cluster: api.ClusterInfo{Name: "hospital", State: 41, Config: 3, Membership: 7, Coordinator: "alpha"},
+		Self:      api.Self{Name: self, Build: "1.0", Lease: sec(5.5), Guard: "connected"},
+		Nodes:     []api.Node{{Name: "alpha", Phase: "member", DiskAge: sec(.2), NetAge: sec(.1)}, {Name: "beta", Phase: "member", DiskAge: sec(.2), NetAge: sec(.1)}},
+		Services:  []api.Service{{Name: "orders", State: "running", Node: "alpha", Term: 4}},
+		Disks:     []api.Disk{{Path: "/dev/a", Age: sec(.2), Latency: .001}},
+		Links:     []api.Link{{Peer: other, Up: true, Age: sec(.1)}},
+		Watchdogs: []api.Watchdog{{Path: "/dev/watchdog0", Class: "qualified", Timeout: 2, TMax: 2.2}},
+		Fencing:   []api.Readiness{{Node: other, Ways: []api.Way{{Way: "bmc", State: "works", Age: sec(3), Took: sec(.8), Tried: &api.Tally{Proven: 2}}}}},
+		Failover: api.Failover{
+			Within: 10, Expected: []api.Expected{{Proof: "E3 time", Known: true, Typical: 8.9, Worst: 10}},
+			Last: &api.Measured{Service: "orders", From: "beta", To: "alpha", Proof: "E3 time", Granted: 9.1, Time: time.Unix(1763800000, 0)},
+		},
+	}
+}
+
+// fault makes something wrong with what a node says; nil: it says nothing at all.
+type fault func(s *api.Status) *api.Status
+
+func in(change func(*api.Status)) fault {
+	return func(s *api.Status) *api.Status { change(s); return s }
+}
+
+// faults has what each rule is for.
+func faults() map[string]fault {
+	return map[string]fault{
+		"HoldfastDown":                 func(*api.Status) *api.Status { return nil },
+		"HoldfastCritical":             in(func(s *api.Status) { s.Health = api.Critical }),
+		"HoldfastServiceDown":          in(func(s *api.Status) { s.Services[0].State = "broken" }),
+		"HoldfastNodeFenced":           in(func(s *api.Status) { s.Nodes[0].Fencing = true }),
+		"HoldfastNodeOut":              in(func(s *api.Status) { s.Nodes[0].Phase = "out" }),
+		"HoldfastQuorumDiskDown":       in(func(s *api.Status) { s.Disks[0].Error = "gone" }),
+		"HoldfastQuorumDiskSlow":       in(func(s *api.Status) { s.Disks[0].Latency = 1.5 }),
+		"HoldfastLeaseShort":           in(func(s *api.Status) { s.Self.Lease = sec(1.2) }),
+		"HoldfastLinkDown":             in(func(s *api.Status) { s.Links[0].Up = false }),
+		"HoldfastFencingBroken":        in(func(s *api.Status) { s.Fencing[0].Ways[0].State = "failed" }),
+		"HoldfastGuardGone":            in(func(s *api.Status) { s.Self.Guard = "gone" }),
+		"HoldfastWarnings":             in(func(s *api.Status) { s.Warnings = []string{"one"} }),
+		"HoldfastTookOver":             in(func(s *api.Status) { s.Failover.Last.Time = time.Unix(1763900000, 0) }), // in the second half: it changes
+		"HoldfastVersionsDiffer":       in(func(s *api.Status) { s.Self.Build = "1.1" }),
+		"HoldfastConfigurationsDiffer": in(func(s *api.Status) { s.Cluster.Config = 4 }),
+	}
+}
+
+// rule is what is read of a rule.
+type rule struct {
+	Alert       string            `yaml:"alert"`
+	Expr        string            `yaml:"expr"`
+	For         string            `yaml:"for"`
+	Labels      map[string]string `yaml:"labels"`
+	Annotations map[string]string `yaml:"annotations"`
+}
+
+func rules(t *testing.T) []rule {
+	t.Helper()
+	text, err := os.ReadFile(rulesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct {
+			Rules []rule `yaml:"rules"`
+		} `yaml:"groups"`
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil || len(file.Groups) != 1 {
+		t.Fatalf("%d groups, %v", len(file.Groups), err)
+	}
+	return file.Groups[0].Rules
+}
+
+// sample is one series of a scrape.
+var sample = regexp.MustCompile(`(?m)^((?:holdfast|ha_cluster)_[a-z_]+)(?:\{(.*)\})? (\S+)$`)
+
+// scrape gives the series that a daemon serves, with the label of its instance.
+func scrape(self string, s *api.Status) map[string]string {
+	w := httptest.NewRecorder()
+	metrics.Handler(func() (*api.Status, error) {
+		if s == nil {
+			return nil, errors.New("it ends")
+		}
+		return s, nil
+	}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	series := map[string]string{}
+	for _, m := range sample.FindAllStringSubmatch(w.Body.String(), -1) {
+		labels := `instance="` + self + `"`
+		if m[2] != "" {
+			labels += "," + m[2]
+		}
+		series[m[1]+"{"+labels+"}"] = m[3]
+	}
+	return series
+}
+
+// half is how many samples each half of a test has, one every minute.
+const half = 50
+
+// inputs are the series of both nodes: healthy first, then with the fault on alpha; for
+// all of the time if the fault is one that lasts.
+func inputs(f fault, lasts bool) []map[string]string {
+	var list []map[string]string
+	for _, self := range []string{"alpha", "beta"} {
+		before, after := scrape(self, healthy(self)), scrape(self, healthy(self))
+		if self == "alpha" && f != nil {
+			after = scrape(self, f(healthy(self)))
+			if lasts {
+				before = after
+			}
+		}
+		names := slices.Collect(maps.Keys(before))
+		names = append(names, slices.Collect(maps.Keys(after))...)
+		slices.Sort(names)
+		for _, name := range slices.Compact(names) {
+			part := func(v string, there bool) string {
+				if !there {
+					return fmt.Sprintf("_x%d", half)
+				}
+				return fmt.Sprintf("%s+0x%d", v, half-1)
+			}
+			a, hadA := before[name]
+			b, hasB := after[name]
+			list = append(list, map[string]string{"series": name, "values": part(a, hadA) + " " + part(b, hasB)})
+		}
+	}
+	return list
+}
+
+// question is an expression and whether it must be true.
+func question(expr string, is bool) map[string]any {
+	return map[string]any{"expr": expr, "eval_time": "95m", "exp_samples": []map[string]any{{"labels": "{}", "value": map[bool]int{true: 1}[is]}}}
+}
+
+// promtool runs it in a directory.
+func promtool(t *testing.T, dir string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "promtool", args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// dashboard gives the expressions of all panels by the panels' titles.
+func dashboard(t *testing.T) map[string][]string {
+	t.Helper()
+	text, err := os.ReadFile(dashboardFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Panels []struct {
+			Title   string
+			Type    string
+			Targets []struct{ Expr string }
+		}
+		Annotations struct{ List []struct{ Expr string } }
+	}
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatal(err)
+	}
+	all := map[string][]string{"annotations": {d.Annotations.List[0].Expr}}
+	for _, p := range d.Panels {
+		if p.Type == "row" {
+			continue
+		}
+		if _, twice := all[p.Title]; twice || len(p.Targets) == 0 {
+			t.Errorf("panel %q stands twice, or shows nothing", p.Title)
+		}
+		for _, x := range p.Targets {
+			all[p.Title] = append(all[p.Title], strings.ReplaceAll(x.Expr, "$service", ".*"))
+		}
+	}
+	return all
+}
+
+// used finds the names of our metrics in an expression.
+var used = regexp.MustCompile(`\b(?:holdfast|ha_cluster)_[a-z_]+\b`)
+
+// TestNames: rules and dashboard ask for metrics that there are, every metric is shown
+// somewhere, and the manual tells what each alert means.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	there := map[string]bool{}
+	for name := range scrape("alpha", healthy("alpha")) {
+		there[name[:strings.IndexByte(name, '{')]] = false
+	}
+	check := func(where, expr string) {
+		names := used.FindAllString(expr, -1)
+		if len(names) == 0 {
+			t.Errorf("%s asks for none of our metrics: %s", where, expr)
+		}
+		for _, n := range names {
+			if _, is := there[n]; !is {
+				t.Errorf("%s: there is no metric %s", where, n)
+			}
+			there[n] = true
+		}
+	}
+	page, err := os.ReadFile(manual)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rules(t) {
+		check(r.Alert, r.Expr)
+		if r.Labels["severity"] == "" || r.Annotations["summary"] == "" || r.Annotations["next"] == "" {
+			t.Errorf("%s has no severity, summary or next step", r.Alert)
+		}
+		if !strings.Contains(string(page), "| `"+r.Alert+"` |") {
+			t.Errorf("%s: no line for %s", manual, r.Alert)
+		}
+		if faults()[r.Alert] == nil {
+			t.Errorf("%s: no test has its fault", r.Alert)
+		}
+	}
+	for title, list := range dashboard(t) {
+		for _, expr := range list {
+			check(title, expr)
+		}
+	}
+	for name, shown := range there {
+		if !shown && name != "ha_cluster_sbd_devices" { // is there for dashboards that others have made
+			t.Errorf("%s is shown nowhere", name)
+		}
+	}
+}
+
+// TestRules: every rule is silent on a cluster that lacks nothing, and fires on its
+// fault; every expression of the dashboard shows something.
+func TestRules(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("promtool"); err != nil {
+		t.Skip("promtool is missing: test/setup.sh installs it (package prometheus)")
+	}
+	dir := t.TempDir()
+	text, err := os.ReadFile(rulesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const firing = `ALERTS{alertstate="firing"%s}`
+	shows := []map[string]any{question(fmt.Sprintf("count("+firing+") or vector(0)", ""), false)}
+	for _, list := range dashboard(t) {
+		for _, expr := range list {
+			if !strings.HasPrefix(expr, "changes(") { // a takeover, which there is none of
+				shows = append(shows, question("count("+expr+") > bool 0", true))
+			}
+		}
+	}
+	tests := []map[string]any{{"interval": "1m", "input_series": inputs(nil, true), "promql_expr_test": shows}}
+	for _, r := range rules(t) {
+		tests = append(tests, map[string]any{
+			"interval": "1m", "input_series": inputs(faults()[r.Alert], r.Alert != "HoldfastTookOver"),
+			"promql_expr_test": []map[string]any{question(fmt.Sprintf("count("+firing+") > bool 0", `,alertname="`+r.Alert+`"`), true)},
+		})
+	}
+	out, err := json.Marshal(map[string]any{"rule_files": []string{"rules.yml"}, "evaluation_interval": "1m", "tests": tests}) // JSON is YAML
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{"rules.yml": text, "tests.yml": out} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	promtool(t, dir, "check", "rules", "rules.yml")
+	promtool(t, dir, "test", "rules", "tests.yml")
+}
