@@ -225,11 +225,12 @@ type Message struct {
 	Grace GraceWords
 }
 
-// Marks are what a message says with yes or no.
+// Marks are what a message says in one word.
 type Marks struct {
-	Ack     bool // the kill is obeyed: everything was verified stopped (E6)
-	Leaving bool // wants to leave: its services shall be moved
-	Partial bool // Released and Services are a page of more, as package pages divides them
+	Protocol Protocol // that the sender speaks; 0 stands for Protocol1
+	Ack      bool     // the kill is obeyed: everything was verified stopped (E6)
+	Leaving  bool     // wants to leave: its services shall be moved
+	Partial  bool     // Released and Services are a page of more, as package pages divides them
 }
 
 // GraceWords are what a message says of network grace.

@@ -106,10 +106,13 @@ type BlobRead struct {
 	Blob *Blob
 }
 
-// Received is a network beat that arrived, authenticated and not seen before.
+// Received is a network beat that arrived, authenticated and not seen before. Msg is nil
+// if this version cannot read it: then Unread says why, and From whose it is.
 type Received struct {
-	Link int
-	Msg  *Message
+	Link   int
+	Msg    *Message
+	From   ident.NodeID
+	Unread string
 }
 
 // RunDone is the result of a Run.

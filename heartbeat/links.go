@@ -40,7 +40,9 @@ const waiting = 512
 // Received is a message as one peer sent it. Of each message one copy is handed
 // out, the first that was complete, and never one that is older than the last.
 type Received struct {
-	Message *cluster.Message
+	Message *cluster.Message // nil: it is of a version that this one cannot read; then From and Unread tell of it
+	From    ident.NodeID
+	Unread  string
 	Link    int           // on which it was completed
 	At      ident.Instant // on this node's clock
 	Sent    ident.Instant // on the sender's clock: to be compared with others of the same boot only
@@ -365,15 +367,24 @@ func (l *Links) deliver(p *peer, h header, content part) error {
 		return nil
 	}
 	m, err := Decode(body)
+	if other := (*VersionError)(nil); errors.As(err, &other) {
+		l.hand(Received{From: h.from, Unread: other.Error(), Link: int(h.link), At: now, Sent: content.sent})
+		return errContent
+	}
 	if err != nil || m.From != h.from || m.Inc.Boot != h.boot || m.Inc.N != content.inc {
 		return errContent
 	}
+	l.hand(Received{Message: m, From: h.from, Link: int(h.link), At: now, Sent: content.sent})
+	return nil
+}
+
+// hand gives a message to whoever reads them, if there is room.
+func (l *Links) hand(r Received) {
 	select {
-	case l.received <- Received{Message: m, Link: int(h.link), At: now, Sent: content.sent}:
+	case l.received <- r:
 	default:
 		l.refused.Dropped++
 	}
-	return nil
 }
 
 // LinkStates returns the state of every link to every peer, by peer and link.

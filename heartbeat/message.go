@@ -11,8 +11,15 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
-// messageVersion is the first byte of an encoded message.
-const messageVersion = 3
+// messageVersion is the first byte of an encoded message, and oldestReader the second:
+// the lowest version whose readers understand it. What a version adds stands at the end, where
+// such readers leave it alone; a version that changes anything else names itself as the
+// oldest. So the two versions of an upgrade that goes node by node understand each other
+// where that is possible, and say so where it is not.
+const (
+	messageVersion = 4
+	oldestReader   = 4
+)
 
 // Limits of a message. A longer text is cut, a longer name refused.
 const (
@@ -24,7 +31,23 @@ const (
 // ErrMessage is wrapped by the errors of Decode: the bytes are no message.
 var ErrMessage = errors.New("not a heartbeat message")
 
-// Encode writes a message. In order, little-endian: version (1 byte), sender (1),
+// VersionError is the error of Decode for a message of a version that this one does
+// not understand. It wraps ErrMessage.
+type VersionError struct {
+	Version, Oldest byte             // of the message: what it is, and the lowest that understands it
+	Protocol        cluster.Protocol // that its sender speaks; 0: not known
+}
+
+// Error names both versions, and who is to be upgraded.
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("its messages are of version %d, this node reads version %d: upgrade holdfast on the older of the two", e.Version, messageVersion)
+}
+
+// Unwrap makes it an ErrMessage.
+func (e *VersionError) Unwrap() error { return ErrMessage }
+
+// Encode writes a message. In order, little-endian: version (1 byte), the oldest
+// version whose readers understand it (1), protocol that the sender speaks (1), sender (1),
 // incarnation (4), boot (16), host UUID (16), phase (1), guard state (1),
 // acknowledged view (8), committed version (8), its ballot (round 8, node 1,
 // incarnation 4, life 8), its node (1) and generation (8), age of the lease in ns
@@ -40,6 +63,8 @@ var ErrMessage = errors.New("not a heartbeat message")
 func Encode(m *cluster.Message) ([]byte, error) {
 	w := writer{b: make([]byte, 0, 256)}
 	w.u8(messageVersion)
+	w.u8(oldestReader)
+	w.u8(byte(m.Protocol))
 	w.u8(byte(m.From))
 	w.inc(m.Inc)
 	w.raw(m.Host[:])
@@ -75,13 +100,25 @@ func Encode(m *cluster.Message) ([]byte, error) {
 }
 
 // Decode reads what Encode writes, and nothing else: every byte has one meaning,
-// and none may follow the last. The error wraps ErrMessage.
+// and none may follow the last but in a message of a later version that names this one as
+// able to read it. The error wraps ErrMessage.
 func Decode(b []byte) (*cluster.Message, error) {
 	r := reader{b: b}
-	if v := r.u8(); r.err == nil && v != messageVersion {
-		return nil, fmt.Errorf("%w: version %d, this node reads version %d; upgrade the older of the two", ErrMessage, v, messageVersion)
+	version := r.u8()
+	switch {
+	case r.err != nil:
+		return nil, r.err
+	case version < messageVersion:
+		return nil, &VersionError{Version: version, Oldest: version}
 	}
-	m := &cluster.Message{}
+	oldest := r.u8()
+	m := &cluster.Message{Marks: cluster.Marks{Protocol: cluster.Protocol(r.u8())}}
+	if r.err == nil && (oldest > messageVersion || oldest > version) {
+		return nil, &VersionError{Version: version, Oldest: oldest, Protocol: m.Protocol}
+	}
+	if version == messageVersion && oldest != oldestReader {
+		r.fail("version %d that version %d can read", version, oldest)
+	}
 	m.From = ident.NodeID(r.u8())
 	m.Inc = r.inc()
 	r.raw(m.Host[:])
@@ -106,7 +143,7 @@ func Decode(b []byte) (*cluster.Message, error) {
 			Service: r.name(), Term: r.u64(), State: cluster.ServiceState(r.atMost(byte(cluster.LastState), "service state")), Text: r.text(mostText),
 		})
 	}
-	if r.err == nil && len(r.b) != 0 {
+	if r.err == nil && len(r.b) != 0 && version == messageVersion {
 		r.fail("%d bytes after the end", len(r.b))
 	}
 	if r.err != nil {

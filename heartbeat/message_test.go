@@ -1,8 +1,10 @@
 package heartbeat_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -28,7 +30,7 @@ func message(t *rapid.T) *cluster.Message {
 			Ver: u64("ver"), Node: ident.NodeID(small("node", 255)), Gen: u64("gen"),
 			Ballot: ident.Ballot{Round: u64("round"), Node: ident.NodeID(small("bnode", 255)), Inc: rapid.Uint32().Draw(t, "binc"), Life: u64("life")},
 		},
-		Marks: cluster.Marks{Ack: rapid.Bool().Draw(t, "ack"), Leaving: rapid.Bool().Draw(t, "leaving"), Partial: rapid.Bool().Draw(t, "partial")},
+		Marks: cluster.Marks{Protocol: cluster.Protocol(small("protocol", 255)), Ack: rapid.Bool().Draw(t, "ack"), Leaving: rapid.Bool().Draw(t, "leaving"), Partial: rapid.Bool().Draw(t, "partial")},
 	}
 	m.Grace.Ask = cluster.GraceAsk{ID: u64("ask"), View: u64("ask view")}
 	m.Grace.Promise = cluster.GracePromise{To: ident.NodeID(small("to", 255)), ID: u64("promise"), View: u64("promise view")}
@@ -78,7 +80,7 @@ func TestMessageRoundTrip(t *testing.T) {
 // would silently drop it.
 func TestFields(t *testing.T) {
 	for kind, want := range map[reflect.Type]int{
-		reflect.TypeFor[cluster.Message](): 15, reflect.TypeFor[cluster.GraceWords](): 3, reflect.TypeFor[cluster.Marks](): 3, reflect.TypeFor[cluster.Claim](): 4, reflect.TypeFor[ident.Ballot](): 4,
+		reflect.TypeFor[cluster.Message](): 15, reflect.TypeFor[cluster.GraceWords](): 3, reflect.TypeFor[cluster.Marks](): 4, reflect.TypeFor[cluster.Claim](): 4, reflect.TypeFor[ident.Ballot](): 4,
 		reflect.TypeFor[cluster.GraceAsk](): 2, reflect.TypeFor[cluster.GracePromise](): 4,
 		reflect.TypeFor[cluster.Released](): 2, reflect.TypeFor[cluster.RunState](): 4, reflect.TypeFor[ident.Incarnation](): 2,
 	} {
@@ -94,7 +96,7 @@ func TestMessageGolden(t *testing.T) {
 		From: 2, Inc: ident.Incarnation{N: 7, Boot: ident.BootID{1, 2, 3}}, Host: ident.UUID{4}, Phase: cluster.MemberPhase, State: cluster.GuardBound,
 		ViewAcked: 9, Committed: cluster.Claim{Ver: 10, Ballot: ident.Ballot{Round: 11, Node: 2, Inc: 7, Life: 12}, Node: 1, Gen: 13},
 		LeaseAge: -1, Disks: cluster.Digest{14}, DiskGen: 0x10026, Reach: [32]byte{15}, Released: []cluster.Released{{Service: "a", Term: 16}},
-		Services: []cluster.RunState{{Service: "b", Term: 17, State: cluster.Up, Text: "ok"}}, Marks: cluster.Marks{Leaving: true, Partial: true},
+		Services: []cluster.RunState{{Service: "b", Term: 17, State: cluster.Up, Text: "ok"}}, Marks: cluster.Marks{Protocol: 2, Leaving: true, Partial: true},
 		Grace: cluster.GraceWords{
 			Ask: cluster.GraceAsk{ID: 18, View: 19}, Promise: cluster.GracePromise{To: 20, Inc: ident.Incarnation{N: 21}, ID: 22, View: 23},
 			Release: ident.Incarnation{N: 24, Boot: ident.BootID{25}},
@@ -104,7 +106,7 @@ func TestMessageGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "03" + "02" + "07000000" + "01020300000000000000000000000000" + "04000000000000000000000000000000" + "02" + "01" +
+	want := "04" + "04" + "02" + "02" + "07000000" + "01020300000000000000000000000000" + "04000000000000000000000000000000" + "02" + "01" +
 		"0900000000000000" + "0a00000000000000" + "0b00000000000000" + "02" + "07000000" + "0c00000000000000" + "01" + "0d00000000000000" +
 		"ffffffffffffffff" + "0e00000000000000" + "26000100" + "0f" + strings.Repeat("00", 31) + "06" +
 		"1200000000000000" + "1300000000000000" + "14" + "15000000" + strings.Repeat("00", 16) + "1600000000000000" + "1700000000000000" +
@@ -112,6 +114,43 @@ func TestMessageGolden(t *testing.T) {
 		"0100" + "0161" + "1000000000000000" + "0100" + "0162" + "1100000000000000" + "02" + "026f6b"
 	if got := hex.EncodeToString(b); got != want {
 		t.Errorf("the format changed:\ngot  %s\nwant %s", got, want)
+	}
+}
+
+// TestOtherVersions: a message of a later version is read if that says so, without what
+// it adds; everything else is refused with a sentence that names both versions.
+func TestOtherVersions(t *testing.T) {
+	m := &cluster.Message{From: 2, Inc: ident.Incarnation{N: 7}, Marks: cluster.Marks{Protocol: 3, Ack: true}}
+	own, err := heartbeat.Encode(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as := func(version, oldest byte, more ...byte) []byte {
+		b := append(bytes.Clone(own), more...)
+		b[0], b[1] = version, oldest
+		return b
+	}
+	for _, b := range [][]byte{as(own[0], own[0]), as(own[0]+1, own[0]), as(own[0]+1, own[0], 1, 2, 3), as(255, own[0], 9)} {
+		if got, err := heartbeat.Decode(b); err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%x: %+v, %v", b[:3], got, err)
+		}
+	}
+	for _, b := range [][]byte{as(own[0]+1, own[0]+1), as(own[0]-1, own[0]-1), {own[0] - 1}, as(own[0]+2, own[0]+1, 1)} {
+		other := (*heartbeat.VersionError)(nil)
+		_, err := heartbeat.Decode(b)
+		if !errors.As(err, &other) || !errors.Is(err, heartbeat.ErrMessage) || other.Version != b[0] {
+			t.Errorf("%x: %v", b[:1], err)
+			continue
+		}
+		if text := err.Error(); !strings.Contains(text, fmt.Sprintf("version %d,", b[0])) || !strings.Contains(text, fmt.Sprintf("version %d:", own[0])) {
+			t.Errorf("%x: %s", b[:1], text)
+		}
+	}
+	for _, b := range [][]byte{as(own[0], own[0]-1), as(own[0], own[0], 1), as(own[0]+1, own[0])[:20], {own[0]}, {own[0] + 1, own[0]}, {}} {
+		other := (*heartbeat.VersionError)(nil)
+		if _, err := heartbeat.Decode(b); !errors.Is(err, heartbeat.ErrMessage) || errors.As(err, &other) {
+			t.Errorf("%x: %v", b, err)
+		}
 	}
 }
 
@@ -149,6 +188,9 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("error %v does not wrap ErrMessage", err)
 			}
 			return
+		}
+		if b[0] != 4 {
+			return // of a later version, whose end is left alone
 		}
 		again, err := heartbeat.Encode(m)
 		if err != nil || string(again) != string(b) {

@@ -1,6 +1,8 @@
 package core
 
 import (
+	"time"
+
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/advice"
 	"github.com/holdfast-ha/holdfast/cluster/allot"
@@ -87,6 +89,11 @@ func (c *Core) warnings(v *cluster.View) []string {
 	}
 	if p := c.guard.promise.Problem(); p != "" {
 		w = append(w, p)
+	}
+	for _, p := range c.others {
+		if text := p.Problem(c.now, time.Minute); text != "" && c.reg.state != nil {
+			w = append(w, c.reg.state.NameOf(p.ID)+": "+text)
+		}
 	}
 	if c.timed && c.reg.state != nil {
 		w = append(w, c.guard.grace.Warnings(c.graceEnv())...)

@@ -61,6 +61,12 @@ func (c *Core) heardClaim(cl cluster.Claim) {
 // itself is believed, what it says of others is not even carried.
 func (c *Core) received(e cluster.Received) {
 	m := e.Msg
+	if m == nil {
+		if p := c.peerOf(e.From); p.Unread(c.now, e.Unread) {
+			c.note(cluster.Note{Kind: cluster.NoteAlarm, Node: p.ID, Text: p.Problem(c.now, time.Minute)})
+		}
+		return
+	}
 	if m.From == c.set.Self || !c.disks.Hear(m.DiskGen, c.reg.state) {
 		return
 	}

@@ -128,7 +128,7 @@ func (c *Core) message() *cluster.Message {
 	m := &cluster.Message{
 		From: c.set.Self, Inc: c.self.inc, Host: c.set.Host, Phase: c.ownPhase(), State: cluster.GuardBound,
 		ViewAcked: c.reg.state.View, Committed: cluster.ClaimOf(c.reg.m.Claim()), LeaseAge: -1, Disks: c.set.Digest, DiskGen: c.reg.state.DiskGen,
-		Reach: c.guard.payload.Reach, Marks: cluster.Marks{Leaving: c.self.stage == leaving, Partial: true},
+		Reach: c.guard.payload.Reach, Marks: cluster.Marks{Protocol: c.set.Protocol, Leaving: c.self.stage == leaving, Partial: true},
 	}
 	if age := c.now.Sub(c.leaseStart()); age <= c.t.F {
 		m.LeaseAge = age

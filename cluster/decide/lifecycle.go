@@ -233,6 +233,9 @@ func Warnings(s *cluster.State, sight *Sight) []string {
 	maintenance(&s.Life.Maintenance, "the cluster")
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
+		if text := mixed(s, n, sight.Of(n.ID)); text != "" {
+			w = append(w, text)
+		}
 		maintenance(&n.Life.Maintenance, n.Name)
 		if q := &n.Life.Quarantine; q.On() {
 			w = append(w, fmt.Sprintf("%s is quarantined for another %s: %s; to end that: holdfast node online %s", n.Name, allot.Words(s.Left(q.Until)), q.Why, n.Name))
@@ -242,6 +245,19 @@ func Warnings(s *cluster.State, sight *Sight) []string {
 		maintenance(&s.Services[i].Maintenance, s.Services[i].Service)
 	}
 	return w
+}
+
+// mixed says what it means that a node speaks another protocol; empty if it does not, or
+// means nothing.
+func mixed(s *cluster.State, n *cluster.NodeState, v *Node) string {
+	speaks := max(v.Protocol, cluster.Protocol1)
+	switch {
+	case !v.Claims.IsZero() && v.Claims.N > n.Inc.N && s.Uses(speaks+1):
+		return fmt.Sprintf("%s wants to join and speaks protocol %d, but the cluster uses %d: upgrade holdfast there", n.Name, speaks, s.Life.Protocol)
+	case in(n) && !s.Uses(cluster.Spoken) && max(n.Life.Protocol, cluster.Protocol1) < cluster.Spoken:
+		return fmt.Sprintf("%s speaks protocol %d: what protocol %d brings is not used before holdfast is upgraded there, and all others", n.Name, max(n.Life.Protocol, cluster.Protocol1), cluster.Spoken)
+	}
+	return ""
 }
 
 // Kills are the kill records of every member's beat: each incarnation that is

@@ -31,8 +31,16 @@ type Peer struct {
 	Joined    ident.Incarnation // as the register showed it last, and since when
 	Since     ident.Instant
 	Word      cluster.Proof // the operator's word, waiting to be committed
+	unread    note          // its latest network beat, if this version cannot read that
+	unseen    string        // why its sector on the disk read last is no beat
 	wait      timing.Waiter
 	lacks     []cluster.RunState // as Msg says
+}
+
+// note is what cannot be read, and since when it was so last.
+type note struct {
+	text string
+	at   ident.Instant
 }
 
 // New returns what is known of a node at first: nothing. Its beats are looked for on
@@ -50,6 +58,7 @@ func (p *Peer) See(e *cluster.Table, s *cluster.SeenBeat) (changed bool) {
 	if s.Beat != nil {
 		inc = s.Beat.Inc
 	}
+	p.unseen = s.Err
 	changed = p.Disk.Saw(e.Disk, e.ReadIssued, e.Completed, s.Sector, inc)
 	if s.Beat == nil || !changed {
 		return false
@@ -87,6 +96,26 @@ func (p *Peer) Lacks(onNet bool, inc ident.Incarnation) []cluster.RunState {
 		return cluster.Lacking(b.Services)
 	}
 	return nil
+}
+
+// Unread takes a network beat that this version cannot read, and says whether that is
+// news. It is no sign of life that anything rests on: all goes through the disks.
+func (p *Peer) Unread(now ident.Instant, why string) (news bool) {
+	news = p.unread.text != why
+	p.unread = note{why, now}
+	return news
+}
+
+// Problem says what of a node cannot be read here, heard or seen less than recent ago;
+// empty if everything can.
+func (p *Peer) Problem(now ident.Instant, recent time.Duration) string {
+	switch {
+	case p.unread.text != "" && now.Sub(p.unread.at) < recent && p.unread.at > p.Heard:
+		return "its network beats cannot be read here, so that everything between the two goes through the quorum disks: " + p.unread.text
+	case p.unseen != "":
+		return "its beat on the quorum disk cannot be read here: " + p.unseen
+	}
+	return ""
 }
 
 // Over says that an incarnation holds nothing any more, or is another machine's past:

@@ -28,6 +28,20 @@ func otherSteps() []verb {
 				n.PowerOff()
 			}
 		}},
+		{"NODES cannot read the network beats of NODE", func(r *run, w []string) {
+			from := r.w.Node(w[len(w)-1])
+			nodes(0, func(n *clustertest.Node) {
+				r.w.Net.Cut(from.ID, n.ID, true)
+				var beat func()
+				beat = func() {
+					if from.Up() && from.Core() != nil {
+						n.Give(cluster.Received{From: from.ID, Unread: "its messages are of version 9"})
+					}
+					r.w.After(200*time.Millisecond, beat)
+				}
+				beat()
+			})(r, w)
+		}},
 		{"NODE speaks protocol NUMBER", func(r *run, w []string) {
 			p, _ := strconv.Atoi(w[3])
 			r.w.Node(w[0]).Protocol = cluster.Protocol(p)

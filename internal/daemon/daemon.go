@@ -313,7 +313,7 @@ func (d *Daemon) listen(ctx context.Context) error {
 	for {
 		select {
 		case m := <-d.links.Messages():
-			post[cluster.Event](ctx, d.loop.events, cluster.Received{Link: m.Link, Msg: m.Message})
+			post[cluster.Event](ctx, d.loop.events, cluster.Received{Link: m.Link, Msg: m.Message, From: m.From, Unread: m.Unread})
 		case <-ctx.Done():
 			return nil
 		}
