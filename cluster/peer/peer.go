@@ -31,6 +31,7 @@ type Peer struct {
 	Joined    ident.Incarnation // as the register showed it last, and since when
 	Since     ident.Instant
 	Word      cluster.Proof // the operator's word, waiting to be committed
+	Conflict  bool          // it claims a lease that these disks do not show
 	unread    note          // its latest network beat, if this version cannot read that
 	unseen    string        // why its sector on the disk read last is no beat
 	wait      timing.Waiter
@@ -110,6 +111,9 @@ func (p *Peer) Unread(now ident.Instant, why string) (news bool) {
 // empty if everything can.
 func (p *Peer) Problem(now ident.Instant, recent time.Duration) string {
 	switch {
+	case p.Conflict:
+		return "it says over the network that it holds its lease on these very disks, and they have shown no beat of it for long: one of the two nodes looks at a copy of a quorum disk " +
+			"(a clone, a snapshot). Nobody is fenced for that; compare them: holdfast disk verify"
 	case p.unread.text != "" && now.Sub(p.unread.at) < recent && p.unread.at > p.Heard:
 		return "its network beats cannot be read here, so that everything between the two goes through the quorum disks: " + p.unread.text
 	case p.unseen != "":

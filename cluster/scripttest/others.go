@@ -42,6 +42,19 @@ func otherSteps() []verb {
 				beat()
 			})(r, w)
 		}},
+		{"NODE says to NODES that it holds its lease", func(r *run, w []string) {
+			from := r.w.Node(w[0])
+			m := &cluster.Message{From: from.ID, Inc: from.View().Inc, Phase: cluster.MemberPhase, State: cluster.GuardBound, DiskGen: from.View().State.DiskGen}
+			nodes(3, func(n *clustertest.Node) {
+				r.w.Net.Cut(from.ID, n.ID, true)
+				var beat func()
+				beat = func() {
+					n.Give(cluster.Received{Msg: m})
+					r.w.After(200*time.Millisecond, beat)
+				}
+				beat()
+			})(r, w)
+		}},
 		{"NODE speaks protocol NUMBER", func(r *run, w []string) {
 			p, _ := strconv.Atoi(w[3])
 			r.w.Node(w[0]).Protocol = cluster.Protocol(p)
