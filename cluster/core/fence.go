@@ -61,7 +61,7 @@ func (c *Core) suspect(n *cluster.NodeState) (why string, lost bool) {
 		p.Joined, p.Since = n.Inc, c.now
 	}
 	q := c.quiet(p)
-	if p.Conflict = q.Stale(c.t.Tsus) && q.Disk > 2*c.t.F && p.ClaimsLease(c.now, n.Inc, c.set.Digest, c.t.F); p.Conflict {
+	if p.Odd.Conflict = q.Stale(c.t.Tsus) && q.Disk > 2*c.t.F && p.ClaimsLease(c.now, n.Inc, c.set.Digest, c.t.F); p.Odd.Conflict {
 		return "", true // no lease is that old: these are not the same disks
 	}
 	return q.Suspect(c.t.Tsus, c.guard.grace.Demand(p.ID) == grace.Refuse), q.Stale(c.t.Tsus)

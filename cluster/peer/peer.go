@@ -31,17 +31,17 @@ type Peer struct {
 	Joined    ident.Incarnation // as the register showed it last, and since when
 	Since     ident.Instant
 	Word      cluster.Proof // the operator's word, waiting to be committed
-	Conflict  bool          // it claims a lease that these disks do not show
-	unread    note          // its latest network beat, if this version cannot read that
-	unseen    string        // why its sector on the disk read last is no beat
+	Odd       Odd
 	wait      timing.Waiter
 	lacks     []cluster.RunState // as Msg says
 }
 
-// note is what cannot be read, and since when it was so last.
-type note struct {
-	text string
-	at   ident.Instant
+// Odd is what does not fit of a node, for people.
+type Odd struct {
+	Conflict bool          // it claims a lease that these disks do not show
+	unread   string        // why its latest network beat cannot be read here
+	at       ident.Instant // when that came
+	unseen   string        // why its sector on the disk read last is no beat
 }
 
 // New returns what is known of a node at first: nothing. Its beats are looked for on
@@ -59,7 +59,7 @@ func (p *Peer) See(e *cluster.Table, s *cluster.SeenBeat) (changed bool) {
 	if s.Beat != nil {
 		inc = s.Beat.Inc
 	}
-	p.unseen = s.Err
+	p.Odd.unseen = s.Err
 	changed = p.Disk.Saw(e.Disk, e.ReadIssued, e.Completed, s.Sector, inc)
 	if s.Beat == nil || !changed {
 		return false
@@ -102,8 +102,8 @@ func (p *Peer) Lacks(onNet bool, inc ident.Incarnation) []cluster.RunState {
 // Unread takes a network beat that this version cannot read, and says whether that is
 // news. It is no sign of life that anything rests on: all goes through the disks.
 func (p *Peer) Unread(now ident.Instant, why string) (news bool) {
-	news = p.unread.text != why
-	p.unread = note{why, now}
+	news = p.Odd.unread != why
+	p.Odd.unread, p.Odd.at = why, now
 	return news
 }
 
@@ -111,13 +111,13 @@ func (p *Peer) Unread(now ident.Instant, why string) (news bool) {
 // empty if everything can.
 func (p *Peer) Problem(now ident.Instant, recent time.Duration) string {
 	switch {
-	case p.Conflict:
+	case p.Odd.Conflict:
 		return "it says over the network that it holds its lease on these very disks, and they have shown no beat of it for long: one of the two nodes looks at a copy of a quorum disk " +
 			"(a clone, a snapshot). Nobody is fenced for that; compare them: holdfast disk verify"
-	case p.unread.text != "" && now.Sub(p.unread.at) < recent && p.unread.at > p.Heard:
-		return "its network beats cannot be read here, so that everything between the two goes through the quorum disks: " + p.unread.text
-	case p.unseen != "":
-		return "its beat on the quorum disk cannot be read here: " + p.unseen
+	case p.Odd.unread != "" && now.Sub(p.Odd.at) < recent && p.Odd.at > p.Heard:
+		return "its network beats cannot be read here, so that everything between the two goes through the quorum disks: " + p.Odd.unread
+	case p.Odd.unseen != "":
+		return "its beat on the quorum disk cannot be read here: " + p.Odd.unseen
 	}
 	return ""
 }

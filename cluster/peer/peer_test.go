@@ -1,6 +1,7 @@
 package peer_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -122,5 +123,32 @@ func TestWait(t *testing.T) {
 	}
 	if got, want := p.Wait(ours, true, site), timing.WaitOutsider(theirs.Timing(), ours, site); got != want {
 		t.Errorf("as an outsider: %s, want %s", got, want)
+	}
+}
+
+// TestProblem: what cannot be read of a node is said for as long as it is so.
+func TestProblem(t *testing.T) {
+	p := node()
+	problem := func(after time.Duration) string { return p.Problem(start.Add(after), time.Minute) }
+	if p.Odd.Conflict = true; !strings.Contains(problem(0), "copy of a quorum disk") {
+		t.Errorf("a conflict: %q", problem(0))
+	}
+	p.Odd.Conflict = false
+	if !p.Unread(start, "version 9") || p.Unread(start.Add(time.Second), "version 9") {
+		t.Error("it is news once")
+	}
+	if !strings.Contains(problem(2*time.Second), "version 9") || problem(2*time.Minute) != "" {
+		t.Errorf("a beat that cannot be read: %q, and later %q", problem(2*time.Second), problem(2*time.Minute))
+	}
+	if p.Hear(start.Add(3*time.Second), &cluster.Message{From: 2, Inc: inc(5)}, time.Second); problem(4*time.Second) != "" {
+		t.Errorf("once it is heard: %q", problem(4*time.Second))
+	}
+	p.See(&cluster.Table{ReadIssued: start, Completed: start}, &cluster.SeenBeat{Node: 2, Sector: []byte{1}, Err: "format 7"})
+	if !strings.Contains(problem(5*time.Second), "format 7") {
+		t.Errorf("a sector that cannot be read: %q", problem(5*time.Second))
+	}
+	p.See(&cluster.Table{ReadIssued: start, Completed: start}, &cluster.SeenBeat{Node: 2, Sector: []byte{2}, Beat: &cluster.Beat{Node: 2, Inc: inc(5)}})
+	if problem(6*time.Second) != "" {
+		t.Errorf("one that can: %q", problem(6*time.Second))
 	}
 }
