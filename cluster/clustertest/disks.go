@@ -25,6 +25,15 @@ func (w *World) AddDisk() *Disk {
 	return k
 }
 
+// Hold has the array of a disk hold every request back, or carry out what it held back.
+func (w *World) Hold(d int, on bool) {
+	if k := w.Disks[d]; on {
+		k.Array.Hold(w.Now)
+	} else {
+		w.judge.Stalled(k.Array.Free(), w.Now)
+	}
+}
+
 // clones says that the path of a node to a disk leads to a clone of it, which the
 // node does not open.
 func (n *Node) clones(d int) bool {

@@ -147,8 +147,10 @@ func (n *Node) request(d int, latency time.Duration, land drive.Landing, done fu
 		land(false)
 		tell()
 	}
-	n.w.After(time.Duration(float64(latency)*max(1, k.Slow)), func() {
+	var carry func()
+	carry = func() {
 		switch {
+		case k.Array.Waits(carry):
 		case epoch != n.machine.epoch:
 			n.ghost(land)
 		case n.DiskHang[d] && n.w.rng.IntN(2) == 0: // carried out, but nobody is told
@@ -164,7 +166,8 @@ func (n *Node) request(d int, latency time.Duration, land drive.Landing, done fu
 		default:
 			finish()
 		}
-	})
+	}
+	n.w.After(time.Duration(float64(latency)*max(1, k.Slow)), carry)
 }
 
 // write is request for a write; fresh says that it needs new space on a thin disk.

@@ -105,7 +105,7 @@ func (c *Core) resume() {
 
 // slotTaken says why this node's slot may not be claimed yet; empty if it may.
 func (c *Core) slotTaken() string {
-	if c.now.Sub(c.self.since) < c.t.Tz {
+	if !c.dec.stalls.Landed(c.self.since, c.now, c.t.Tz) {
 		return "the drain time after a boot: a write of the boot before may still land"
 	}
 	if c.ownAge() > max(c.t.F/4, c.t.H) {

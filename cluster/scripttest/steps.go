@@ -99,6 +99,8 @@ func diskSteps() []verb {
 		{"hang the disks on NODES", allDisks(4, func(n *clustertest.Node, d int) { n.DiskHang[d] = true })},
 		{"release disk DISK on NODES", disks(4, (*clustertest.Node).Unhang)},
 		{"release the disks on NODES", allDisks(4, (*clustertest.Node).Unhang)},
+		{"disk DISK holds every request back", func(r *run, w []string) { d, _ := strconv.Atoi(w[1]); r.w.Hold(d-1, true) }},
+		{"disk DISK carries requests out again", func(r *run, w []string) { d, _ := strconv.Atoi(w[1]); r.w.Hold(d-1, false) }},
 		{"the path to disk DISK leads to a clone on NODES", func(r *run, w []string) {
 			d, _ := strconv.Atoi(w[4])
 			r.each(w[10:], func(n *clustertest.Node) { n.Clones[d-1] = true })

@@ -310,10 +310,13 @@ func (s Spec) ready(dev mount.Device) (bool, error) {
 	return false, nil
 }
 
-// mount forgets what this node knew of the device, checks and mounts; ext and xfs directly, everything else by mount(8),
+// mount forgets what this node knew of the device, waits for what may still land on it, checks and mounts; ext and xfs directly, everything else by mount(8),
 // which knows their helpers.
 func (s Spec) mount(ctx context.Context, dev mount.Device, req resources.Request) error {
 	if err := dev.ForgetCache(); err != nil {
+		return err
+	}
+	if err := dev.Settle(ctx); err != nil {
 		return err
 	}
 	if s.Type == "" {

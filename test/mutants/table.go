@@ -114,7 +114,7 @@ func proofs() []Mutant {
 		},
 		{
 			Name: "power that was read as off proves the end at once, and writes may still land",
-			File: "cluster/fencing/fencing.go", Old: "|| env.Now.Sub(v.off.last) < env.Tz", New: "", By: string(oracle.PowerEarly),
+			File: "cluster/fencing/fencing.go", Old: "|| !env.Stalls.Landed(v.off.last, env.Now, env.Tz)", New: "", By: string(oracle.PowerEarly),
 			Focus: "kinds=freeze|cut all disks of a node, agents",
 		},
 		{

@@ -3,6 +3,8 @@
 package drive
 
 import (
+	"time"
+
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/media"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
@@ -17,8 +19,39 @@ type Disk struct {
 	ReadOnly, Full bool
 	// Gone says that nobody reaches it any more: it was taken away.
 	Gone  bool
+	Array Array
 	On    *media.Disk
 	Index int // among all that the world has ever had
+}
+
+// Array is what a disk stands on. While it holds, as during a failover of its
+// controllers, no request of any host is carried out: each waits, also those of
+// hosts that are reset meanwhile.
+type Array struct {
+	holds   bool
+	since   time.Duration
+	waiting []func()
+}
+
+// Hold makes the array hold every request back from now on.
+func (a *Array) Hold(now time.Duration) { a.holds, a.since = true, now }
+
+// Waits keeps a request for later, if the array holds.
+func (a *Array) Waits(request func()) bool {
+	if a.holds {
+		a.waiting = append(a.waiting, request)
+	}
+	return a.holds
+}
+
+// Free lets the array carry everything out, and says since when it had held that back.
+func (a *Array) Free() (since time.Duration) {
+	list := a.waiting
+	a.holds, a.waiting = false, nil
+	for _, f := range list {
+		f()
+	}
+	return a.since
 }
 
 // Landing is what a request does to a disk: all of it, or only its front part.

@@ -60,6 +60,7 @@ type Judge struct {
 	fail     func(Violation)
 	nodes    []*node // by node id
 	services map[string]*service
+	stalls   []span // in the order of their ends
 	luns     map[string]*lun
 	versions map[uint64]decision
 	newest   uint64
@@ -380,8 +381,8 @@ func (j *Judge) CalledDead(id ident.NodeID, inc ident.Incarnation, at time.Durat
 			continue
 		}
 		n.dead[inc] = true
-		if b := n.bound[inc]; b != nil && !b.retired && at < b.until+j.limits.Drain {
-			j.say(Ghost, "node %d calls node %d %v dead by time %v before it must have ended", by, id, inc, b.until+j.limits.Drain-at)
+		if b := n.bound[inc]; b != nil && !b.retired && at < j.landed(b.until) {
+			j.say(Ghost, "node %d calls node %d %v dead by time %v before it must have ended", by, id, inc, j.landed(b.until)-at)
 		}
 	}
 }
@@ -394,8 +395,8 @@ func (j *Judge) CalledOff(id ident.NodeID, inc ident.Incarnation, at time.Durati
 		case n.id != id || b == nil || b.retired:
 		case n.now == b:
 			j.say(PowerEarly, "node %d calls node %d %v off, and it is on", by, id, inc)
-		case at < b.ended+j.limits.Drain:
-			j.say(PowerEarly, "node %d calls node %d %v off %v before its last writes had to be there", by, id, inc, b.ended+j.limits.Drain-at)
+		case at < j.landed(b.ended):
+			j.say(PowerEarly, "node %d calls node %d %v off %v before its last writes had to be there", by, id, inc, j.landed(b.ended)-at)
 		}
 	}
 }

@@ -39,6 +39,15 @@ func owned(j *oracle.Judge) {
 	j.Runs(1, inc(1), "db", 1, 13*second)
 }
 
+// stalled is owned after the owner has died, and its array has held everything back for
+// some seconds; node 2 was granted the service.
+func stalled(j *oracle.Judge) {
+	owned(j)
+	j.Ends(1, 14*second)
+	j.Stalled(14*second, 21*second)
+	j.Decided(2, 3, [32]byte{3}, []oracle.Grant{{Service: "db", Owner: 2, Inc: inc(1), Term: 2, Proven: true, Why: "proven"}})
+}
+
 // cycle completes a cycle on a majority of the disks.
 func cycle(j *oracle.Judge, issued time.Duration) {
 	j.Cycled(1, 0, inc(1), at(issued))
@@ -51,6 +60,46 @@ type rule struct {
 	kind  oracle.Kind
 	good  func(j *oracle.Judge)
 	wrong func(j *oracle.Judge)
+}
+
+func stallRules() []rule {
+	return []rule{
+		{
+			"what an array held back lands after the stall", oracle.Ghost,
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Ends(1, 12*second)
+				j.Stalled(17*second, 21*second)
+				j.CalledDead(1, inc(1), 22*second, 2)
+			},
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Ends(1, 12*second)
+				j.Stalled(17*second, 21*second)
+				j.CalledDead(1, inc(1), 21900*time.Millisecond, 2)
+			},
+		},
+		{
+			"of a machine that is off, too", oracle.PowerEarly,
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Ends(1, 13*second)
+				j.Stalled(14100*time.Millisecond, 21*second) // everything had landed before
+				j.CalledOff(1, inc(1), 14*second, 2)
+			},
+			func(j *oracle.Judge) {
+				bound(j)
+				j.Ends(1, 13*second)
+				j.Stalled(13*second, 21*second)
+				j.CalledOff(1, inc(1), 21*second, 2)
+			},
+		},
+		{
+			"and no service starts before", oracle.TwoOwners,
+			func(j *oracle.Judge) { stalled(j); j.Runs(2, inc(1), "db", 2, 22*second) },
+			func(j *oracle.Judge) { stalled(j); j.Runs(2, inc(1), "db", 2, 21*second) },
+		},
+	}
 }
 
 func timeRules() []rule {
@@ -296,7 +345,7 @@ func ownerRules() []rule {
 
 // TestRules tells the stories of each rule.
 func TestRules(t *testing.T) {
-	for _, c := range slices.Concat(timeRules(), promiseRules(), ownerRules(), storageRules(), besideRules()) {
+	for _, c := range slices.Concat(timeRules(), stallRules(), promiseRules(), ownerRules(), storageRules(), besideRules()) {
 		t.Run(c.name, func(t *testing.T) {
 			j, said := judge()
 			if c.good(j); len(*said) > 0 {

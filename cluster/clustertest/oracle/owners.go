@@ -58,8 +58,8 @@ func (j *Judge) Runs(id ident.NodeID, inc ident.Incarnation, name string, term u
 		}
 		if h.running {
 			j.say(TwoOwners, "%s runs on node %d and on node %d", name, other, id)
-		} else if at < h.until {
-			j.say(TwoOwners, "%s starts on node %d while writes of node %d may land for another %v", name, id, other, h.until-at)
+		} else if until := j.landed(h.until - j.limits.Drain); at < until {
+			j.say(TwoOwners, "%s starts on node %d while writes of node %d may land for another %v", name, id, other, until-at)
 		}
 	}
 	g, ok := s.grants[term]
