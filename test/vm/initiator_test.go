@@ -216,6 +216,7 @@ func (s *sanCluster) registered(ctx context.Context, t *testing.T) {
 
 func (s *sanCluster) nodeSessions(t *testing.T) {
 	ctx := s.Context(12 * time.Minute)
+	s.Fencing = "fencing:\n  ways:\n    n1: [reservation, disk]\n    n2: [reservation, disk]\n"
 	if err := s.Apply(ctx, s.stack(", devices: ["+sda+"], guard: reservation")...); err != nil {
 		t.Fatal(err)
 	}

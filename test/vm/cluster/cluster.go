@@ -47,6 +47,7 @@ type Cluster struct {
 	Extra        []*network.Switch // as Extra names them
 	Nodes        []*Node
 	within       time.Duration // what it promises
+	Fencing      string        // the part of the configuration with the ways, for Apply; empty: none
 }
 
 // Node is a machine with Holdfast on it.
@@ -175,7 +176,7 @@ func (c *Cluster) Apply(ctx context.Context, stack ...string) error {
 	for _, line := range stack {
 		text += "      " + line + "\n"
 	}
-	return c.configure(ctx, text)
+	return c.configure(ctx, text+c.Fencing)
 }
 
 // configure gives the cluster its configuration.
