@@ -34,7 +34,8 @@ func NewRunner(node *config.Node, log zerolog.Logger) (*resources.Runner, error)
 		Secrets: secret.At(filepath.Join(filepath.Dir(node.Key), "secrets")),
 		OnStep: func(s resources.Step) {
 			level := zerolog.InfoLevel
-			if s.Verb == resources.VerbCheck && s.Outcome == resources.OK {
+			// What would not run here is asked again and again, and told by whoever asks.
+			if s.Verb == resources.VerbFit || s.Verb == resources.VerbCheck && s.Outcome == resources.OK {
 				level = zerolog.DebugLevel
 			} else if s.Outcome == resources.Failed || s.Outcome == resources.Unknown {
 				level = zerolog.WarnLevel
