@@ -59,8 +59,9 @@ type NodeView struct {
 type NodeFate struct {
 	Proof   Proof
 	Why     string
-	Present bool // it shows signs of life, on the disk or the network
-	Lost    bool // and yet it can be given nothing: its beats do not arrive, or it has retired
+	Present bool       // it shows signs of life, on the disk or the network
+	Lost    bool       // and yet it can be given nothing: its beats do not arrive, or it has retired
+	Lacks   []RunState // what it says that it could not run, and why
 }
 
 // View is what the agreed state says of a node; the rest is for who has seen it.

@@ -15,7 +15,7 @@ func Show(v *cluster.View, seen *sight.View, run func(*cluster.Grant) (cluster.R
 	v.Services = serviceViews(v.State, seen, run)
 	for i := range v.Nodes {
 		n := seen.Of(v.Nodes[i].ID)
-		v.Nodes[i].Present, v.Nodes[i].Lost = n.Present, n.Lost
+		v.Nodes[i].Present, v.Nodes[i].Lost, v.Nodes[i].Lacks = n.Present, n.Lost, n.Lacks
 	}
 }
 
@@ -23,7 +23,8 @@ func Show(v *cluster.View, seen *sight.View, run func(*cluster.Grant) (cluster.R
 func Seen(v *cluster.View) *sight.View {
 	seen := &sight.View{Self: v.Self, Fit: v.Stage == "member"}
 	for i := range v.Nodes {
-		seen.Nodes = append(seen.Nodes, sight.Node{ID: v.Nodes[i].ID, Present: v.Nodes[i].Present, Lost: v.Nodes[i].Lost})
+		n := &v.Nodes[i]
+		seen.Nodes = append(seen.Nodes, sight.Node{ID: n.ID, Present: n.Present, Lost: n.Lost, Said: sight.Said{Lacks: slices.Clone(n.Lacks)}})
 	}
 	return seen
 }

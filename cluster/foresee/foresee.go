@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/placement"
 	"github.com/holdfast-ha/holdfast/cluster/revise"
+	"github.com/holdfast-ha/holdfast/cluster/services"
 	"github.com/holdfast-ha/holdfast/cluster/sight"
 )
 
@@ -45,14 +46,20 @@ type Fate struct {
 	Nodes    []cluster.Candidate
 }
 
+// Word is what a node says that it lacks for a service of the new configuration, or
+// for all copies of one.
+type Word struct{ Node, Service, Text string }
+
 // Of tells every service's fate, in the order in which things happen: first what
 // stops for good, then what starts after what. Services of which nothing runs and
-// nothing would are told too; v is what a node knows, with its state.
-func Of(v *cluster.View, next *cluster.Config) []Fate {
+// nothing would are told too; v is what a node knows, with its state, and words are
+// what nodes were asked for this.
+func Of(v *cluster.View, next *cluster.Config, words []Word) []Fate {
 	f := forecast{view: v, seen: allot.Seen(v), now: v.State.Conf, next: next, state: v.State.Clone(), why: map[string]string{}, later: map[string]ident.NodeID{}}
 	if f.now == nil {
 		f.now = &cluster.Config{}
 	}
+	f.hear(words)
 	revise.Apply(f.state, nil, next)
 	f.enter()
 	f.play()
@@ -67,6 +74,35 @@ func Of(v *cluster.View, next *cluster.Config) []Fate {
 		}
 	}
 	return list
+}
+
+// hear takes what nodes lack: what they say in their beats of stacks that stay as they
+// are, and what they were asked of others. Of what runs on it a node is not asked.
+func (f *forecast) hear(words []Word) {
+	for i := range f.seen.Nodes {
+		n := &f.seen.Nodes[i]
+		n.Lacks = slices.DeleteFunc(n.Lacks, func(r cluster.RunState) bool { return !f.kept(r.Service) })
+		for _, w := range words {
+			if w.Node == f.state.NameOf(n.ID) && !f.runs(w.Service, n.ID) {
+				n.Lacks = append(n.Lacks, cluster.RunState{Service: w.Service, Text: w.Text})
+			}
+		}
+	}
+}
+
+// kept says that the stack of a service, and of all its copies, stays as it is.
+func (f *forecast) kept(family string) bool {
+	old, was := f.now.Service(f.now.Copies(family)[0])
+	next, is := f.next.Service(f.next.Copies(family)[0])
+	return was && is && services.SameStack(old, next) == max(len(old.Stack), len(next.Stack))
+}
+
+// runs says that a node has a service, or a copy of it, now.
+func (f *forecast) runs(family string, node ident.NodeID) bool {
+	return slices.ContainsFunc(f.now.Copies(family), func(name string) bool {
+		g := f.view.State.Grant(name)
+		return g != nil && g.Owner == node
+	})
 }
 
 // forecast is one look ahead.

@@ -290,6 +290,8 @@ type Candidate struct {
 	Able   bool   `json:"able"`
 	Reason string `json:"reason,omitempty"`
 	Remedy string `json:"remedy,omitempty"`
+	// Unknown is what is not known of it, although it is taken to be able.
+	Unknown string `json:"unknown,omitempty"`
 }
 
 // Event is one line of the story.

@@ -41,6 +41,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/drills"
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
 	"github.com/holdfast-ha/holdfast/internal/daemon/examiner"
+	"github.com/holdfast-ha/holdfast/internal/daemon/fitness"
 	"github.com/holdfast-ha/holdfast/internal/daemon/held"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
 	"github.com/holdfast-ha/holdfast/internal/daemon/machine"
@@ -236,7 +237,7 @@ func (d *Daemon) live(ctx context.Context) error {
 		Self: d.deps.Node.Name, View: d.loop.view, Events: d.events.Events, Get: asking.Get, Note: d.events.Add, Now: d.deps.Wall, Log: d.deps.Log,
 	})
 	task("alerts", herald.Run)
-	local.Reach(server.Around{Get: asking.Get, Alerts: herald.Try, Doctor: examiner.New(program.Run, d.deps.Disks.File, os.Executable, d.deps.Wall).Report})
+	local.Reach(server.Around{Get: asking.Get, Post: asking.Post, Fit: fitness.Of(d.deps.Runner), Alerts: herald.Try, Doctor: examiner.New(program.Run, d.deps.Disks.File, os.Executable, d.deps.Wall).Report})
 	task("door", func(ctx context.Context) error { return d.others.door.Run(ctx, local.PeerHandler()) })
 	task("join service", d.others.join.Run)
 	task("service manager", d.notify)

@@ -10,6 +10,7 @@
 package peers
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/hkdf"
@@ -133,12 +134,21 @@ func NewClient(id *Identity) *Client {
 // Get asks the node behind the addresses, one after the other until one answers.
 // The caller closes the answer's body.
 func (c *Client) Get(ctx context.Context, addresses []netip.AddrPort, path string) (*http.Response, error) {
+	return c.ask(ctx, http.MethodGet, addresses, path, nil)
+}
+
+// Post is Get with a question in JSON. It may reach the node more than once.
+func (c *Client) Post(ctx context.Context, addresses []netip.AddrPort, path string, question []byte) (*http.Response, error) {
+	return c.ask(ctx, http.MethodPost, addresses, path, question)
+}
+
+func (c *Client) ask(ctx context.Context, method string, addresses []netip.AddrPort, path string, question []byte) (*http.Response, error) {
 	failed := []error{}
 	for _, a := range addresses {
 		if !a.IsValid() {
 			continue
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+a.String()+path, nil)
+		req, err := http.NewRequestWithContext(ctx, method, "https://"+a.String()+path, bytes.NewReader(question))
 		if err != nil {
 			return nil, err
 		}

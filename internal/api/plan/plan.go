@@ -5,6 +5,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -24,6 +25,9 @@ type Question struct {
 	Next   *cluster.Config
 	Text   string                // that Next is written in
 	Lasted map[string]api.Lasted // what operations of services took lately, by name
+	// Fits is what nodes were asked about the services that are new or changed, by the
+	// node's name.
+	Fits map[string][]api.Fitness
 }
 
 // Of compares a configuration with the present one and says what will happen.
@@ -46,7 +50,7 @@ func Of(q *Question) *api.Plan {
 	if len(p.Changes) == 0 && q.Text != string(s.Config) {
 		p.change("text", "change", "its comments, its layout or its alerts; nothing of what runs is touched")
 	}
-	for _, f := range foresee.Of(q.View, q.Next) {
+	for _, f := range foresee.Of(q.View, q.Next, q.words()) {
 		a := p.action(&f)
 		if f.Problem != "" {
 			p.Problems = append(p.Problems, f.Problem)
@@ -84,9 +88,44 @@ func (p *planner) action(f *foresee.Fate) api.PlanAction {
 		p.interrupt(&a, f.Service)
 	}
 	for _, c := range f.Nodes {
-		a.Nodes = append(a.Nodes, api.Candidate{Node: c.Name, Able: c.Able, Reason: c.Reason, Remedy: c.Remedy})
+		a.Nodes = append(a.Nodes, p.candidate(f.Service, &c))
 	}
 	return a
+}
+
+// words are what nodes say that they lack.
+func (q *Question) words() []foresee.Word {
+	var list []foresee.Word
+	for _, node := range slices.Sorted(maps.Keys(q.Fits)) {
+		for _, x := range q.Fits[node] {
+			if x.Verdict == api.FitLacks {
+				list = append(list, foresee.Word{Node: node, Service: x.Service, Text: x.Text})
+			}
+		}
+	}
+	return list
+}
+
+// candidate is the verdict on a node, with what is not known of it: unknown is no
+// objection, but it had better be seen before it matters.
+func (p *planner) candidate(service string, c *cluster.Candidate) api.Candidate {
+	out := api.Candidate{Node: c.Name, Able: c.Able, Reason: c.Reason, Remedy: c.Remedy}
+	svc, ok := p.Next.Service(service)
+	if !ok || !c.Able {
+		return out
+	}
+	for _, x := range p.Fits[c.Name] {
+		if x.Service != svc.Family() {
+			continue
+		}
+		switch x.Verdict {
+		case api.FitUnknown:
+			out.Unknown = "whether it could run there is not known: " + x.Text
+		case api.FitLacks: // it runs there now, so it is not moved away for that
+			out.Unknown = "it runs there now, but for what is to come something is missing: " + x.Text
+		}
+	}
+	return out
 }
 
 // interrupt predicts for how long a service is away: for its stop and its start, as

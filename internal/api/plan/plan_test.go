@@ -211,3 +211,39 @@ func TestMeasuredTimeouts(t *testing.T) {
 		t.Error("4 s with watchdogs of 5 s were not refused")
 	}
 }
+
+// What nodes say that they lack decides where a service goes before anything is
+// stopped; what is not known is said and hinders nothing.
+func TestWhatNodesLack(t *testing.T) {
+	v, next := ward()
+	next.Services = append(next.Services, cluster.Service{Name: "zeta", Prefer: []string{"beta"}, Stack: []cluster.Member{address(9)}})
+	fits := map[string][]api.Fitness{
+		"alpha": {{Service: "zeta", Verdict: api.Fits}},
+		"beta":  {{Service: "zeta", Verdict: api.FitLacks, Text: "ip: no interface has 192.0.2.0/24"}},
+	}
+	p := Of(&Question{View: v, Next: next, Text: "next", Fits: fits})
+	if got := lines(p.Actions); got != "start zeta >alpha " {
+		t.Errorf("actions %q", got)
+	}
+	if c := p.Actions[0].Nodes[1]; c.Node != "beta" || c.Able || !strings.Contains(c.Reason, "no interface has 192.0.2.0/24") {
+		t.Errorf("beta: %+v", c)
+	}
+	fits["alpha"] = []api.Fitness{{Service: "zeta", Verdict: api.FitLacks, Text: "secret a is missing on this node"}}
+	if p = Of(&Question{View: v, Next: next, Text: "next", Fits: fits}); len(p.Problems) != 1 || !strings.Contains(p.Problems[0], "secret a is missing") {
+		t.Errorf("problems %q", p.Problems)
+	}
+	fits["beta"] = []api.Fitness{{Service: "zeta", Verdict: api.FitUnknown, Text: "its daemon does not answer"}}
+	p = Of(&Question{View: v, Next: next, Text: "next", Fits: fits})
+	if got := lines(p.Actions); got != "start zeta >beta " || !strings.Contains(p.Actions[0].Nodes[0].Unknown, "does not answer") {
+		t.Errorf("actions %q, %+v", got, p.Actions)
+	}
+	v, next = ward() // what runs is not moved away for what its own node says
+	next.Services[1].Stack[0].Spec = []byte(`{"agent":"heartbeat:other"}`)
+	p = Of(&Question{View: v, Next: next, Text: "next", Fits: map[string][]api.Fitness{"alpha": {{Service: "web", Verdict: api.FitLacks, Text: "no agent heartbeat:other"}}}})
+	if got := lines(p.Actions); got != "restart web alpha>alpha " {
+		t.Errorf("actions %q", got)
+	}
+	if c := p.Actions[0].Nodes; !strings.Contains(c[0].Unknown+c[1].Unknown, "no agent heartbeat:other") {
+		t.Errorf("%+v", c)
+	}
+}

@@ -18,6 +18,10 @@ import (
 type Around struct {
 	// Get asks the daemon of another node, by the first of its addresses that answers.
 	Get func(ctx context.Context, addresses []netip.AddrPort, path string) (*http.Response, error)
+	// Post asks it a question in JSON.
+	Post func(ctx context.Context, addresses []netip.AddrPort, path string, question []byte) (*http.Response, error)
+	// Fit says whether services could run here.
+	Fit func(ctx context.Context, ask *api.FitRequest) *api.FitReply
 	// Doctor is the doctor's report of this machine, as JSON.
 	Doctor func(ctx context.Context) ([]byte, error)
 	// Alerts tells the receivers of alerts, or those of that name or kind, that this
@@ -42,6 +46,10 @@ type givenRole struct{}
 func (s *Server) PeerHandler() http.Handler {
 	h := s.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && r.URL.Path == fitPath && s.around.Fit != nil {
+			s.judge(w, r)
+			return
+		}
 		what, is := strings.CutPrefix(r.URL.Path, "/v1/")
 		if !is || r.Method != http.MethodGet || !slices.Contains(askable(), what) {
 			answer(w, nil, api.Errorf(api.CodeForbidden, "%s %s: a node does not ask another one that", r.Method, r.URL.Path))

@@ -182,7 +182,7 @@ func (s *Server) apply(ctx context.Context, f *Facts, r *http.Request) (any, err
 	if in.Expect != 0 && in.Expect != state.ConfigRev {
 		return nil, api.Errorf(api.CodeRefused, "the configuration is at version %d by now, not %d: `holdfast config export` it, and repeat the change on that", state.ConfigRev, in.Expect)
 	}
-	p := plan.Of(&plan.Question{View: &f.View, Next: conf, Text: in.Config, Lasted: s.store.Lasted()})
+	p := plan.Of(&plan.Question{View: &f.View, Next: conf, Text: in.Config, Lasted: s.store.Lasted(), Fits: s.fits(ctx, &f.View, conf)})
 	switch {
 	case in.DryRun:
 		return p, nil

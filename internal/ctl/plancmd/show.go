@@ -97,7 +97,13 @@ func (r *command) unable(p *api.Plan, touched map[string]bool) {
 	for _, list := range [][]api.PlanAction{p.Actions, p.Others} {
 		for i := range list {
 			for _, c := range list[i].Nodes {
-				if c.Able || !touched[list[i].Service] {
+				if !touched[list[i].Service] {
+					continue
+				}
+				if c.Able {
+					if c.Unknown != "" {
+						r.Say("  %s", screen.Wrap(list[i].Service+" on "+c.Node+": "+c.Unknown, screen.Width-2, "    "))
+					}
 					continue
 				}
 				text := list[i].Service + " could not run on " + c.Node + ": " + c.Reason
