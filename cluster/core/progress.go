@@ -117,7 +117,7 @@ func (c *Core) slotTaken() string {
 		return "services that were found running are being stopped"
 	}
 	u := c.slot()
-	if why := u.Moves(c.t.Slot); why != "" {
+	if why := u.Taken(c.t.Slot); why != "" {
 		return why
 	}
 	return c.otherMachine(&u)

@@ -235,3 +235,47 @@ func TestPlacesOfTheNewestLifeAreLeftOut(t *testing.T) {
 		}
 	}
 }
+
+// TestLateTicketDoesNotCount: a ticket that took longer to write than prompt may have
+// taken the place of another, which nobody can read now: nothing begins with it, nor
+// before everything has settled.
+func TestLateTicketDoesNotCount(t *testing.T) {
+	w := twins(t, 1, 1)
+	n := w.nodes[2]
+	w.until(n, never)
+	w.begin(n)
+	w.until(n, func(h register.Header) bool { return h.IsTicket() })
+	if len(n.fly) != 1 || !n.fly[0].op.Header.IsTicket() {
+		t.Fatalf("no ticket is on its way: %+v", n.fly)
+	}
+	w.now = w.now.Add(time.Second)
+	w.finish(n, 0)
+	for range 50 {
+		w.now = w.now.Add(100 * time.Millisecond)
+		n.m.Tick(w.now)
+		w.collect(n)
+		w.all(n)
+	}
+	if n.got(register.Committed) != nil {
+		t.Error("it has begun by a ticket that was written late")
+	}
+}
+
+// TestTicketHasToStand: nobody begins before its ticket has stood for longer than
+// another may take from reading the ring to having written its own.
+func TestTicketHasToStand(t *testing.T) {
+	w := twins(t, 1, 1)
+	n := w.nodes[2]
+	w.until(n, never)
+	w.begin(n)
+	w.until(n, func(h register.Header) bool { return h.IsTicket() })
+	wrote := w.now
+	w.finish(n, 0)
+	w.until(n, blocks)
+	if len(n.fly) != 1 || n.fly[0].op.Kind != register.Write {
+		t.Fatalf("no block is on its way: %+v", n.fly)
+	}
+	if stood := w.now.Sub(wrote); stood <= 900*time.Millisecond {
+		t.Errorf("it begins %v after it has written its ticket", stood)
+	}
+}

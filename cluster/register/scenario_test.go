@@ -269,6 +269,13 @@ func TestRingWraps(t *testing.T) {
 				}
 			}
 		}
+		for d := range w.disks {
+			for _, h := range w.disks[d].headers() {
+				if h.Slot == register.Generations-1 {
+					t.Errorf("a block stands in the place of the tickets: %+v", h)
+				}
+			}
+		}
 		if next := w.commit(b); next.base != last.id {
 			t.Errorf("b built on %d, want %d", next.base, last.id)
 		}

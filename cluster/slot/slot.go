@@ -98,6 +98,24 @@ func (u *Use) Moves(still time.Duration) string {
 	return fmt.Sprintf("the slot of node %d must stand still for %s: another machine may be using it", u.Node, round(still))
 }
 
+// Taken is Moves for a claim, which has to wait for longer where the beat that stands
+// is of an incarnation that was never let in: while it stood another machine may have
+// claimed the same number, and its beats were overwritten here. Nobody consents to its
+// living on without the disks, so within its lease, and the time of its watchdogs, it
+// beats here again or has ended (test/model/slot.pml).
+func (u *Use) Taken(still time.Duration) string {
+	if u.Beat == nil || u.Said || u.Beat.Inc.N <= max(u.Joined.N, u.Dead) {
+		return u.Moves(still)
+	}
+	l := u.Beat.Lease.Timing()
+	l.G = 0
+	still = max(still, timing.WaitOutsider(l, timing.Lease{}, timing.Site{Tz: timing.DefaultTz, Rho: timing.DefaultRho}))
+	if u.Quiet < still {
+		return fmt.Sprintf("what has beaten in the slot of node %d was never let in: another machine may have claimed the same; it is seen, or has ended, once the slot has stood still for %s", u.Node, round(still))
+	}
+	return ""
+}
+
 // Rival says that the incarnation which has joined is not the one whose beat stands
 // in the slot, nor one before it: two machines have beaten there, and the one that has
 // joined may still run, for nobody can see its silence any more. Empty if it is.

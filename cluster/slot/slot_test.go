@@ -72,3 +72,35 @@ func TestRival(t *testing.T) {
 		}
 	}
 }
+
+// TestStranger: an incarnation that was never let in has beaten there, so another
+// machine of the same number may yet be let in.
+func TestStranger(t *testing.T) {
+	const second = time.Second
+	mine := ident.BootID{1}
+	for _, c := range []struct {
+		name   string
+		stands uint32
+		joined uint32
+		dead   uint32
+		quiet  time.Duration
+		said   bool
+		why    string // "": it may be claimed
+	}{
+		{"what has joined beats there", 3, 3, 2, 3 * second, false, ""},
+		{"it is known to be dead", 3, 0, 3, 3 * second, false, ""},
+		{"it was never let in", 4, 3, 2, 3 * second, false, "never let in"},
+		{"and has been silent for longer than any lease and its watchdogs", 4, 3, 2, 15 * second, false, ""},
+		{"the operator has seen that there is no other", 4, 3, 2, 3 * second, true, ""},
+		{"the operator says so, and it beats", 4, 3, 2, second, true, "stand still"},
+	} {
+		u := slot.Use{
+			Node: 1, Name: "alpha", Boot: mine, Joined: ident.Incarnation{N: c.joined}, Dead: c.dead, Quiet: c.quiet, Said: c.said,
+			Beat: &cluster.Beat{Inc: ident.Incarnation{N: c.stands, Boot: ident.BootID{2}}, Lease: cluster.Lease{F: 5 * second, G: 1 << 62, TMax: 2 * second, M: 2}},
+		}
+		why := u.Taken(2 * second)
+		if (c.why == "") != (why == "") || !strings.Contains(why, c.why) {
+			t.Errorf("%s: %q, want %q", c.name, why, c.why)
+		}
+	}
+}

@@ -44,7 +44,11 @@ func main() {
 		fmt.Fprintf(os.Stderr, "%d of %d runs did not end as they should\n", wrong, len(results))
 		os.Exit(1)
 	}
-	fmt.Printf("all %d runs ended as they should, in %s\n", len(results), time.Since(started).Round(time.Second))
+	var took time.Duration
+	for i := range results {
+		took += results[i].Took
+	}
+	fmt.Printf("all %d runs ended as they should, in %s, and %s of one processor's time\n", len(results), time.Since(started).Round(time.Second), took.Round(time.Second))
 	if *doc != "" {
 		if err := write(*doc, results); err != nil {
 			fmt.Fprintln(os.Stderr, err)

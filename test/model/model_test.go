@@ -97,3 +97,20 @@ func TestRead(t *testing.T) {
 		t.Errorf("depth %d, %g states", r.Depth, r.States)
 	}
 }
+
+// TestPage: a row of a search that was not run stays, without its time; one whose
+// search is not in the table any more goes.
+func TestPage(t *testing.T) {
+	all := []run{{Model: "a", What: "one", Flags: "-DX"}, {Model: "a", What: "two"}}
+	old := rows([]byte("| model | what | flags | verdict | states | depth | time |\n|---|---|---|---|---|---|---|\n" +
+		"| a | one | -DX | safe | 12 | 3 | 1s |\n| a | two |  | safe | 13 | 3 | 1s |\n| a | gone |  | safe | 14 | 3 | 1s |\n"))
+	page := string(tableOf(all, []result{{run: all[1], Got: violated, States: 5, Depth: 2, Took: time.Second}}, old))
+	for _, want := range []string{"| a | one | -DX | safe | 12 | 3 | |\n", "| a | two |  | **violated**, 2 steps | 5 | 2 | 1s |\n", "2 runs, 0.0 million states; 1 of them in the latest run, in 1s"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q:\n%s", want, page)
+		}
+	}
+	if strings.Contains(page, "gone") {
+		t.Errorf("a search that there is no more:\n%s", page)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,6 +36,7 @@ type run struct {
 	Flags string // for spin, separated by spaces
 	Want  verdict
 	Short bool // part of the Go test
+	Big   bool // takes long, and so begins first
 	Deep  bool // a violation that is looked for depth first: breadth first would take too much memory
 }
 
@@ -44,9 +47,9 @@ type result struct {
 	run
 	Got    verdict
 	States float64
-	Depth  int // of the deepest state; of a violation: its steps, the fewest that there are
-	Took   time.Duration
-	Log    string // what the tools said where the run did not end as it should, and the steps of a violation
+	Depth  int           // of the deepest state; of a violation: its steps, the fewest that there are
+	Took   time.Duration // of a processor: that does not depend on what else runs
+	Log    string        // what the tools said where the run did not end as it should, and the steps of a violation
 }
 
 func (r result) good() bool { return r.Got == r.Want }
@@ -75,7 +78,12 @@ func (s *search) all(ctx context.Context, list []run, jobs int) []result {
 	slots := make(chan struct{}, max(jobs, 1))
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	for i := range list {
+	order := make([]int, len(list))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(size(list[a]), size(list[b])) })
+	for _, i := range order {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
@@ -87,6 +95,14 @@ func (s *search) all(ctx context.Context, list []run, jobs int) []result {
 	}
 	wg.Wait()
 	return results
+}
+
+// size is 0 for the runs that begin first.
+func size(r run) int {
+	if r.Big {
+		return 0
+	}
+	return 1
 }
 
 func (r result) line() string {
@@ -123,23 +139,21 @@ func (s *search) one(ctx context.Context, r run) result {
 	defer os.RemoveAll(dir)
 	ctx, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
-	started := time.Now()
 	how := []string{"-O2", "-DHC4"}
 	if r.Want == violated && !r.Deep {
-		how = []string{"-O1", "-DBFS", "-DCOLLAPSE"}
+		how = []string{"-O2", "-DBFS"}
 	}
 	log, err := s.build(ctx, dir, r, how)
 	if err == nil {
-		log, err = command(ctx, dir, "./pan", "-E", "-n", "-m3000000")
+		log, out.Took, err = command(ctx, dir, "./pan", "-E", "-n", "-m3000000")
 	}
-	out.Took = time.Since(started)
 	out.read(log)
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) || out.Got == unfinished {
 		out.Got, out.Log = unfinished, fmt.Sprintf("%v\n%s", err, tail(log))
 	}
 	if out.Got == violated && (s.trace || !out.good()) {
-		steps, _ := command(ctx, dir, "spin", append(append([]string{"-t", "-T"}, strings.Fields(r.Flags)...), "model.pml")...)
+		steps, _, _ := command(ctx, dir, "spin", append(append([]string{"-t", "-T"}, strings.Fields(r.Flags)...), "model.pml")...)
 		out.Log = cut(steps)
 	}
 	return out
@@ -153,18 +167,23 @@ func (s *search) build(ctx context.Context, dir string, r run, how []string) (st
 	if err != nil {
 		return "", err
 	}
-	if log, err := command(ctx, dir, "spin", append(append([]string{"-a"}, strings.Fields(r.Flags)...), "model.pml")...); err != nil {
+	if log, _, err := command(ctx, dir, "spin", append(append([]string{"-a"}, strings.Fields(r.Flags)...), "model.pml")...); err != nil {
 		return log, err
 	}
-	return command(ctx, dir, "gcc", append([]string{"-w", "-DSAFETY", "-DMEMLIM=4096", "-o", "pan", "pan.c"}, how...)...)
+	log, _, err := command(ctx, dir, "gcc", append([]string{"-w", "-DSAFETY", "-DMEMLIM=4096", "-o", "pan", "pan.c"}, how...)...)
+	return log, err
 }
 
-func command(ctx context.Context, dir, name string, args ...string) (string, error) {
+// command runs a program and returns what it says, and its time on a processor.
+func command(ctx context.Context, dir, name string, args ...string) (string, time.Duration, error) {
 	c := exec.CommandContext(ctx, name, args...)
 	var log bytes.Buffer
 	c.Dir, c.Stdout, c.Stderr = dir, &log, &log
 	err := c.Run()
-	return log.String(), err
+	if c.ProcessState == nil {
+		return log.String(), 0, err
+	}
+	return log.String(), c.ProcessState.UserTime() + c.ProcessState.SystemTime(), err
 }
 
 // read takes the verdict from what the verifier prints. A search that ran out of

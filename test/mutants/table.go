@@ -11,7 +11,7 @@ import (
 // to be found broken, and the trouble that shows it. TestTableFits says whether it
 // can be applied.
 func table() []Mutant {
-	return slices.Concat(waits(), leases(), proofs(), graces(), owners(), registers())
+	return slices.Concat(waits(), leases(), proofs(), graces(), owners(), registers(), machines())
 }
 
 // waits are breaks of the proof by time's arithmetic.
@@ -241,6 +241,40 @@ func registers() []Mutant {
 		{
 			Name: "a restarted proposer writes where writes of its former life may land",
 			File: "cluster/register/recover.go", Old: "if next.has(g) {", New: "if false {", Story: "./cluster/register ^Test",
+		},
+		{
+			Name: "a machine that could not write for a while writes without looking first",
+			File: "cluster/register/disks.go", Old: "k.written < m.step && now.Sub(k.ring.looked) > prompt:", New: "k.written < m.step && false:", Story: "./cluster/register ^TestWriterThatWasAwayLooksFirst$",
+		},
+	}
+}
+
+// machines are breaks of what keeps two machines with one node's identity apart.
+func machines() []Mutant {
+	return []Mutant{
+		{
+			Name: "a ticket that was written late counts",
+			File: "cluster/register/shared.go", Old: "ok = ok && now.Sub(e.asked) <= prompt", New: "_ = prompt", Story: "./cluster/register ^TestLateTicketDoesNotCount$",
+		},
+		{
+			Name: "a ticket does not have to stand",
+			File: "cluster/register/shared.go", Old: "e.step, k.notBefore = waits, now.Add(standing)", New: "e.step, k.notBefore = waits, now.Add(standing/1000)", Story: "./cluster/register ^TestOfTwoMachinesWithOneIdentityOneBegins$",
+		},
+		{
+			Name: "blocks are written in the place of the tickets",
+			File: "cluster/register/disks.go", Old: "if g%Generations == ticketSlot || k.orphaned(now, g) {", New: "if k.orphaned(now, g) {", Story: "./cluster/register ^TestRingWraps$",
+		},
+		{
+			Name: "where the newest life writes next is not left out behind an older one's block",
+			File: "cluster/register/shared.go", Old: "return next | places(0).after(s.newest.Gen) | skips.after(s.newest.Gen)", New: "return next", Story: "./cluster/register ^TestPlacesOfTheNewestLifeAreLeftOut$",
+		},
+		{
+			Name: "a slot is claimed where another than the joined incarnation has beaten",
+			File: "cluster/slot/slot.go", Old: "if u.Joined.IsZero() || u.Beat == nil || u.Said", New: "if true || u.Joined.IsZero() || u.Beat == nil || u.Said", Story: "./cluster/slot ^TestRival$",
+		},
+		{
+			Name: "a slot is claimed at once where something has beaten that was never let in",
+			File: "cluster/slot/slot.go", Old: "if u.Beat == nil || u.Said || u.Beat.Inc.N <= max(u.Joined.N, u.Dead) {", New: "if true {", Story: "./cluster/slot ^TestStranger$",
 		},
 	}
 }
