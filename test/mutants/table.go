@@ -258,7 +258,7 @@ func machines() []Mutant {
 		},
 		{
 			Name: "a ticket does not have to stand",
-			File: "cluster/register/shared.go", Old: "e.step, k.notBefore = waits, now.Add(standing)", New: "e.step, k.notBefore = waits, now.Add(standing/1000)", Story: "./cluster/register ^TestOfTwoMachinesWithOneIdentityOneBegins$",
+			File: "cluster/register/shared.go", Old: "e.step, k.notBefore = waits, now.Add(standing)", New: "e.step, k.notBefore = waits, now.Add(standing/1000)", Story: "./cluster/register ^TestTicketHasToStand$",
 		},
 		{
 			Name: "blocks are written in the place of the tickets",
