@@ -92,9 +92,13 @@ func (f *forecast) hear(words []Word) {
 
 // kept says that the stack of a service, and of all its copies, stays as it is.
 func (f *forecast) kept(family string) bool {
-	old, was := f.now.Service(f.now.Copies(family)[0])
-	next, is := f.next.Service(f.next.Copies(family)[0])
-	return was && is && services.SameStack(old, next) == max(len(old.Stack), len(next.Stack))
+	before, after := f.now.Copies(family), f.next.Copies(family)
+	if len(before) == 0 || len(after) == 0 {
+		return false // it comes, or goes
+	}
+	old, _ := f.now.Service(before[0])
+	next, _ := f.next.Service(after[0])
+	return services.SameStack(old, next) == max(len(old.Stack), len(next.Stack))
 }
 
 // runs says that a node has a service, or a copy of it, now.

@@ -237,6 +237,12 @@ func TestWhatNodesLack(t *testing.T) {
 	if got := lines(p.Actions); got != "start zeta >beta " || !strings.Contains(p.Actions[0].Nodes[0].Unknown, "does not answer") {
 		t.Errorf("actions %q, %+v", got, p.Actions)
 	}
+	v, next = ward() // what beats say of a service that goes is forgotten with it
+	v.Nodes[1].Lacks = []cluster.RunState{{Service: "web", Text: "no agent heartbeat:nginx"}}
+	next.Services = next.Services[:1]
+	if got := lines(planned(t, v, next).Actions); got != "stop web alpha> " {
+		t.Errorf("actions %q", got)
+	}
 	v, next = ward() // what runs is not moved away for what its own node says
 	next.Services[1].Stack[0].Spec = []byte(`{"agent":"heartbeat:other"}`)
 	p = Of(&Question{View: v, Next: next, Text: "next", Fits: map[string][]api.Fitness{"alpha": {{Service: "web", Verdict: api.FitLacks, Text: "no agent heartbeat:other"}}}})
