@@ -73,9 +73,9 @@ type turn struct {
 	stops     int                     // Stops that wait for their turn
 }
 
-// fitPrefix stands before the service in the groups of questions, of Fit and of the
-// kinds' own limits, which may be asked
-// while the service is started: they hold no term.
+// fitPrefix stands before the service in the groups of questions, those of Fit and
+// those for a kind's own limits, which may be asked while the service is started:
+// they hold no term.
 const fitPrefix = "fit:"
 
 var (
