@@ -167,7 +167,9 @@ type Released struct {
 
 // RunState is what a node says of a service it owns. With the term 0 it says why it
 // could not run a service that it does not own, or all copies of one, if it were
-// given to it: something is missing there. Without a text nothing is any more.
+// given to it: something is missing there. Without a text nothing is any more. With
+// the term of another owner, and Starting, it says that a service which is to come to
+// it could run there.
 type RunState struct {
 	Service string
 	Term    uint64

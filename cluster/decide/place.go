@@ -31,6 +31,9 @@ func (d *Draft) place() {
 	}
 	book := d.mem.books.Of(d.State.Conf)
 	p := placing{Draft: d, world: d.mem.books.World(d.State, d.sight), makes: map[string]bool{}}
+	if p.turnBack(); d.State != d.Base {
+		p.world = d.mem.books.World(d.State, d.sight)
+	}
 	p.plan = p.world.Plan()
 	for _, c := range p.plan.Choices {
 		name := book.Rules(c.Service).Service
@@ -52,6 +55,27 @@ func (d *Draft) place() {
 	}
 	if !p.open && d.State == d.Base {
 		d.mem.rest = now
+	}
+}
+
+// turnBack ends the move of a bundle to a node that has looked, and on which something
+// is missing for one of it. Nothing of it was stopped for the move: its owner waits for
+// that node's word.
+func (p *placing) turnBack() {
+	for i := range p.world.Services {
+		s, name := &p.world.Services[i], p.world.Book.Rules(i).Service
+		if s.Owner == 0 || s.Want == 0 || s.Want == s.Owner || p.world.Lacks(i, s.Want) == nil {
+			continue
+		}
+		why := fmt.Sprintf("not moved to %s: %s would not run there: %s", p.State.NameOf(s.Want), name, p.world.Lacks(i, s.Want).Text)
+		for _, o := range p.world.Book.Bundle(i) {
+			mate := p.world.Book.Rules(o).Service
+			if g := p.State.Grant(mate); g != nil && g.Want == s.Want {
+				e := p.edit().Grant(mate)
+				e.Want, e.Why = 0, cluster.Limit(why, 200)
+				p.note(cluster.Note{Kind: cluster.NoteAdmin, Service: mate, Node: s.Want, Text: why})
+			}
+		}
 	}
 }
 

@@ -122,6 +122,20 @@ func (p *Peer) Problem(now ident.Instant, recent time.Duration) string {
 	return ""
 }
 
+// Takes says that the node, to which a service is to go, has said of the term of its
+// owner that it could run there.
+func (p *Peer) Takes(onNet bool, g *cluster.Grant) bool {
+	var list []cluster.RunState
+	switch {
+	case onNet && p.Msg != nil:
+		list = p.Msg.Services
+	case p.Blob.Blob != nil:
+		list = p.Blob.Blob.Services
+	}
+	r, ok := cluster.FindState(list, g)
+	return ok && r.State == cluster.Starting
+}
+
 // Over says that an incarnation holds nothing any more, or is another machine's past:
 // by its own word, which is no proof.
 func (p *Peer) Over(inc ident.Incarnation) bool {

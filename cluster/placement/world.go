@@ -72,7 +72,10 @@ func (w *World) failed(i int, id ident.NodeID) string {
 	return ""
 }
 
-// unfit is why a service would not run on a node, if it were started there.
+// Lacks is why a service would not run on a node, if it were started there; nil if
+// nothing is known to be missing.
+func (w *World) Lacks(i int, id ident.NodeID) *Failure { return w.unfit(i, id) }
+
 func (w *World) unfit(i int, id ident.NodeID) *Failure {
 	for k := range w.Services[i].Unfit {
 		if f := &w.Services[i].Unfit[k]; f.Node == id {

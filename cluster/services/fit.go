@@ -38,7 +38,17 @@ type fitting struct {
 	at    ident.Instant    // of the latest question; 0: there was none
 	lacks string           // why it would not run here; empty: it would, or nobody knows
 	good  bool             // it would
+	move  move             // it is to come here
 	said  bool             // something was missing in this incarnation: the others are to learn that it is not any more
+}
+
+// move is a service that another node owns and that is to come here. Its owner waits
+// for the word that it could run here before it stops anything.
+type move struct {
+	service string // of the family; empty: none is to come
+	term    uint64 // of its owner
+	asked   bool
+	ready   bool // the question was answered since, and nothing is missing
 }
 
 // period is for how long an answer counts.
@@ -63,7 +73,7 @@ func (s *Set) askFits() {
 		f.of = map[string]*fitting{}
 	}
 	f.ver, f.next = s.env.State.Ver, s.env.Now.Add(time.Minute)
-	here, soon := s.families()
+	here, soon, moves := s.families()
 	for i := range s.env.State.Conf.Services {
 		svc := &s.env.State.Conf.Services[i]
 		name := svc.Family()
@@ -80,15 +90,19 @@ func (s *Set) askFits() {
 			f.tell()
 		}
 		x.spec = svc
-		due := x.at.Add(x.period(soon[name]))
+		if m := moves[name]; m.service != x.move.service || m.term != x.move.term {
+			x.move = m
+			f.tell()
+		}
+		due, wanted := x.at.Add(x.period(soon[name])), x.move.service != "" && !x.move.asked
 		switch {
-		case x.op != 0 || f.busy >= mostFits:
-		case x.at != 0 && s.env.Now < due:
+		case x.op != 0 || f.busy >= mostFits && !wanted:
+		case x.at != 0 && s.env.Now < due && !wanted:
 			f.next = min(f.next, due)
 		default:
 			s.ops++
 			f.busy++
-			x.op, x.at = s.ops, s.env.Now
+			x.op, x.at, x.move.asked = s.ops, s.env.Now, x.move.service != ""
 			s.emit(cluster.Run{Op: x.op, Kind: cluster.RunFit, Service: svc})
 		}
 	}
@@ -99,10 +113,10 @@ func (s *Set) askFits() {
 	}
 }
 
-// families says of which services a copy is here, or is being stopped here, and which
-// need a node soon.
-func (s *Set) families() (here, soon map[string]bool) {
-	here, soon = map[string]bool{}, map[string]bool{}
+// families says of which services a copy is here, or is being stopped here, which need
+// a node soon, and which are to come here.
+func (s *Set) families() (here, soon map[string]bool, moves map[string]move) {
+	here, soon, moves = map[string]bool{}, map[string]bool{}, map[string]move{}
 	for i := range s.env.State.Services {
 		g := &s.env.State.Services[i]
 		svc, ok := s.env.State.Conf.Service(g.Service)
@@ -116,8 +130,11 @@ func (s *Set) families() (here, soon map[string]bool) {
 		if !g.Stopped && (n == nil || g.Want != 0 || n.Standby || n.Phase == cluster.Leaving || !n.Fencing.IsZero()) {
 			soon[svc.Family()] = true
 		}
+		if g.Want == s.env.Self && n != nil {
+			moves[svc.Family()] = move{service: g.Service, term: g.Term}
+		}
 	}
-	return here, soon
+	return here, soon, moves
 }
 
 // fitDone takes an answer; false if the operation was no such question.
@@ -132,6 +149,7 @@ func (s *Set) fitDone(e cluster.RunDone) bool {
 		if e.Outcome == cluster.Failed {
 			x.lacks, x.said = cluster.Limit(e.Text, 120), true
 		}
+		x.move.ready = x.move.asked && e.Outcome != cluster.Failed
 		s.fits.tell()
 		return true
 	}
@@ -142,13 +160,17 @@ func (s *Set) fitDone(e cluster.RunDone) bool {
 func (f *fits) tell() {
 	f.said = nil
 	for name, x := range f.of {
-		if x.said {
+		if x.said && !(x.move.ready && x.move.service == name) {
 			f.said = append(f.said, cluster.RunState{Service: name, Text: x.lacks})
+		}
+		if x.move.ready {
+			f.said = append(f.said, cluster.RunState{Service: x.move.service, Term: x.move.term, State: cluster.Starting})
 		}
 	}
 	slices.SortFunc(f.said, byName)
 }
 
-// Lacks lists the services that could not run here, and those of which that was said
-// and is not so any more: their text is empty.
+// Lacks lists the services that could not run here, those of which that was said and
+// is not so any more: their text is empty, and those that are to come here and could:
+// with the term of their owner.
 func (s *Set) Lacks() []cluster.RunState { return s.fits.said }

@@ -1,6 +1,11 @@
 package services
 
-import "github.com/holdfast-ha/holdfast/cluster"
+import (
+	"fmt"
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster"
+)
 
 // mustStop says why a service has to be stopped here; empty if it has not, or not
 // yet: what starts after it and is to be stopped as well goes first.
@@ -38,6 +43,9 @@ func (s *Set) leaves(g *cluster.Grant) bool {
 // unwanted says why a service has to be stopped here, and whether there is time to
 // do it in order.
 func (s *Set) unwanted(l *local, g *cluster.Grant) (why string, orderly bool) {
+	if g == nil || g.Want == 0 {
+		l.goal = 0
+	}
 	switch {
 	case g == nil || g.Term != l.term:
 		return "this node does not own it", false
@@ -49,7 +57,7 @@ func (s *Set) unwanted(l *local, g *cluster.Grant) (why string, orderly bool) {
 		return l.giveUp, false
 	case g.Stopped:
 		return "stopped by request", true
-	case g.Want != 0 && g.Want != s.env.Self:
+	case g.Want != 0 && g.Want != s.env.Self && s.ready(l, g):
 		return "moving to " + s.env.State.NameOf(g.Want), true
 	case len(g.Uses) > 0:
 		return "the configuration has taken " + g.Uses[0] + " from it", true
@@ -65,6 +73,27 @@ func (s *Set) unwanted(l *local, g *cluster.Grant) (why string, orderly bool) {
 		return "it was removed from the configuration", true
 	}
 	return "", false
+}
+
+// mostAsked is for how long the owner of a service waits for the word of the node to
+// which it is to go. Without an answer nothing is known, and the move goes on: what is
+// missing there would be found by the start, as without the question.
+const mostAsked = 10 * time.Second
+
+// ready says that nothing is known to be missing where a service is to go: that node
+// has said so since it was asked, or says nothing.
+func (s *Set) ready(l *local, g *cluster.Grant) bool {
+	if s.env.Takes == nil || l.state != cluster.Up && l.state != cluster.Partly {
+		return true // it is on its way already
+	}
+	if l.goal != g.Want {
+		l.goal, l.asked = g.Want, s.env.Now
+	}
+	if s.env.Takes(g) || s.env.Now.Sub(l.asked) >= mostAsked {
+		return true
+	}
+	l.text = fmt.Sprintf("before it is stopped here, %s looks whether it could run there", s.env.State.NameOf(g.Want))
+	return false
 }
 
 // held says that the service is left as it is: a maintenance says so, or

@@ -42,8 +42,11 @@ type Env struct {
 	Why     string // why everything is being stopped at once, for people
 	// Elsewhere says that another node could run a service now. Nil: one always could.
 	Elsewhere func(service string) bool
-	Slow      bool // this node's own beats take long: its disks, or the node itself, stall
-	Overdue   bool // half of the lease has passed without a beat: services with quick-stop: early end
+	// Takes says that the node to which a service is to go has said, since it was asked
+	// to, that nothing is missing for it there. Nil: nobody waits for that.
+	Takes   func(*cluster.Grant) bool
+	Slow    bool // this node's own beats take long: its disks, or the node itself, stall
+	Overdue bool // half of the lease has passed without a beat: services with quick-stop: early end
 }
 
 // Set is all services of this node. It is used by one goroutine.
@@ -246,6 +249,8 @@ func (s *Set) Empty() bool { return len(s.local) == 0 }
 
 // begun is what is known of starts and reloads beside the operation under way.
 type begun struct {
+	goal    ident.NodeID // where it is to go: what was asked there, and since when
+	asked   ident.Instant
 	stirred bool             // it was told to look while it was looking
 	next    *cluster.Service // what it is being reloaded with; nil if it is not
 	started uint64           // a start that was interrupted, and has not ended yet
