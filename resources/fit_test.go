@@ -112,14 +112,17 @@ func TestTheLimitsThatAKindAdvises(t *testing.T) {
 func TestFit(t *testing.T) {
 	r := advisedRunner(t)
 	svc := resources.Service{Name: "orders", Stack: []resources.Member{advised(t, "a", advice{}), advised(t, "b", advice{})}}
-	res := r.Fit(context.Background(), svc)
+	res := r.Fit(context.Background(), svc, nil)
 	if res.Outcome != resources.OK || len(res.Steps) != 2 || res.Steps[1].Text != "it could run below adviser" {
 		t.Errorf("%+v", res)
 	}
 	svc.Stack = append(svc.Stack, advised(t, "c", advice{Lacks: "nginx"}), advised(t, "d", advice{Lacks: "eth7"}))
-	res = r.Fit(context.Background(), svc)
+	res = r.Fit(context.Background(), svc, nil)
 	if res.Outcome != resources.Failed || res.Member != "c" || res.Severity != resources.Hard || res.Text != "c: nginx is missing; d: eth7 is missing" {
 		t.Errorf("%+v", res)
+	}
+	if res := r.Fit(context.Background(), resources.Service{Name: "orders", Stack: svc.Stack[:2]}, []string{"lvm"}); res.Steps[1].Text != "it could run below lvm, adviser" {
+		t.Errorf("beside a service with lvm: %+v", res)
 	}
 	if terms, err := r.Terms(); err != nil || len(terms) != 0 {
 		t.Errorf("a question left %v, %v", terms, err)
@@ -199,7 +202,7 @@ func TestAQuestionHoldsNothing(t *testing.T) {
 	}
 	asked := resources.Service{Name: "orders", Stack: []resources.Member{advised(t, "a", advice{Ponders: file})}}
 	answered := make(chan resources.Result, 1)
-	go func() { answered <- r.Fit(context.Background(), asked) }()
+	go func() { answered <- r.Fit(context.Background(), asked, nil) }()
 	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(5 * time.Millisecond) {
 		if held, err := keeper.List(groups.Group{}); err == nil && len(held) > 0 {
 			break

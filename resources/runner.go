@@ -230,12 +230,12 @@ func (r *Runner) Check(ctx context.Context, svc Service, term uint32) Result {
 // Fit asks every member whether it could run here, and changes nothing: OK, or
 // Failed with everything that is missing, or Unknown. It may be asked of a service
 // that runs elsewhere, and waits for no other operation.
-func (r *Runner) Fit(ctx context.Context, svc Service) Result {
+func (r *Runner) Fit(ctx context.Context, svc Service, beside []string) Result {
 	if err := svc.validate(); err != nil {
 		return refusal(err)
 	}
 	w := r.work(svc, 0)
-	w.result.Outcome = OK
+	w.result.Outcome, w.beside = OK, beside
 	var missing []string
 	for i, m := range svc.Stack {
 		s := w.do(ctx, task{i, VerbFit})

@@ -36,7 +36,7 @@ func TestSecretsStayOnTheirNode(t *testing.T) {
 	svc := resources.Service{Name: "orders", Stack: []resources.Member{{ID: "exec", Kind: "exec", Spec: []byte(fmt.Sprintf(
 		`{"env":{"TOKEN":"secret:token"},"start":["/bin/sh","-c","cat /proc/[0-9]*/cmdline > %s; echo login with $TOKEN failed >&2; exit 1"]}`, seen))}}}
 
-	res := r.Fit(context.Background(), svc)
+	res := r.Fit(context.Background(), svc, nil)
 	if res.Outcome != resources.Failed || !strings.Contains(res.Text, "secret token is missing on this node: write it into "+folder+"/token") {
 		t.Errorf("without the file: %v: %s", res.Outcome, res.Text)
 	}
@@ -46,7 +46,7 @@ func TestSecretsStayOnTheirNode(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "token"), []byte(planted+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if res = r.Fit(context.Background(), svc); res.Outcome != resources.OK {
+	if res = r.Fit(context.Background(), svc, nil); res.Outcome != resources.OK {
 		t.Errorf("with the file: %v: %s", res.Outcome, res.Text)
 	}
 	res = r.Start(context.Background(), svc, 2, resources.StartOptions{})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/holdfast-ha/holdfast/resources/groups"
@@ -17,6 +18,7 @@ type work struct {
 	term   uint32
 	result Result
 	was    map[string]json.RawMessage // of a Reload
+	beside []string                   // of a Fit
 }
 
 func (r *Runner) work(svc Service, term uint32) *work {
@@ -69,6 +71,7 @@ func (w *work) operate(ctx context.Context, m Member, verb Verb) answer {
 	}
 	op := operation{svc: w.svc.Name, term: w.term, member: m, verb: verb, left: left, was: w.was[m.ID]}
 	if verb == VerbFit {
+		op.above = slices.Clone(w.beside)
 		for _, above := range w.svc.Stack {
 			if above.ID == m.ID {
 				break

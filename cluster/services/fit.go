@@ -103,7 +103,7 @@ func (s *Set) askFits() {
 			s.ops++
 			f.busy++
 			x.op, x.at, x.move.asked = s.ops, s.env.Now, x.move.service != ""
-			s.emit(cluster.Run{Op: x.op, Kind: cluster.RunFit, Service: svc})
+			s.emit(cluster.Run{Op: x.op, Kind: cluster.RunFit, Service: svc, Beside: beside(s.env.State.Conf, svc)})
 		}
 	}
 	n := len(f.of)
@@ -111,6 +111,32 @@ func (s *Set) askFits() {
 	if len(f.of) != n {
 		f.tell()
 	}
+}
+
+// beside lists the kinds of the members of services that go with a service, or before
+// it: what they bring need not be there yet.
+func beside(conf *cluster.Config, svc *cluster.Service) []string {
+	var kinds []string
+	seen := map[string]bool{svc.Name: true}
+	for work := []*cluster.Service{svc}; len(work) > 0; work = work[1:] {
+		for i := range conf.Services {
+			o := &conf.Services[i]
+			near := func(a, b *cluster.Service) bool {
+				return slices.Contains(a.With, b.Family()) || slices.Contains(a.With, b.Name)
+			}
+			first := slices.Contains(work[0].After, o.Family()) || slices.Contains(work[0].After, o.Name)
+			if seen[o.Name] || !first && !near(work[0], o) && !near(o, work[0]) {
+				continue
+			}
+			seen[o.Name], work = true, append(work, o)
+			for k := range o.Stack {
+				if kind := o.Stack[k].Kind; !slices.Contains(kinds, kind) {
+					kinds = append(kinds, kind)
+				}
+			}
+		}
+	}
+	return kinds
 }
 
 // families says of which services a copy is here, or is being stopped here, which need

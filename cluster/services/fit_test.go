@@ -94,3 +94,28 @@ func TestTheTargetLooks(t *testing.T) {
 	s.Done(env, cluster.RunDone{Op: ask().Op, Outcome: cluster.Unknown})
 	says(cluster.RunState{Service: "orders", Term: 5, State: cluster.Starting})
 }
+
+// TestWhatOthersBring: a disk that a service of its bundle, or one before it, brings
+// along need not be there when the question is asked.
+func TestWhatOthersBring(t *testing.T) {
+	state, env := two(2)
+	state.Conf.Services = []cluster.Service{
+		{Name: "disks", Stack: []cluster.Member{{ID: "iscsi", Kind: "iscsi"}}},
+		{Name: "far", Stack: []cluster.Member{{ID: "vm", Kind: "vm"}}},
+		{Name: "groups", After: []string{"disks"}, Stack: []cluster.Member{{ID: "lvm", Kind: "lvm"}}},
+		{Name: "orders", With: []string{"groups"}, Stack: []cluster.Member{{ID: "filesystem", Kind: "filesystem"}}},
+	}
+	s := services.New(nil)
+	s.Manage(env)
+	var asked []string
+	for list := runs(s); len(list) > 0; list = append(list[1:], runs(s)...) {
+		if list[0].Service.Name == "orders" {
+			asked = list[0].Beside
+		}
+		s.Done(env, cluster.RunDone{Op: list[0].Op, Outcome: cluster.OK})
+		s.Manage(env)
+	}
+	if len(asked) != 2 || asked[0] != "lvm" || asked[1] != "iscsi" {
+		t.Errorf("orders is asked for beside %v, want lvm and iscsi", asked)
+	}
+}

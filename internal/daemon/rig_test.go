@@ -113,7 +113,7 @@ func (r *memoryRunner) Check(context.Context, resources.Service, uint32) resourc
 	return resources.Result{Outcome: resources.OK}
 }
 
-func (r *memoryRunner) Fit(context.Context, resources.Service) resources.Result {
+func (r *memoryRunner) Fit(context.Context, resources.Service, []string) resources.Result {
 	return resources.Result{Outcome: resources.OK}
 }
 

@@ -123,7 +123,7 @@ func Lives(t *testing.T, c Case) {
 	t.Cleanup(func() {
 		s.newRunner().Stop(context.Background(), s.svc, 1, resources.StopOptions{Kill: true})
 	})
-	if r := s.runner.Fit(context.Background(), s.svc); r.Outcome != resources.OK {
+	if r := s.runner.Fit(context.Background(), s.svc, nil); r.Outcome != resources.OK {
 		t.Fatalf("fit: %v: %s", r.Outcome, r.Text)
 	}
 	s.whole()

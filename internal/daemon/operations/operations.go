@@ -49,8 +49,9 @@ type Operator interface {
 
 // Adapter fits services to a node, and to new settings.
 type Adapter interface {
-	// Fit asks every member whether it could run here.
-	Fit(ctx context.Context, s resources.Service) resources.Result
+	// Fit asks every member whether it could run here. What members of the kinds
+	// beside bring, which other services have, need not be there yet.
+	Fit(ctx context.Context, s resources.Service, beside []string) resources.Result
 	// Reload has members of a running service take over their new settings.
 	Reload(ctx context.Context, s resources.Service, term uint32, was map[string]json.RawMessage) resources.Result
 	// Watch tells, until ctx ends, of running services that may have stopped working.
@@ -129,7 +130,7 @@ func CarryOut(ctx context.Context, r Runner, w Watch, a cluster.Run) cluster.Run
 		res = r.Reload(ctx, svc, term, changed(a.Was, a.Service))
 		done.Outcome = outcomeOf(res.Outcome)
 	case cluster.RunFit:
-		res = r.Fit(ctx, svc)
+		res = r.Fit(ctx, svc, a.Beside)
 		done.Outcome = outcomeOf(res.Outcome)
 	default:
 		res.Text = fmt.Sprintf("an operation of kind %d is not known", a.Kind)

@@ -58,8 +58,8 @@ func (v *verdicts) Check(_ context.Context, s resources.Service, _ uint32) resou
 	return v.res
 }
 
-func (v *verdicts) Fit(_ context.Context, s resources.Service) resources.Result {
-	v.members = len(s.Stack)
+func (v *verdicts) Fit(_ context.Context, s resources.Service, beside []string) resources.Result {
+	v.members = len(s.Stack) + len(beside)
 	return v.res
 }
 
