@@ -103,7 +103,7 @@ func (s *Set) askFits() {
 			s.ops++
 			f.busy++
 			x.op, x.at, x.move.asked = s.ops, s.env.Now, x.move.service != ""
-			s.emit(cluster.Run{Op: x.op, Kind: cluster.RunFit, Service: svc, Beside: beside(s.env.State.Conf, svc)})
+			s.emit(cluster.Run{Op: x.op, Kind: cluster.RunFit, Service: svc, Beside: Beside(s.env.State.Conf, svc)})
 		}
 	}
 	n := len(f.of)
@@ -113,9 +113,9 @@ func (s *Set) askFits() {
 	}
 }
 
-// beside lists the kinds of the members of services that go with a service, or before
+// Beside lists the kinds of the members of services that go with a service, or before
 // it: what they bring need not be there yet.
-func beside(conf *cluster.Config, svc *cluster.Service) []string {
+func Beside(conf *cluster.Config, svc *cluster.Service) []string {
 	var kinds []string
 	seen := map[string]bool{svc.Name: true}
 	for work := []*cluster.Service{svc}; len(work) > 0; work = work[1:] {

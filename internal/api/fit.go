@@ -12,6 +12,9 @@ type FitRequest struct {
 type FitService struct {
 	Name  string      `json:"name"`
 	Stack []FitMember `json:"stack"`
+	// Beside are kinds of members that other services bring, which go with this one
+	// or before it: what they bring need not be there yet.
+	Beside []string `json:"beside,omitempty"`
 }
 
 // FitMember is one of its members.

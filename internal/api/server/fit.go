@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/services"
 	"github.com/holdfast-ha/holdfast/internal/api"
 )
 
@@ -69,7 +70,7 @@ func questions(now, next *cluster.Config, node string) *api.FitRequest {
 			slices.ContainsFunc(ask.Services, func(o api.FitService) bool { return o.Name == name }) {
 			continue
 		}
-		q := api.FitService{Name: name}
+		q := api.FitService{Name: name, Beside: services.Beside(next, svc)}
 		for _, m := range svc.Stack {
 			q.Stack = append(q.Stack, api.FitMember{ID: m.ID, Kind: m.Kind, Spec: m.Spec, Storage: m.Storage, Guarded: m.Guarded})
 		}

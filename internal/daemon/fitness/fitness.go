@@ -17,8 +17,9 @@ const within = 15 * time.Second
 
 // Runner asks the members of a service; resources.Runner is one.
 type Runner interface {
-	// Fit asks every member whether it could run here.
-	Fit(ctx context.Context, s resources.Service) resources.Result
+	// Fit asks every member whether it could run here, where others bring members of
+	// the kinds beside.
+	Fit(ctx context.Context, s resources.Service, beside []string) resources.Result
 }
 
 // Of is Judge for one runner.
@@ -46,7 +47,7 @@ func judge(ctx context.Context, r Runner, s *api.FitService) api.Fitness {
 	for _, m := range s.Stack {
 		svc.Stack = append(svc.Stack, resources.Member{ID: m.ID, Kind: m.Kind, Spec: m.Spec, Storage: m.Storage, Guarded: m.Guarded})
 	}
-	res := r.Fit(ctx, svc)
+	res := r.Fit(ctx, svc, s.Beside)
 	switch out.Text = res.Text; res.Outcome {
 	case resources.OK:
 		out.Verdict = api.Fits

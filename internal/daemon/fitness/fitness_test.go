@@ -17,7 +17,7 @@ type answers struct {
 	seen []resources.Service
 }
 
-func (a *answers) Fit(_ context.Context, s resources.Service) resources.Result {
+func (a *answers) Fit(_ context.Context, s resources.Service, _ []string) resources.Result {
 	a.seen = append(a.seen, s)
 	if s.Name == "slow" {
 		a.end()
