@@ -35,9 +35,14 @@ func (s *Set) atOnce(l *local, g *cluster.Grant) (ends bool, why string) {
 }
 
 // leaves says that a service is to be stopped because its node, which is this one,
-// is about to leave.
+// is about to leave. One that is down already holds nobody up: whoever does not know
+// of the leave yet may grant it to this node again and again.
 func (s *Set) leaves(g *cluster.Grant) bool {
-	return s.env.Standing == Leaving && g.Owner == s.env.Self
+	if s.env.Standing != Leaving || g.Owner != s.env.Self {
+		return false
+	}
+	l := s.local[g.Service]
+	return l == nil || l.state != cluster.Down || l.op != 0
 }
 
 // unwanted says why a service has to be stopped here, and whether there is time to

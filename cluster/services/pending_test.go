@@ -150,3 +150,38 @@ func TestStirred(t *testing.T) {
 	}
 	s.Stirred(env, cluster.Stirred{Service: "gone"}) // of what is not here nothing is known
 }
+
+// TestGrantedAgainWhileItLeaves: a node that gives everything up in order goes on with
+// the next service although the one above it, which is down, is granted to it again.
+func TestGrantedAgainWhileItLeaves(t *testing.T) {
+	inc := ident.Incarnation{N: 3}
+	stack := []cluster.Member{{ID: "exec"}}
+	state := &cluster.State{
+		Conf:  &cluster.Config{Services: []cluster.Service{{Name: "db", Stack: stack}, {Name: "web", Stack: stack, After: []string{"db"}}}},
+		Nodes: []cluster.NodeState{{ID: 2, Name: "beta", Phase: cluster.MemberPhase, Inc: inc}},
+		Services: []cluster.Grant{
+			{Service: "db", Owner: 2, Inc: inc, Term: 5}, {Service: "web", Owner: 2, Inc: inc, Term: 6},
+		},
+	}
+	env := services.Env{Now: 1e9, State: state, Self: 2, Inc: inc, Standing: services.Member, MayStart: true}
+	s := services.New(nil)
+	s.Manage(env)
+	for _, r := range runs(s) {
+		s.Done(env, cluster.RunDone{Op: r.Op, Outcome: cluster.OK})
+	}
+	env.Standing = services.Leaving
+	s.Manage(env)
+	first := runs(s)
+	if len(first) != 1 || first[0].Kind != cluster.RunStop || first[0].Service.Name != "web" {
+		t.Fatalf("%+v, want the stop of web", first)
+	}
+	s.Done(env, cluster.RunDone{Op: first[0].Op, Outcome: cluster.OK})
+	again := state.Clone()
+	again.Services[1].Term = 7
+	env.State = again
+	s.Manage(env)
+	next := runs(s)
+	if len(next) != 1 || next[0].Kind != cluster.RunStop || next[0].Service.Name != "db" {
+		t.Fatalf("%+v, want the stop of db", next)
+	}
+}
