@@ -3,7 +3,6 @@ package enrol
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -155,39 +154,4 @@ func OpenVolume(path string, keys quorumdisk.Keys, want volume.Expect, opts stor
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), disk.Close())
 	}
 	return v, nil
-}
-
-// replaceFiles writes all files or none: each beside its place first, then all
-// are renamed. The directories are made as needed.
-func replaceFiles(files []file) error {
-	var made []string
-	undo := func(err error) error {
-		for _, m := range made {
-			_ = os.Remove(m)
-		}
-		return err
-	}
-	for _, f := range files {
-		if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
-			return undo(err)
-		}
-		if err := os.WriteFile(f.path+".new", f.text, f.mode); err != nil {
-			return undo(err)
-		}
-		made = append(made, f.path+".new")
-	}
-	for _, f := range files {
-		if err := os.Rename(f.path+".new", f.path); err != nil {
-			return undo(err)
-		}
-		made = append(made, f.path)
-	}
-	return nil
-}
-
-// file is one file to write.
-type file struct {
-	path string
-	text []byte
-	mode os.FileMode
 }
