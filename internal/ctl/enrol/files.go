@@ -29,10 +29,10 @@ func replaceFiles(files []file) error {
 		if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
 			return undo(err)
 		}
-		made = append(made, f.path+".new")
 		if err := writeSynced(f.path+".new", f.text, f.mode); err != nil {
 			return undo(err)
 		}
+		made = append(made, f.path+".new")
 	}
 	for _, f := range files {
 		if err := os.Rename(f.path+".new", f.path); err != nil {
@@ -48,14 +48,18 @@ func replaceFiles(files []file) error {
 	return nil
 }
 
-// writeSynced writes a file and returns once it is on the disk.
+// writeSynced writes a file and returns once it is on the disk. What stands in its
+// way stays; a piece of the file does not.
 func writeSynced(path string, text []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(text)
-	return errors.Join(err, f.Sync(), f.Close())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		_ = os.Remove(path)
+	}
+	return err
 }
 
 // syncDir puts the names in a directory, and its own name, on the disk.
