@@ -170,7 +170,7 @@ func (s *Set) follow() {
 	var list []*storage
 	for i := range services(conf) {
 		svc := &conf.Services[i]
-		if !svc.Guarded() || slices.Contains(svc.Never, me) || len(svc.Only) > 0 && !slices.Contains(svc.Only, me) {
+		if !svc.Guarded() || !svc.Allows(me) {
 			continue
 		}
 		l := s.storage(svc.Name)
@@ -231,7 +231,7 @@ func (s *Set) begin(l *storage, kind cluster.ReserveKind, within time.Duration) 
 		s.flying = append(s.flying, l.op)
 		s.note(cluster.Note{Node: s.env.Self, Inc: s.env.Inc, Service: l.name, Text: "registering " + cluster.KeyText(r.Key)})
 	case cluster.ReserveTake:
-		r.Keep = s.welcome(l)
+		r.Keep = s.welcome(svc)
 		n := cluster.Note{Node: s.env.Self, Service: l.name, Text: "taking every other key away before the start"}
 		if l.take.from != 0 {
 			r.Victim = s.keyOf(l.take.from, l.take.grant.inc)
@@ -247,15 +247,16 @@ func (s *Set) keyOf(id ident.NodeID, inc ident.Incarnation) uint64 {
 }
 
 // welcome lists the keys that may stay on the storage of a service: those of the
-// other members, as they are now, that nobody is fencing and that are no former
-// owner whose end is not proven.
-func (s *Set) welcome(l *storage) []uint64 {
+// other members that may run it, as they are now, that nobody is fencing and that
+// are no former owner whose end is not proven. So a key of a node that may run the
+// service no more goes with the next start.
+func (s *Set) welcome(svc *cluster.Service) []uint64 {
 	var keys []uint64
-	g := s.env.State.Grant(l.name)
+	g := s.env.State.Grant(svc.Name)
 	for i := range s.env.State.Nodes {
 		n := &s.env.State.Nodes[i]
 		pending := g != nil && slices.ContainsFunc(g.Pending, func(p cluster.Pending) bool { return p.Node == n.ID })
-		if n.ID != s.env.Self && n.Phase == cluster.MemberPhase && n.Fencing.IsZero() && n.Dead < n.Inc.N && !pending {
+		if n.ID != s.env.Self && svc.Allows(n.Name) && n.Phase == cluster.MemberPhase && n.Fencing.IsZero() && n.Dead < n.Inc.N && !pending {
 			keys = append(keys, s.keyOf(n.ID, n.Inc))
 		}
 	}

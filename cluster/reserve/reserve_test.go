@@ -1,6 +1,7 @@
 package reserve_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -259,5 +260,37 @@ func TestStart(t *testing.T) {
 	r.done(cluster.ReserveDone{Op: list[0].Op, Outcome: cluster.FenceFailed, Text: "no answer"})
 	if _, stuck := r.Storage(r.env, g); !stuck {
 		t.Error("after a minute another node may try")
+	}
+}
+
+// TestWhoMayStay: at a start the keys of members that may run the service stay, and
+// those of all others go.
+func TestWhoMayStay(t *testing.T) {
+	r := newRig(false)
+	r.register(t)
+	r.env.State = r.env.State.Clone()
+	r.env.State.Nodes = append(r.env.State.Nodes,
+		cluster.NodeState{ID: 3, Name: "gamma", Phase: cluster.MemberPhase, Inc: inc(2)},
+		cluster.NodeState{ID: 4, Name: "delta", Phase: cluster.MemberPhase, Inc: inc(8), Fencing: inc(8)},
+		cluster.NodeState{ID: 5, Name: "epsilon", Inc: inc(1), Dead: 1},
+	)
+	key := func(id ident.NodeID, n uint32) uint64 { return cluster.KeyOf(ident.UUID{}, id, inc(n)) }
+	for term, c := range []struct {
+		only, never []string
+		keep        []uint64
+	}{
+		{nil, nil, []uint64{key(1, 5), key(3, 2)}},
+		{nil, []string{"gamma"}, []uint64{key(1, 5)}},
+		{[]string{"beta", "gamma"}, nil, []uint64{key(3, 2)}},
+		{[]string{"beta"}, nil, nil},
+	} {
+		g, svc := &r.env.State.Services[0], &r.env.State.Conf.Services[0]
+		g.Owner, g.Inc, g.Term = 2, inc(3), uint64(10+term)
+		svc.Only, svc.Never = c.only, c.never
+		list := r.step()
+		if len(list) != 1 || list[0].Kind != cluster.ReserveTake || !slices.Equal(list[0].Keep, c.keep) {
+			t.Fatalf("only %v, never %v: %+v, want %x to stay", c.only, c.never, list, c.keep)
+		}
+		r.done(cluster.ReserveDone{Op: list[0].Op, Outcome: cluster.FenceProven, LUNs: []string{"a"}})
 	}
 }
