@@ -23,7 +23,7 @@ func begin(v *cluster.View) (*world, error) {
 	case len(s.Change.Disks) > 0:
 		return nil, fmt.Errorf("%w: the set of quorum disks is being changed; ask again when holdfast status shows it as done", ErrCannot)
 	}
-	w := &world{state: s, broken: map[[2]string]bool{}, works: map[ident.NodeID]map[string]bool{}}
+	w := &world{state: s, broken: map[[2]string]bool{}, fumbles: map[[2]string]bool{}, works: map[ident.NodeID]map[string]bool{}}
 	for _, r := range v.Fencing {
 		w.works[r.Node] = map[string]bool{}
 		for _, way := range r.Ways {

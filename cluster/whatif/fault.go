@@ -20,13 +20,16 @@ const (
 	Lost                    // a quorum disk does not answer any node
 	Cut                     // no network beat arrives anywhere
 	Fails                   // a service does not run on a node any more, and does not start there
+	Fumbles                 // one check of a service fails on a node, and what is done about it works
+	Blind                   // no quorum disk answers one node
+	Moves                   // somebody asks for a service to be moved to a node
 )
 
 // Fault is one thing that happens.
 type Fault struct {
 	Kind    Kind
-	Node    string // of Dies, Freezes, Leaves and Fails
-	Service string // of Fails
+	Node    string // of Dies, Freezes, Leaves, Blind, Fails, Fumbles and Moves
+	Service string // of Fails, Fumbles and Moves
 	Disk    int    // of Lost, from 1
 }
 
@@ -43,12 +46,18 @@ func (f Fault) String() string {
 		return "disk " + strconv.Itoa(f.Disk) + " is lost"
 	case Cut:
 		return "the network is cut"
+	case Blind:
+		return f.Node + " loses its disks"
+	case Fumbles:
+		return "service " + f.Service + " fails once on " + f.Node
+	case Moves:
+		return "service " + f.Service + " moves to " + f.Node
 	}
 	return "service " + f.Service + " fails on " + f.Node
 }
 
 // Forms are the questions that are understood, for messages.
-const Forms = `"what if NODE dies", "NODE freezes", "NODE leaves", "disk N is lost", "the network is cut", "service S fails on NODE"; several are joined by "and"`
+const Forms = `"what if NODE dies", "NODE freezes", "NODE leaves", "NODE loses its disks", "disk N is lost", "the network is cut", "service S fails on NODE", "service S fails once on NODE", "service S moves to NODE"; several are joined by "and"`
 
 // Parse reads a question such as "what if beta dies and disk 2 is lost". Names
 // are checked against the state. The error is for people.
@@ -84,10 +93,12 @@ func parse(part string) (Fault, bool) {
 	if match(`(?:the )?(?:whole )?network (?:is cut|fails|dies|is lost)`) != nil {
 		return Fault{Kind: Cut}, true
 	}
-	if m := match(`service (\S+) fails on (?:node )?(\S+)`); m != nil {
-		return Fault{Kind: Fails, Service: m[0], Node: m[1]}, true
+	for words, kind := range map[string]Kind{"fails on": Fails, "fails once on": Fumbles, "moves to": Moves} {
+		if m := match(`service (\S+) ` + words + ` (?:node )?(\S+)`); m != nil {
+			return Fault{Kind: kind, Service: m[0], Node: m[1]}, true
+		}
 	}
-	for word, kind := range map[string]Kind{"dies|crashes|loses its power|fails": Dies, "freezes|hangs": Freezes, "leaves": Leaves} {
+	for word, kind := range map[string]Kind{"dies|crashes|loses its power|fails": Dies, "freezes|hangs": Freezes, "leaves": Leaves, "loses its (?:quorum )?disks": Blind} {
 		if m := match(`(?:node )?(\S+) (?:` + word + `)`); m != nil {
 			return Fault{Kind: kind, Node: m[0]}, true
 		}
@@ -132,6 +143,13 @@ func (w *world) happen(f Fault) {
 		w.cut = true
 	case Fails:
 		w.broken[[2]string{f.Service, f.Node}] = true
+	case Fumbles:
+		w.fumbles[[2]string{f.Service, f.Node}] = true
+		n.deliver(cluster.Stirred{Service: f.Service, Text: "it fails once, as was asked"})
+	case Blind:
+		n.blind = true
+	case Moves:
+		n.deliver(cluster.Asked{ID: 1, Request: cluster.MoveService{Service: f.Service, To: f.Node}})
 	}
 }
 

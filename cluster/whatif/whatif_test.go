@@ -59,6 +59,10 @@ func TestForetold(t *testing.T) {
 		{"what if beta dies?", 1, nil, func(w *clustertest.World) { w.Node("beta").PowerOff() }},
 		{"what if beta freezes", 3, nil, func(w *clustertest.World) { w.Node("beta").NoReboot = true; w.Node("beta").Freeze() }},
 		{"beta freezes", 3, bmc, func(w *clustertest.World) { w.Node("beta").NoReboot = true; w.Node("beta").Freeze() }},
+		{"what if beta loses its disks", 3, nil, func(w *clustertest.World) {
+			n := w.Node("beta")
+			n.DiskCut[0], n.DiskCut[1], n.DiskCut[2] = true, true, true
+		}},
 		{"what if beta leaves", 3, nil, func(w *clustertest.World) { w.Node("beta").Ask(cluster.LeaveCluster{}) }},
 		{"what if disk 2 is lost", 3, nil, func(w *clustertest.World) { w.Disks[1].Gone = true }},
 		{"the network is cut", 3, nil, func(w *clustertest.World) { w.CutNetwork(true) }},
@@ -111,6 +115,24 @@ func TestServiceFails(t *testing.T) {
 	}
 	if len(a.After) == 0 {
 		t.Error("one node is left, and nothing is said of it")
+	}
+}
+
+// TestFumbles: a check that fails once has the service started again where it is, or
+// elsewhere where its budget is zero; and a move is what the owner releases.
+func TestFumbles(t *testing.T) {
+	w := steady(t, clustertest.Options{Nodes: 2, Disks: 1, Services: []cluster.Service{
+		{Name: "orders", Prefer: []string{"beta"}, Restarts: cluster.Budget{Count: 3, Within: time.Hour}}, {Name: "web", Prefer: []string{"beta"}},
+	}})
+	a := ask(t, w.Node("alpha").View(), "service orders fails once on beta")
+	if s := a.Services[0]; s.After != "beta" || !s.Runs || s.Granted != 0 {
+		t.Errorf("%+v", s)
+	}
+	for _, text := range []string{"service web fails once on beta", "service web moves to alpha"} {
+		a = ask(t, w.Node("alpha").View(), text)
+		if s := a.Services[1]; s.After != "alpha" || !s.Runs || s.Proof.Kind != cluster.ProofReleased || s.Granted <= 0 {
+			t.Errorf("%s: %+v", text, s)
+		}
 	}
 }
 

@@ -37,11 +37,13 @@ type world struct {
 	steps  int
 	state  *cluster.State // as it began
 	disks  []*disk
-	nodes  []*node // the members, by ID
-	cut    bool    // no network beat arrives
-	broken map[[2]string]bool
-	works  map[ident.NodeID]map[string]bool // ways to fence a node that work
-	told   []told
+	nodes  []*node            // the members, by ID
+	cut    bool               // no network beat arrives
+	broken map[[2]string]bool // by service and node
+	// fumbles are the services of which the next check fails, by service and node.
+	fumbles map[[2]string]bool
+	works   map[ident.NodeID]map[string]bool // ways to fence a node that work
+	told    []told
 	// assumed is what the answer rests on beyond what every answer does.
 	assumed []string
 }
@@ -178,6 +180,7 @@ type node struct {
 	name    string
 	core    *core.Core
 	gone    bool // it died, froze or left
+	blind   bool // no disk answers it
 	host    ident.UUID
 	guard   guard
 	ticking bool
@@ -259,6 +262,10 @@ func (n *node) carryOut(a cluster.Run) {
 	if n.w.broken[[2]string{a.Service.Name, n.name}] && (a.Kind == cluster.RunStart || a.Kind == cluster.RunCheck) {
 		ev.Outcome, ev.Text = cluster.Failed, "it fails there, as was asked"
 	}
+	if at := [2]string{a.Service.Name, n.name}; n.w.fumbles[at] && a.Kind == cluster.RunCheck {
+		delete(n.w.fumbles, at)
+		ev.Outcome, ev.Text = cluster.Failed, "it fails once, as was asked"
+	}
 	n.after(runTime, func() { n.deliver(ev) })
 }
 
@@ -282,7 +289,7 @@ func (n *node) fence(a cluster.Fence) {
 // request is one request to a disk.
 func (n *node) request(d int, land func(*disk), done func(ok bool)) {
 	n.after(ioTime, func() {
-		ok := d < len(n.w.disks) && !n.w.disks[d].lost
+		ok := d < len(n.w.disks) && !n.w.disks[d].lost && !n.blind
 		if ok {
 			land(n.w.disks[d])
 		}
