@@ -74,9 +74,12 @@ type ReserveDone struct {
 	// Drain says that commands of a key that was taken away, or of Victim where this
 	// node did not find its key any more, may not have been aborted: what they write has landed only when the drain time has passed since Gone.
 	Drain bool
-	Gone  ident.Instant // of a ReserveTake: no earlier than when the keys were read as gone
-	LUNs  []string      // exactly those that the outcome is about
-	Text  string        // evidence, or what is wrong, in words
+	// Forgets says that one of the LUNs loses all keys, and with them the reservation,
+	// when its target loses power.
+	Forgets bool          `json:",omitempty"`
+	Gone    ident.Instant // of a ReserveTake: no earlier than when the keys were read as gone
+	LUNs    []string      // exactly those that the outcome is about
+	Text    string        // evidence, or what is wrong, in words
 }
 
 func (Reserve) action()    {}

@@ -59,8 +59,16 @@ func (c *Core) keyEnv() reserve.Env {
 	return reserve.Env{
 		Now: c.now, State: c.reg.state, Self: c.set.Self, Inc: c.self.inc, Cluster: c.set.Cluster, Tz: c.t.Tz, Disks: c.disks,
 		Member: c.self.stage == member && c.timed && !c.guard.killed && c.now <= c.leaseEnd(),
-		Open:   c.guard.open, Issued: c.disks.LeaseStart(), Fencing: c.dec.ways,
+		Open:   c.guard.open, Issued: c.disks.LeaseStart(), Fencing: c.dec.ways, Sights: c,
 	}
+}
+
+// Watchdogs implements reserve.Sights.
+func (c *Core) Watchdogs(id ident.NodeID) cluster.WatchdogClass {
+	if p := c.peers[id]; p != nil && p.Beat != nil {
+		return p.Beat.Lease.Class
+	}
+	return cluster.WatchdogNone
 }
 
 // reserved takes the end of work on the reservations.

@@ -18,7 +18,9 @@
 // Once every key of a fenced incarnation was preempted, its commands were
 // aborted, and keys and reservation were read back clean on every LUN below a
 // service, that node can change nothing of that storage any more. It may still
-// run: the proof is for the storage alone. The next owner does the same once more
+// run: the proof is for the storage alone. A target that forgets its keys when it
+// loses power would let it write again: there the proof is one only of a node whose
+// watchdogs end it. The next owner does the same once more
 // before it starts anything.
 //
 // The package is pure: it is told what happened and says what is to be done.
@@ -61,6 +63,13 @@ type Env struct {
 	Open    ident.Instant // when the guard took note that a key may be on its way; 0: it has not
 	Issued  ident.Instant // a majority of the disks holds an own beat that was issued no earlier
 	Fencing Fencing
+	Sights  Sights
+}
+
+// Sights is what was seen of other nodes.
+type Sights interface {
+	// Watchdogs says what would end a node, by its latest beat; none where it has none.
+	Watchdogs(ident.NodeID) cluster.WatchdogClass
 }
 
 // Disks are the quorum disks that count.

@@ -29,6 +29,11 @@ func (threeDisks) Met(is func(int) bool) bool {
 // fencingSince is a fencing that this node knows of since then; 0: of none.
 type fencingSince ident.Instant
 
+// watchdogs are those of every other node.
+type watchdogs cluster.WatchdogClass
+
+func (w watchdogs) Watchdogs(ident.NodeID) cluster.WatchdogClass { return cluster.WatchdogClass(w) }
+
 func (f fencingSince) Reserves(ident.NodeID, ident.Incarnation) (ident.Instant, bool) {
 	return ident.Instant(f), f != 0
 }
@@ -44,7 +49,7 @@ func newRig(orphan bool) *rig {
 	}
 	return &rig{reserve.New(orphan), reserve.Env{
 		Now: 100e9, State: s, Self: 2, Inc: inc(3), Member: true, Tz: time.Second, Issued: 99e9,
-		Disks: threeDisks{}, Fencing: fencingSince(0),
+		Disks: threeDisks{}, Fencing: fencingSince(0), Sights: watchdogs(cluster.WatchdogNone),
 	}}
 }
 
@@ -231,6 +236,32 @@ func TestProof(t *testing.T) {
 			t.Error("other LUNs may be below the service now")
 		}
 	})
+}
+
+// TestForgetfulTarget: where the target forgets its keys with its power, taking them
+// proves something only of a node that a watchdog ends.
+func TestForgetfulTarget(t *testing.T) {
+	for class, want := range map[cluster.WatchdogClass]cluster.ProofKind{
+		cluster.WatchdogNone: cluster.NoProof, cluster.WatchdogSoftOnly: cluster.NoProof,
+		cluster.WatchdogUnqualified: cluster.ProofReservation, cluster.WatchdogQualified: cluster.ProofReservation,
+	} {
+		r := newRig(false)
+		r.env.Sights = watchdogs(class)
+		r.register(t)
+		r.env.State = r.env.State.Clone()
+		r.env.State.Nodes[0].Fencing = inc(5)
+		r.env.Fencing = fencingSince(r.env.Now)
+		r.beat(0, r.env.Now.Add(1), 7, false)
+		r.beat(1, r.env.Now.Add(1), 7, false)
+		list := r.step()
+		if len(list) != 1 || list[0].Kind != cluster.ReserveTake {
+			t.Fatalf("%v: %+v", class, list)
+		}
+		r.done(cluster.ReserveDone{Op: list[0].Op, Outcome: cluster.FenceProven, Forgets: true, LUNs: []string{"a"}, Text: "gone"})
+		if p := r.Cleared(r.env, &r.env.State.Services[0]); p.Kind != want {
+			t.Errorf("%v: %+v, want %v", class, p, want)
+		}
+	}
 }
 
 // TestStart: the storage is this node's alone before the start, in each term.

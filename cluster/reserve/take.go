@@ -91,6 +91,10 @@ func (s *Set) took(l *storage, e cluster.ReserveDone) {
 	if outcome == cluster.FenceProven && (e.Gone <= l.began || len(e.LUNs) == 0) {
 		outcome, e.Text = cluster.FenceUnknown, "the keys were not read back after they were taken: "+e.Text
 	}
+	if outcome == cluster.FenceProven && t.from != 0 && e.Forgets && !s.env.Sights.Watchdogs(t.from).CarriesTime() {
+		outcome, e.Text = cluster.FenceUnknown, "its keys are gone, but the target forgets who may write when it loses power, and no watchdog that counts ends the node: "+e.Text
+		t.done = e
+	}
 	if outcome != cluster.FenceProven {
 		t.failed++
 		t.next = s.env.Now.Add(min(firstRetry<<min(t.failed-1, 8), lastRetry))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Path is one way to a LUN: a device of the kernel's sd driver, or a simulated one.
@@ -32,6 +33,7 @@ type Report struct {
 	// that another one was not: the key is gone, and what was sent with it may still land.
 	Aborted []uint64
 	Unsure  bool
+	Silent  []string // paths that did not answer, and were left out
 }
 
 // String is a report in words.
@@ -40,11 +42,25 @@ func (r Report) String() string {
 	if r.Capabilities.Persisting {
 		kept = "registrations outlive a loss of power"
 	}
+	if len(r.Silent) > 0 {
+		kept += ", no answer by " + strings.Join(r.Silent, ", ")
+	}
 	if !r.Reservation.Held {
 		return "no reservation, " + kept
 	}
 	return fmt.Sprintf("%v, %d registrations, %s", r.Reservation.Type, len(r.Keys), kept)
 }
+
+// Unreachable is a path that could not be opened: it answers nothing.
+func Unreachable(name string, why error) Path { return unreachable{name, why} }
+
+type unreachable struct {
+	name string
+	why  error
+}
+
+func (u unreachable) Name() string                                { return u.name }
+func (u unreachable) Command([]byte, []byte, int) ([]byte, error) { return nil, u.why }
 
 // ErrForeign is a key on a LUN that does not belong to the cluster.
 var ErrForeign = errors.New("keys that Holdfast has not set")
@@ -77,6 +93,32 @@ func (l LUN) first(ask func(Path) error) error {
 		all = append(all, err)
 	}
 	return fmt.Errorf("%s: %w", l.Name, errors.Join(all...))
+}
+
+// answering is the LUN by those of its paths that answer a question, whatever they
+// answer, and the names of the others; an error if none does. A path that is silent
+// carries no write: it needs no key, and must not keep a node with another path from
+// its storage. Nothing is registered by it, so that nothing can arrive late by it.
+func (l LUN) answering() (live LUN, silent []string, err error) {
+	all := make([]error, len(l.Paths))
+	var asked sync.WaitGroup
+	for i, p := range l.Paths {
+		asked.Go(func() { _, all[i] = send(p, reserveIn(inReadReservation, 24), nil, 24) })
+	}
+	asked.Wait()
+	live.Name = l.Name
+	for i, p := range l.Paths {
+		var refused *StatusError
+		if all[i] == nil || errors.As(all[i], &refused) {
+			live.Paths = append(live.Paths, p)
+			continue
+		}
+		silent = append(silent, p.Name())
+	}
+	if len(live.Paths) == 0 {
+		return live, silent, fmt.Errorf("%s: %w", l.Name, errors.Join(all...))
+	}
+	return live, silent, nil
 }
 
 // Look reads keys, reservation and capabilities, by the first path that answers.
@@ -122,10 +164,14 @@ func readKeys(p Path) (Keys, error) {
 	}
 }
 
-// Register registers a key on every path, whatever is registered there, takes part
-// in the reservation or makes it, and reads everything back. With an error
+// Register registers a key on every path that answers, whatever is registered there,
+// takes part in the reservation or makes it, and reads everything back. With an error
 // something of it may have been done, or not.
 func (l LUN) Register(key uint64) (Report, error) {
+	l, silent, err := l.answering()
+	if err != nil {
+		return Report{Silent: silent}, err
+	}
 	before, err := l.Look()
 	if err != nil {
 		return before, err
@@ -138,7 +184,9 @@ func (l LUN) Register(key uint64) (Report, error) {
 	if err := l.reserve(key, before.Capabilities); err != nil {
 		return before, err
 	}
-	return l.Check(key)
+	after, err := l.check(key)
+	after.Silent = silent
+	return after, err
 }
 
 // reserve makes or joins the reservation: for all registrants where the device
@@ -164,11 +212,22 @@ func (l LUN) reserve(key uint64, c Capabilities) error {
 
 func (t Type) guards() bool { return t == AllRegistrants || t == RegistrantsOnly }
 
-// Check reads back whether a key is registered on every path and the reservation
-// is held. A path is asked by a command that only a registrant may send and that
-// changes nothing where the reservation is for all registrants; with the other
-// type the device has to list the key once for every path.
+// Check reads back whether a key is registered on every path that answers and the
+// reservation is held. A path is asked by a command that only a registrant may send
+// and that changes nothing where the reservation is for all registrants; with the
+// other type the device has to list the key once for every path.
 func (l LUN) Check(key uint64) (Report, error) {
+	l, silent, err := l.answering()
+	if err != nil {
+		return Report{Silent: silent}, err
+	}
+	r, err := l.check(key)
+	r.Silent = silent
+	return r, err
+}
+
+// check is Check by paths that answer.
+func (l LUN) check(key uint64) (Report, error) {
 	r, err := l.Look()
 	switch {
 	case err != nil:
@@ -207,6 +266,10 @@ type Others func(key uint64) (gone, foreign bool)
 // reservation back. It is done only if the report comes without an error: then
 // none of these keys can change the LUN any more.
 func (l LUN) Take(key uint64, others Others) (Report, error) {
+	l, silent, err := l.answering()
+	if err != nil {
+		return Report{Silent: silent}, err
+	}
 	r, err := l.Look()
 	if err != nil {
 		return r, err
@@ -227,10 +290,10 @@ func (l LUN) Take(key uint64, others Others) (Report, error) {
 			aborted = append(aborted, k)
 		}
 	}
-	if r, err = l.Check(key); err != nil {
+	if r, err = l.check(key); err != nil {
 		return r, err
 	}
-	r.Aborted, r.Unsure = aborted, unsure
+	r.Aborted, r.Unsure, r.Silent = aborted, unsure, silent
 	for _, k := range r.Keys {
 		if gone, _ := others(k); gone && k != key {
 			return r, fmt.Errorf("%s: key %#016x is still there", l.Name, k)

@@ -37,6 +37,7 @@ func TestOutcomes(t *testing.T) {
 		"keeps preempted":     {scsitest.KeepsKeys, true, false},
 		"one key per host":    {scsitest.OneKeyPerHost, true, true},
 		"has no reservations": {scsitest.NoReservations, false, false},
+		"forgets":             {scsitest.Forgets, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := scsitest.New(c.fault)
@@ -98,11 +99,59 @@ func TestPaths(t *testing.T) {
 			t.Errorf("fault %d: %v", fault, err)
 		}
 	}
+}
+
+// TestSilentPath: a path that does not answer keeps nobody with another one from
+// registering and from taking keys away; it is named, and registered when it answers.
+func TestSilentPath(t *testing.T) {
+	for _, fault := range []scsitest.Fault{scsitest.Honest, scsitest.NoType7} {
+		for _, silent := range []string{"sda", "sdb"} {
+			target := scsitest.New(fault)
+			loser, l := target.LUN("beta", "sdc", "sdd"), target.LUN("alpha", "sda", "sdb")
+			if _, err := loser.Register(beta); err != nil {
+				t.Fatal(err)
+			}
+			target.Down("alpha", silent, true)
+			named := []string{"alpha/" + silent}
+			if r, err := l.Register(alpha); err != nil || !slices.Equal(r.Silent, named) || !strings.Contains(r.String(), "no answer by alpha/"+silent) {
+				t.Fatalf("fault %d, %s: register: %v, %v", fault, silent, r, err)
+			}
+			if r, err := l.Take(alpha, others); err != nil || !slices.Equal(r.Silent, named) || slices.Contains(r.Keys, uint64(beta)) || !slices.Contains(r.Aborted, uint64(beta)) {
+				t.Errorf("fault %d, %s: take: %+v, %v", fault, silent, r, err)
+			}
+			if target.Writes("beta", "sdc") || target.Writes("beta", "sdd") {
+				t.Error("a false yes: the loser can write")
+			}
+			if target.Writes("alpha", silent) {
+				t.Error("a key was sent by a path that does not answer: it could have arrived late")
+			}
+			target.Down("alpha", silent, false)
+			if _, err := l.Check(alpha); err == nil {
+				t.Errorf("fault %d, %s: it is back without a registration, and nobody notices", fault, silent)
+			}
+			if r, err := l.Register(alpha); err != nil || len(r.Silent) != 0 || !target.Writes("alpha", silent) {
+				t.Errorf("fault %d, %s: it is back: %+v, %v", fault, silent, r, err)
+			}
+		}
+	}
 	target := scsitest.New(scsitest.Honest)
-	l := target.LUN("alpha", "sda", "sdb")
+	l := target.LUN("alpha", "sda")
+	l.Paths = append(l.Paths, scsi.Unreachable("sdb", errors.New("open sdb: no such device")))
+	if r, err := l.Register(alpha); err != nil || !slices.Equal(r.Silent, []string{"sdb"}) {
+		t.Errorf("with a path that cannot be opened: %+v, %v", r, err)
+	}
+	l = target.LUN("alpha", "sda", "sdb")
+	target.Down("alpha", "sda", true)
 	target.Down("alpha", "sdb", true)
-	if _, err := l.Register(alpha); err == nil || !strings.Contains(err.Error(), "alpha/sdb") {
-		t.Errorf("with a path that does not answer: %v", err)
+	for name, f := range map[string]func() error{
+		"register": func() error { _, err := l.Register(alpha); return err },
+		"check":    func() error { _, err := l.Check(alpha); return err },
+		"take":     func() error { _, err := l.Take(alpha, others); return err },
+	} {
+		var refused *scsi.StatusError
+		if err := f(); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "alpha/sda") || !strings.Contains(err.Error(), "alpha/sdb") {
+			t.Errorf("%s without any path: %v", name, err)
+		}
 	}
 }
 
@@ -117,6 +166,15 @@ func TestReset(t *testing.T) {
 	target.Reset()
 	if r, err := l.Check(alpha); err != nil || !r.Reservation.Held {
 		t.Errorf("%v, %v", r, err)
+	}
+	target = scsitest.New(scsitest.Forgets)
+	l = target.LUN("alpha", "sda")
+	if r, err := l.Register(alpha); err != nil || r.Capabilities.Persisting || !strings.Contains(r.String(), "lost with the power") {
+		t.Fatalf("%v, %v", r, err)
+	}
+	target.Reset()
+	if r, err := l.Check(alpha); err == nil {
+		t.Errorf("a target that forgets: %v", r)
 	}
 }
 

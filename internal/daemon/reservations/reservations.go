@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -47,7 +48,8 @@ type Keeper struct {
 // New returns what carries out Reserves.
 func New(set Settings) *Keeper { return &Keeper{set: set, busy: map[string]bool{}} }
 
-// OpenDevice opens a disk or a multipath map of the kernel.
+// OpenDevice opens a disk or a multipath map of the kernel: by the paths that can be
+// opened, if there is one, for the kernel lets nobody open a path that it has given up.
 func OpenDevice(device string) (scsi.LUN, func(), error) {
 	l := scsi.LUN{Name: device}
 	var ends []func() error
@@ -57,17 +59,21 @@ func OpenDevice(device string) (scsi.LUN, func(), error) {
 		}
 	}
 	names, err := scsi.PathsOf(device)
+	if err != nil {
+		return scsi.LUN{}, nil, err
+	}
+	var failed []error
 	for _, name := range names {
-		var p scsi.Path
-		var f func() error
-		if p, f, err = scsi.OpenPath(name); err != nil {
-			break
+		p, f, err := scsi.OpenPath(name)
+		if err != nil {
+			failed = append(failed, err)
+			l.Paths = append(l.Paths, scsi.Unreachable(filepath.Base(name), err))
+			continue
 		}
 		l.Paths, ends = append(l.Paths, p), append(ends, f)
 	}
-	if err != nil {
-		end()
-		return scsi.LUN{}, nil, err
+	if len(failed) == len(names) {
+		return scsi.LUN{}, nil, errors.Join(failed...)
 	}
 	return l, end, nil
 }
@@ -144,6 +150,7 @@ func (k *Keeper) work(a cluster.Reserve) cluster.ReserveDone {
 			continue
 		}
 		good = append(good, r.String())
+		e.Forgets = e.Forgets || !r.Capabilities.Persisting
 		e.Drain = e.Drain || r.Unsure || a.Victim != 0 && !slices.Contains(r.Aborted, a.Victim)
 	}
 	e.Gone = k.set.Now()

@@ -77,6 +77,7 @@ func TestTake(t *testing.T) {
 		"both honest":       {scsitest.Honest, cluster.FenceProven, false},
 		"one abort hangs":   {scsitest.HangsOnAbort, cluster.FenceProven, true},
 		"one keeps its key": {scsitest.KeepsKeys, cluster.FenceUnknown, false},
+		"one forgets":       {scsitest.Forgets, cluster.FenceProven, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(scsitest.Honest, c.second)
@@ -89,6 +90,9 @@ func TestTake(t *testing.T) {
 			e := carry(t, b, r.work(cluster.ReserveTake, 2, key(1)))
 			if e.Outcome != c.want || e.Drain != c.drain && c.want == cluster.FenceProven || len(e.LUNs) != 2 || e.Gone == 0 {
 				t.Fatalf("%+v, want %+v", e, c)
+			}
+			if e.Forgets != (c.second == scsitest.Forgets) {
+				t.Errorf("forgets with its power: %v", e.Forgets)
 			}
 			if e.Outcome == cluster.FenceProven && (r.targets["/dev/lun1"].Writes("alpha", "p1") || r.targets["/dev/lun2"].Writes("alpha", "p2")) {
 				t.Error("a false yes")

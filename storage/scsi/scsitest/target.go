@@ -23,6 +23,7 @@ const (
 	NoType7              // knows only the type whose holder is one path
 	KeepsKeys            // a preempted key stays
 	NoReservations       // knows no persistent reservations at all
+	Forgets              // loses all registrations with its power, and says so (no APTPL)
 )
 
 // Target is one logical unit. It may be used by several goroutines.
@@ -185,11 +186,14 @@ func (t *Target) in(cdb []byte, receive int) ([]byte, error) {
 		if t.fault == NoType7 {
 			types = 0x6a
 		}
-		active := byte(0x80)
+		active, can := byte(0x80), byte(0x05)
+		if t.fault == Forgets {
+			can = 0x04
+		}
 		if t.persists {
 			active |= 1
 		}
-		b = []byte{0, 8, 0x05, active, types, 1, 0, 0}
+		b = []byte{0, 8, can, active, types, 1, 0, 0}
 	default:
 		return nil, check(5, [2]byte{0x24, 0})
 	}
