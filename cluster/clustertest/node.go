@@ -9,7 +9,6 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/controller"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/drive"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/faults"
-	"github.com/holdfast-ha/holdfast/cluster/clustertest/members"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/oracle"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest/story"
 	"github.com/holdfast-ha/holdfast/cluster/core"
@@ -70,10 +69,7 @@ type process struct {
 func newNode(w *World, id ident.NodeID) *Node {
 	return &Node{
 		ID: id, Name: story.Name(id), host: ident.UUID{byte(id)}, body: id, w: w, running: map[string]*process{},
-		Faults: faults.Faults{
-			DiskCut: make([]bool, mostDisks), DiskHang: make([]bool, mostDisks), Clones: make([]bool, mostDisks),
-			Faults: members.Faults{Pace: members.Pace{StartTime: 300 * time.Millisecond, StopTime: 200 * time.Millisecond}},
-		},
+		Faults:  faults.New(mostDisks),
 		machine: machine{clock: agenda.Clock{Rate: 1 + (w.rng.Float64()-0.5)*0.0098}},
 	}
 }
@@ -82,10 +78,10 @@ func (n *Node) clock() ident.Instant {
 	return n.machine.clock.At(n.w.Now)
 }
 
-// moment is now, on both clocks.
 // True is the time since the world began, by a clock that is never wrong.
 func (n *Node) True() time.Duration { return n.w.Now }
 
+// moment is now, on both clocks.
 func (n *Node) moment() oracle.Moment { return oracle.Moment{True: n.w.Now, Own: n.clock()} }
 
 // Slew makes the node's clock go at another rate: 1 is right.
@@ -172,7 +168,7 @@ func (n *Node) request(d int, latency time.Duration, land drive.Landing, done fu
 
 // write is request for a write; fresh says that it needs new space on a thin disk.
 func (n *Node) write(d int, latency time.Duration, fresh bool, land drive.Landing, done func(ok bool)) {
-	if k := n.w.Disks[d]; k.ReadOnly || k.Full && fresh {
+	if k := n.w.Disks[d]; k.ReadOnly || n.ReadOnly[d] || k.Full && fresh {
 		n.after(latency, func() { done(false) })
 		return
 	}

@@ -57,8 +57,8 @@ func (c *Core) suspect(n *cluster.NodeState) (why string, lost bool) {
 		return "", false
 	}
 	p := c.peerOf(n.ID)
-	if p.Joined != n.Inc {
-		p.Joined, p.Since = n.Inc, c.now
+	if p.Joined.Inc != n.Inc {
+		p.Joined.Inc, p.Joined.Since = n.Inc, c.now
 	}
 	q := c.quiet(p)
 	if p.Odd.Conflict = q.Stale(c.t.Tsus) && q.Disk > 2*c.t.F && p.ClaimsLease(c.now, n.Inc, c.set.Digest, c.t.F); p.Odd.Conflict {
@@ -69,11 +69,16 @@ func (c *Core) suspect(n *cluster.NodeState) (why string, lost bool) {
 
 // quiet is for how long a peer has been silent, as far as that may be held
 // against it: no longer than this node could see, nor than it is in the register.
+// A later life that speaks shows a member to have disks that it cannot write to; after
+// the wait, in which its beats would have told more, it is no reason to bear with it.
 func (c *Core) quiet(p *peer.Peer) liveness.Quiet {
-	most := c.now.Sub(max(c.self.seeing, p.Since))
+	most := c.now.Sub(max(c.self.seeing, p.Joined.Since))
 	q := liveness.Quiet{Own: c.ownAge(), Slow: c.t.F / 2, Margin: c.t.Margin, Disk: most, Net: min(c.netAge(p), most)}
 	if age, seen := c.diskAge(p); seen {
 		q.Disk = min(age, most)
+	}
+	if mute := min(p.Mute(c.now), most); mute >= c.t.W {
+		q.Net, q.Next = mute, true
 	}
 	return q
 }

@@ -11,8 +11,11 @@ import (
 
 // fenceEnv is this node as its fencing sees it.
 func (c *Core) fenceEnv() fencing.Env {
+	// After a blackout nobody is a member, and nobody becomes one before whoever is
+	// missing has ended: then the node that acts on the evidence may fence while it joins.
+	fit := c.self.stage == member || c.self.stage == joining && c.dec.acts
 	return fencing.Env{
-		Now: c.now, State: c.reg.state, Self: c.set.Self, Member: c.self.stage == member && c.timed && !c.guard.killed,
+		Now: c.now, State: c.reg.state, Self: c.set.Self, Member: fit && c.timed && !c.guard.killed,
 		Acts: c.dec.acts, Tz: c.t.Tz, Tsus: c.t.Tsus, Storage: c.dec.keys, Signs: c, Dark: c.dark(), Stalls: &c.dec.stalls,
 	}
 }

@@ -40,7 +40,7 @@ type Env struct {
 	Now     ident.Instant
 	State   *cluster.State // the newest committed one; its Conf may be nil
 	Self    ident.NodeID
-	Member  bool            // this node is a member, and not about to stop
+	Member  bool            // this node is a member, or acts while it joins because nobody is one; and it is not about to stop
 	Acts    bool            // it acts on the evidence, as the coordinator or in its place
 	Tz      time.Duration   // how long writes of a machine that is off may still land
 	Stalls  *landing.Stalls // of this node's requests; nil: none
@@ -204,8 +204,8 @@ func (s *Set) WantsRead(env Env) bool {
 	return false
 }
 
-// fit says that this node may fence others: it is a member and, as far as it
-// knows, not being fenced itself.
+// fit says that this node may fence others: it is a member, or acts where nobody
+// is, and is not being fenced itself, as far as it knows.
 func (s *Set) fit() bool {
 	n := s.env.State.Node(s.env.Self)
 	return s.env.Member && n != nil && n.Fencing.IsZero() && n.Dead < n.Inc.N

@@ -14,6 +14,7 @@ type Quiet struct {
 	Margin time.Duration // by how much the member's age must exceed Own
 	Disk   time.Duration
 	Net    time.Duration
+	Next   bool // Net is of this incarnation: a later one of the member is heard
 }
 
 // Stale says that the member's beats stand still for tsus on disks that answer
@@ -28,6 +29,8 @@ func (q *Quiet) Suspect(tsus time.Duration, refused bool) string {
 	switch {
 	case !q.Stale(tsus):
 		return ""
+	case q.Net >= tsus && q.Next:
+		return fmt.Sprintf("silent on the quorum disk for %s and on every link for %s; its next life speaks on the network, but beats on no disk", round(q.Disk), round(q.Net))
 	case q.Net >= tsus:
 		return fmt.Sprintf("silent on the quorum disk for %s and on every link for %s", round(q.Disk), round(q.Net))
 	case refused:

@@ -1,6 +1,7 @@
 package liveness_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -20,14 +21,19 @@ func TestSuspicion(t *testing.T) {
 		want    bool
 	}{
 		{"silent on disks and links", silent, false, true},
+		{"its next life is heard", change(func(q *liveness.Quiet) { q.Next = true }), false, true},
 		{"heard", change(func(q *liveness.Quiet) { q.Net = 0 }), false, false},
 		{"heard, and asked to release its services in vain", change(func(q *liveness.Quiet) { q.Net = 0 }), true, true},
 		{"beating", change(func(q *liveness.Quiet) { q.Disk = second }), false, false},
 		{"the disks are slow for the observer too", change(func(q *liveness.Quiet) { q.Own = 2 * second }), false, false},
 		{"registered a moment ago", change(func(q *liveness.Quiet) { q.Disk, q.Net = second/2, second/2 }), false, false},
 	} {
-		if why := c.q.Suspect(2*second, c.refused); (why != "") != c.want {
+		why := c.q.Suspect(2*second, c.refused)
+		if (why != "") != c.want {
 			t.Errorf("%s: suspected for %q, want %v", c.name, why, c.want)
+		}
+		if strings.Contains(why, "next life") != c.q.Next {
+			t.Errorf("%s: suspected for %q, which has to name the next life only where one is heard", c.name, why)
 		}
 	}
 }

@@ -27,13 +27,19 @@ type Peer struct {
 	Blob      published.Peer
 	Acked     ident.Instant // when the acknowledgement of its kill was read first
 	AckedInc  ident.Incarnation
-	Suspected bool              // that it falls silent was told
-	Joined    ident.Incarnation // as the register showed it last, and since when
-	Since     ident.Instant
+	Suspected bool // that it falls silent was told
+	Joined    Joined
 	Word      cluster.Proof // the operator's word, waiting to be committed
 	Odd       Odd
 	wait      timing.Waiter
 	lacks     []cluster.RunState // as Msg says
+}
+
+// Joined is the incarnation as the register showed it last, and since when.
+type Joined struct {
+	Inc   ident.Incarnation
+	Since ident.Instant
+	Spoke ident.Instant // when a network beat of it came last, also one that does not count
 }
 
 // Odd is what does not fit of a node, for people.
@@ -47,7 +53,7 @@ type Odd struct {
 // New returns what is known of a node at first: nothing. Its beats are looked for on
 // so many disks, of every one of sets on a majority.
 func New(id ident.NodeID, disks int, sets quorum.Sets) *Peer {
-	p := &Peer{ID: id, Disk: liveness.NewPeer(0), Heard: ident.LongAgo}
+	p := &Peer{ID: id, Disk: liveness.NewPeer(0), Heard: ident.LongAgo, Joined: Joined{Spoke: ident.LongAgo}}
 	p.Disk.Use(disks, sets)
 	return p
 }
@@ -76,6 +82,9 @@ func (p *Peer) See(e *cluster.Table, s *cluster.SeenBeat) (changed bool) {
 // of two machines with one identity. Once the later one has been silent for that long
 // it is not the one to listen to any more; what it has said stays true of itself.
 func (p *Peer) Hear(now ident.Instant, m *cluster.Message, silent time.Duration) bool {
+	if m.Inc == p.Joined.Inc {
+		p.Joined.Spoke = now
+	}
 	if p.Msg != nil && m.Inc.N < p.Msg.Inc.N && now.Sub(p.Heard) < silent {
 		return false
 	}
@@ -97,6 +106,15 @@ func (p *Peer) Lacks(onNet bool, inc ident.Incarnation) []cluster.RunState {
 		return cluster.Lacking(b.Services)
 	}
 	return nil
+}
+
+// Mute is for how long the registered incarnation has not spoken while a later one
+// does, which says nothing of it; zero where there is no later one.
+func (p *Peer) Mute(now ident.Instant) time.Duration {
+	if p.Msg == nil || p.Msg.Inc.N <= p.Joined.Inc.N {
+		return 0
+	}
+	return now.Sub(p.Joined.Spoke)
 }
 
 // Unread takes a network beat that this version cannot read, and says whether that is

@@ -152,3 +152,22 @@ func TestProblem(t *testing.T) {
 		t.Errorf("one that can: %q", problem(6*time.Second))
 	}
 }
+
+// TestMute: what a later incarnation says is no word of the registered one, and a beat
+// of that one is, even where it does not count.
+func TestMute(t *testing.T) {
+	p := node()
+	p.Joined.Inc = inc(4)
+	hear := func(n uint32, after time.Duration) {
+		p.Hear(start.Add(after), &cluster.Message{From: 2, Inc: inc(n)}, 3*time.Second)
+	}
+	if hear(4, 0); p.Mute(start.Add(time.Minute)) != 0 {
+		t.Error("mute although no later incarnation is heard")
+	}
+	if hear(5, time.Second); p.Mute(start.Add(10*time.Second)) != 10*time.Second {
+		t.Errorf("mute for %v, want the time since incarnation 4 spoke", p.Mute(start.Add(10*time.Second)))
+	}
+	if hear(4, 2*time.Second); p.Mute(start.Add(10*time.Second)) != 8*time.Second {
+		t.Errorf("mute for %v, want the time since it spoke beside the later one", p.Mute(start.Add(10*time.Second)))
+	}
+}

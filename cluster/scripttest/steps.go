@@ -105,6 +105,8 @@ func diskSteps() []verb {
 			d, _ := strconv.Atoi(w[4])
 			r.each(w[10:], func(n *clustertest.Node) { n.Clones[d-1] = true })
 		}},
+		{"the disks are write-protected on NODES", allDisks(5, func(n *clustertest.Node, d int) { n.ReadOnly[d] = true })},
+		{"the disks are writable on NODES", allDisks(5, func(n *clustertest.Node, d int) { n.ReadOnly[d] = false })},
 		{"disk DISK is write-protected", onDisk(1, func(k *clustertest.Disk) { k.ReadOnly = true })},
 		{"disk DISK is writable", onDisk(1, func(k *clustertest.Disk) { k.ReadOnly = false })},
 		{"disk DISK has no space left", onDisk(1, func(k *clustertest.Disk) { k.Full = true })},

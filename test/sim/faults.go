@@ -211,6 +211,14 @@ func storage() []fault {
 				r.cutDisks(n)
 			}
 		}},
+		{name: "the disks are write-protected for a node", weight: 1, strike: func(r *run) {
+			// Of three disks also one or two.
+			n, some := r.node(), 1+r.rng.IntN(len(r.w.Disks))
+			for d := range some {
+				n.ReadOnly[d] = true
+			}
+			r.later(time.Second, 60*time.Second, func() { clear(n.ReadOnly) })
+		}},
 		{name: "a disk of a node hangs", weight: 2, strike: func(r *run) {
 			n, d := r.node(), r.rng.IntN(len(r.w.Disks))
 			n.DiskHang[d] = true

@@ -158,7 +158,7 @@ func (r *run) heal() {
 	for d, k := range r.w.Disks {
 		k.Slow, k.Errors, k.Gone = 1, 0, slices.Contains(r.given, k)
 		for _, n := range r.w.Nodes {
-			n.DiskCut[d], n.Clones[d] = false, false
+			n.DiskCut[d], n.ReadOnly[d], n.Clones[d] = false, false, false
 			n.Unhang(d)
 		}
 	}

@@ -22,10 +22,8 @@ type Broken struct {
 
 // Faults are what a test does to a node. They may be changed at any time.
 type Faults struct {
-	Frozen   bool   // nothing of it executes; see Freeze and Thaw
-	DiskCut  []bool // per disk: requests fail, and do nothing
-	DiskHang []bool // per disk: requests do not complete; see Unhang
-	Clones   []bool // per disk: the path leads to a clone of it, which is not opened
+	Frozen bool // nothing of it executes; see Freeze and Thaw
+	Disks
 	members.Faults
 	NoReboot bool            // stays off after a reset
 	LUNs     luns.Faults     // between it and the data LUNs
@@ -33,6 +31,22 @@ type Faults struct {
 	Poison   uint64          // the version of the register that its core panics on; 0: none
 	BMC      controller.Kind // what its management controller does, where it has one
 	Register
+}
+
+// Disks are what is wrong between a node and each of the disks.
+type Disks struct {
+	DiskCut  []bool // requests fail, and do nothing
+	DiskHang []bool // requests do not complete; see Unhang
+	ReadOnly []bool // writes fail: the disk is write-protected for this node
+	Clones   []bool // the path leads to a clone of it, which is not opened
+}
+
+// New returns a node without faults, in a world of so many disks at most.
+func New(disks int) Faults {
+	return Faults{
+		Disks:  Disks{DiskCut: make([]bool, disks), DiskHang: make([]bool, disks), ReadOnly: make([]bool, disks), Clones: make([]bool, disks)},
+		Faults: members.Faults{Pace: members.Pace{StartTime: 300 * time.Millisecond, StopTime: 200 * time.Millisecond}},
+	}
 }
 
 // Register are shares of a node's register writes.
