@@ -21,7 +21,8 @@ import (
 // Hold makes the sessions of a member whose disks reservations guard: over every
 // portal that has none, and anew where the kernel has given up a disk that nothing
 // uses. It returns nil once a session works and has a disk, so that one portal that
-// is down keeps nobody from the others.
+// is down keeps nobody from the others. Sessions that carry a quorum disk too are left
+// as the system has made them.
 func Hold(ctx context.Context, spec json.RawMessage) error {
 	s, err := parse(resources.Request{Spec: spec})
 	if err != nil {
@@ -32,6 +33,16 @@ func Hold(ctx context.Context, spec json.RawMessage) error {
 		return err
 	}
 	i := initiator()
+	sessions, err := i.Sessions(s.Target)
+	if err != nil {
+		return err
+	}
+	if disk := ofQuorum(sessions); disk != "" {
+		if up, disks := count(sessions); up > 0 && disks > 0 && !slices.ContainsFunc(sessions, broken) {
+			return nil
+		}
+		return fmt.Errorf("%s carries a quorum disk too, %s, so that its sessions are the system's, and not all of its disks work: holdfast node standby, then iscsiadm -m node -T %s --logout, and --login", s.Target, disk, s.Target)
+	}
 	if err := s.mend(ctx, i); err != nil {
 		return err
 	}

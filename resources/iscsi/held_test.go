@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -147,4 +148,74 @@ func TestHold(t *testing.T) {
 	if _, works, err := iscsi.Held(spec); !works || err != nil || s.calls("--logout") != 1 {
 		t.Errorf("works %v, %v, after %d logouts", works, err, s.calls("--logout"))
 	}
+}
+
+// A target that carries a quorum disk too is the system's: no service makes or ends
+// its sessions, and its record stays one for the boot.
+func TestTheTargetOfAQuorumDisk(t *testing.T) {
+	s := newSetting(t)
+	t.Setenv("HOLDFAST_RUN", s.dir)
+	loop := storagetest.Loop(t, storagetest.File(t, 1<<20), 512)
+	spec := map[string]any{"target": target, "portal": s.portal}
+	raw, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := iscsi.Hold(t.Context(), raw); err != nil {
+		t.Fatal(err)
+	}
+	unit := filepath.Join(s.dir, "sys/class/iscsi_session/session1/device/target1:0:0/1:0:0:0")
+	if err := os.Rename(filepath.Join(unit, "block/sdz"), filepath.Join(unit, "block", filepath.Base(loop))); err != nil {
+		t.Fatal(err)
+	}
+	a := iscsi.Agent{}
+	s.ask(a.Fit, spec, resources.OK, "answers")
+	guard(t, loop)
+	before := s.calls("")
+	s.ask(a.Fit, spec, resources.Failed, "carries a quorum disk too, "+filepath.Base(loop))
+	s.ask(a.Start, spec, resources.Failed, "a target of its own")
+	s.guarded(a.Fit, raw, resources.OK, "the node has a session")
+	if err := iscsi.Hold(t.Context(), raw); err != nil {
+		t.Error(err)
+	}
+	s.guarded(a.Start, raw, resources.OK, "held by the node")
+	s.guarded(a.Stop, raw, resources.OK, "stay with the node")
+	s.write(filepath.Join("sys/class/iscsi_session/session1/device/target1:0:0/1:0:0:0", "state"), "offline\n", 0o644)
+	if err := iscsi.Hold(t.Context(), raw); err == nil || !strings.Contains(err.Error(), "carries a quorum disk too") {
+		t.Errorf("with a disk that the kernel has given up: %v", err)
+	}
+	if after := s.calls(""); after != before {
+		t.Error("iscsiadm was called")
+	}
+}
+
+// guard runs a program with the name of the guard that has a disk open.
+func guard(t *testing.T, disk string) {
+	t.Helper()
+	f, err := os.Open(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(sleep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "holdfast-guard")
+	if err := os.WriteFile(name, text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(name, "600")
+	c.ExtraFiles = []*os.File{f}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Process.Kill()
+		_ = c.Wait() // it was killed
+	})
 }

@@ -89,6 +89,9 @@ func (Agent) Start(ctx context.Context, req resources.Request) resources.Report 
 		return resources.Missing("%v", err)
 	}
 	i := initiator()
+	if report, refused := s.refused(i); refused {
+		return report
+	}
 	failed := s.logins(ctx, i, settings, s.Portals)
 	if len(failed) == len(s.Portals) {
 		text := oneLine(failed)
@@ -102,6 +105,15 @@ func (Agent) Start(ctx context.Context, req resources.Request) resources.Report 
 		return resources.Failure("logged in to %s, but %v", s.Target, err)
 	}
 	return resources.Done("%s", s.summary(up, disks, failed))
+}
+
+// refused says why sessions with the target cannot be a service's.
+func (s Spec) refused(i iscsi.Initiator) (resources.Report, bool) {
+	sessions, _ := i.Sessions(s.Target) // who cannot read them here is told so later
+	if disk := ofQuorum(sessions); disk != "" {
+		return resources.Missing("%s carries a quorum disk too, %s, which a stop of the service would take from this node: give one of the two a target of its own, or add guard: reservation, which leaves the sessions to the node", s.Target, disk), true
+	}
+	return resources.Report{}, false
 }
 
 // logins logs in at portals, one after the other.
@@ -273,6 +285,9 @@ func (Agent) Fit(ctx context.Context, req resources.Request) resources.Report {
 	}
 	if _, works, err := Held(req.Spec); req.Guarded && works && err == nil {
 		return resources.Done("the node has a session with %s", s.Target)
+	}
+	if report, refused := s.refused(initiator()); refused && !req.Guarded {
+		return report
 	}
 	var failed []error
 	for _, portal := range s.Portals {
