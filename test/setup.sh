@@ -42,6 +42,8 @@ needs() {
 	initdb    postgresql a service under an unchanged OCF agent
 	ocf-agents resource-agents unchanged OCF agents
 	promtool  prometheus checking the alerting rules and the dashboard
+	icinga2   icinga2-bin watching a takeover through holdfast check
+	zabbix_agentd zabbix-agent watching a takeover through the Zabbix template
 	spin      spin       searching the models of the protocol
 	gcc       gcc        compiling what spin makes of them
 	gencat    libc6-dev  the headers that it needs

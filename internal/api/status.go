@@ -186,6 +186,14 @@ type Link struct {
 	Age    *Seconds `json:"age_seconds,omitempty"` // since something arrived
 	Up     bool     `json:"up"`
 	Error  string   `json:"error,omitempty"`
+	Traffic
+}
+
+// Traffic counts messages on one link, of the peer's present life.
+type Traffic struct {
+	Received uint64 `json:"received"`
+	Missed   uint64 `json:"missed"` // that the peer has sent, and that did not arrive
+	Unsent   uint64 `json:"unsent"` // that this node could not send
 }
 
 // Watchdog is one device that the guard has armed and feeds.

@@ -24,7 +24,7 @@ func guardRows() []row {
 			tree: "internal/guard",
 			may: []string{
 				"cluster", "cluster/ident", "cluster/lease", "cluster/quorum", "quorumdisk", "quorumdisk/place", "sbd", "sbd/watchdog", "storage",
-				"internal/clock", "internal/guardwire", "internal/guard/...", "internal/build",
+				"internal/clock", "internal/guardwire", "internal/guardwire/gauge", "internal/guard/...", "internal/build",
 			},
 			why: "the guard beats, feeds and resets; it is small enough to read in one sitting and has no heartbeat, BMC, resources or YAML",
 		},

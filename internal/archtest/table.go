@@ -234,6 +234,7 @@ func internalRows() []row {
 			tree: "internal/guardwire", may: []string{"cluster", "cluster/ident", "cluster/lease"},
 			why: "the wire between guard and daemon is all that they share; whatever it imports, the guard imports",
 		},
+		{tree: "internal/guardwire/gauge", why: "the guard counts how punctual it is, and knows nobody who reads it"},
 		{
 			tree: "internal/daemon/tables", may: []string{"cluster", "cluster/diskset", "cluster/ident", "internal/guardwire", "quorumdisk"},
 			why: "what the guard has read becomes an event of the core; nothing of it is judged here",
@@ -328,7 +329,14 @@ func processRows() []row {
 // machineRows are about the parts of the daemon that know its machine.
 func machineRows() []row {
 	return []row{
-		{tree: "internal/metrics", may: []string{"internal/api"}, why: "what status tells people, metrics tell Prometheus"},
+		{
+			tree: "internal/metrics", may: []string{"internal/api", "internal/guardwire/gauge"},
+			why: "what status tells people, metrics tell Prometheus, and beside it what daemon, guard and kernel count",
+		},
+		{
+			tree: "internal/daemon/figures", may: []string{"cluster", "cluster/ident", "cluster/register", "internal/metrics"},
+			why: "what is counted is seen in what the core is told and what it wants; nobody waits for it",
+		},
 		{
 			tree: "internal/alerts", may: []string{"cluster", "internal/api", "internal/config", "internal/incidents", "bmc", "storage/program"},
 			why: "who is told what happened follows from what was noted; nothing is decided, and nothing waits for it",

@@ -23,7 +23,7 @@ type Node struct {
 	Disks         []QuorumDisk     // one or three
 	Links         []netip.AddrPort // this node's own address on each link, two or more
 	SingleLink    bool             // the admin accepted one link only
-	Metrics       netip.AddrPort   // loopback address that answers scrapes; not valid: none
+	Metrics       Metrics          // who may scrape
 	Key           string           // path of the cluster key
 	Watchdogs     []Watchdog       // in the order in which they are listed
 	AcceptSoftdog bool             // softdog alone may carry a time proof: weak
@@ -84,6 +84,15 @@ type Controller struct {
 	GUIDs        []string // the machine that must answer; empty: the one that has claimed the node's slot
 }
 
+// Metrics is where the daemon answers scrapes, beside its socket. Without a certificate
+// that is a loopback address.
+type Metrics struct {
+	Listen      netip.AddrPort // not valid: nowhere
+	Certificate string         // PEM file, with those between it and its root; empty: no TLS
+	Key         string         // PEM file of mode 0600
+	Clients     string         // PEM file: only clients with a certificate of one of these are answered; empty: all are
+}
+
 // Dirs are where a node keeps things.
 type Dirs struct {
 	Run    string // sockets and the guard's mark, gone after a boot
@@ -105,6 +114,7 @@ func ParseNode(file string, src []byte) (*Node, error) {
 	r.links(v, n)
 	r.watchdogs(v, n)
 	r.platform(v, n)
+	r.metrics(v.Get("metrics"), &n.Metrics)
 	if b := v.Get("bmc"); b != nil && strings.Contains(n.BMC.URL, "@") && n.BMC.PasswordFile == "" {
 		r.Add(b.Node, "bmc: a user, but no password_file", "add password_file: /etc/holdfast/bmc.secret")
 	}
@@ -128,7 +138,9 @@ func nodeOf(v *form.Value) *Node {
 		BMC:  BMC{URL: bmc.Str("url"), PasswordFile: bmc.Str("password_file")},
 		Dirs: Dirs{Run: dirs.Str("run"), State: dirs.Str("state"), Cgroup: dirs.Str("cgroup")},
 	}
-	n.Metrics, _ = netip.ParseAddrPort(v.Get("metrics").Str("listen"))
+	m := v.Get("metrics")
+	n.Metrics = Metrics{Certificate: m.Str("certificate"), Key: m.Str("key"), Clients: m.Str("clients")}
+	n.Metrics.Listen, _ = netip.ParseAddrPort(m.Str("listen"))
 	n.Cluster.ID, _ = ident.ParseUUID(head.Str("id"))
 	if e := head.Get("epoch"); e != nil {
 		n.Cluster.Epoch = uint32(e.Num)
@@ -258,6 +270,20 @@ func (r nodeReader) platform(v *form.Value, n *Node) {
 	}
 }
 
+// metrics refuses an address that others reach, unless what is said there is sealed.
+func (r nodeReader) metrics(v *form.Value, m *Metrics) {
+	switch {
+	case v == nil || !m.Listen.IsValid():
+	case (m.Certificate == "") != (m.Key == ""):
+		r.Add(v.Node, "metrics: a certificate and its key belong together", "write both, or neither")
+	case m.Certificate == "" && m.Clients != "":
+		r.Add(v.Node, "metrics: clients can be known by their certificates only where there is one here", "add certificate and key")
+	case m.Certificate == "" && !m.Listen.Addr().IsLoopback():
+		r.Add(v.Get("listen").Node, "metrics: "+m.Listen.String()+" is no loopback address, and whoever reaches it could read it",
+			"use 127.0.0.1 or [::1], or add certificate and key (and clients: who may)")
+	}
+}
+
 func nodeShape() *form.Shape {
 	absolutePath := func(doc, example string) form.Shape { return form.Text(doc, example, form.Absolute) }
 	dog := form.Text("softdog, or on an emulated platform the emulator's name", Softdog, deviceName)
@@ -279,7 +305,10 @@ func nodeShape() *form.Shape {
 		form.Required("links", form.List("This node's own address on each heartbeat network", form.Text("", "10.0.0.11:7320", addrPort))),
 		form.Optional("single_link", form.Truth("Accepts that there is one link only: then one broken cable silences a healthy node")),
 		form.Optional("metrics", form.Object("Figures for Prometheus, beside those on the daemon's socket",
-			form.Required("listen", form.Text("A loopback address: whoever reaches it may read it", "127.0.0.1:9640", loopback)))),
+			form.Required("listen", form.Text("An address of this node, or [::] and 0.0.0.0 for all. Without TLS a loopback address: whoever reaches it may read it", "127.0.0.1:9640", listenAt)),
+			form.Optional("certificate", absolutePath("TLS: the certificate, as PEM", "/etc/holdfast/metrics.crt")),
+			form.Optional("key", absolutePath("Its key, of mode 0600", "/etc/holdfast/metrics.key")),
+			form.Optional("clients", absolutePath("Only clients with a certificate of one of these authorities are answered", "/etc/holdfast/metrics-clients.crt")))),
 		form.Required("key", absolutePath("The file with the cluster key", "/etc/holdfast/cluster.key")),
 		form.Optional("watchdogs", form.List("What resets this node when it hangs", dog)),
 		form.Optional("watchdog", form.Object("",
@@ -327,14 +356,12 @@ func uuidText(s string) string {
 	return ""
 }
 
-func loopback(s string) string {
-	if problem := addrPort(s); problem != "" {
-		return problem
+// listenAt is where to listen: all addresses of the machine will do, too.
+func listenAt(s string) string {
+	if a, err := netip.ParseAddrPort(s); err == nil && a.Addr().IsUnspecified() && a.Port() != 0 {
+		return ""
 	}
-	if a, _ := netip.ParseAddrPort(s); !a.Addr().IsLoopback() {
-		return "is no loopback address, and whoever reaches it could read it: use 127.0.0.1 or [::1], and a proxy of your own with TLS"
-	}
-	return ""
+	return addrPort(s)
 }
 
 func addrPort(s string) string {

@@ -69,6 +69,9 @@ func TestNodeProblems(t *testing.T) {
 		{least + "platform: {emulator: /run/p}\n", "emulated is not true", 7},
 		{least + "bmc: {url: \"redfish://u:secret@h\"}\n", "belongs into a file", 7},
 		{least + "bmc: {url: \"redfish://u@h\"}\n", "no password_file", 7},
+		{least + "metrics: {listen: \"10.0.0.11:9640\"}\n", "no loopback address", 7},
+		{least + "metrics: {listen: \"10.0.0.11:9640\", certificate: /c}\n", "belong together", 7},
+		{least + "metrics: {listen: \"127.0.0.1:9640\", clients: /c}\n", "add certificate and key", 7},
 		{least + "bmc: {url: \"telnet://u@h\"}\n", "telnet", 7},
 	} {
 		_, err := config.ParseNode("n", []byte(c.src))
@@ -138,6 +141,16 @@ func node(t *rapid.T) config.Node {
 	}
 	if rapid.Bool().Draw(t, "bmc") {
 		n.BMC = config.BMC{URL: "redfish://admin@10.0.0.1", PasswordFile: path.Draw(t, "secret")}
+	}
+	switch rapid.IntRange(0, 3).Draw(t, "metrics") {
+	case 3:
+		n.Metrics.Clients = path.Draw(t, "clients")
+		fallthrough
+	case 2:
+		n.Metrics.Listen = netip.MustParseAddrPort("[::]:9640")
+		n.Metrics.Certificate, n.Metrics.Key = path.Draw(t, "certificate"), path.Draw(t, "certificate's key")
+	case 1:
+		n.Metrics.Listen = netip.MustParseAddrPort("127.0.0.1:9640")
 	}
 	n.Dirs = config.Dirs{Run: "/run/holdfast/" + n.Name, State: "/var/lib/holdfast"}
 	if rapid.Bool().Draw(t, "dirs") {

@@ -25,6 +25,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
@@ -37,10 +38,12 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/api/server"
 	"github.com/holdfast-ha/holdfast/internal/build"
 	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/daemon/agents"
 	"github.com/holdfast-ha/holdfast/internal/daemon/decisions"
 	"github.com/holdfast-ha/holdfast/internal/daemon/drills"
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
 	"github.com/holdfast-ha/holdfast/internal/daemon/examiner"
+	"github.com/holdfast-ha/holdfast/internal/daemon/figures"
 	"github.com/holdfast-ha/holdfast/internal/daemon/fitness"
 	"github.com/holdfast-ha/holdfast/internal/daemon/held"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
@@ -105,6 +108,12 @@ type others struct {
 	join *enlist.Service
 }
 
+// seen is who sees all that the core is told and wants.
+type seen struct {
+	record  *decisions.Log
+	figures *figures.Figures
+}
+
 // Daemon is the process. New makes it, Run runs it.
 type Daemon struct {
 	deps     Deps
@@ -118,10 +127,10 @@ type Daemon struct {
 	requests *requests
 	events   *journal.Story
 	cache    *journal.Cache
-	record   *decisions.Log
-	others   others
-	ways     fences
-	tasks    *errgroup.Group
+	seen
+	others others
+	ways   fences
+	tasks  *errgroup.Group
 }
 
 // New opens the daemon's own files. It talks to nobody yet.
@@ -138,9 +147,10 @@ func New(deps Deps) (*Daemon, error) {
 	if d.record, err = decisions.Open(state, deps.Log, deps.Wall); err != nil {
 		return nil, err
 	}
+	d.figures = figures.New(d.record)
 	d.loop = &loop{
 		watch: d.watch, events: make(chan cluster.Event, eventBuffer), calls: make(chan func()),
-		record: d.record, told: d.told, panicked: d.panicked,
+		record: d.figures, told: d.told, panicked: d.panicked,
 	}
 	d.roster = roster.New(deps.Node, deps.Disks.File)
 	d.shared = &diskShared{events: d.loop.events, alarm: d.alarm}
@@ -223,10 +233,11 @@ func (d *Daemon) live(ctx context.Context) error {
 	task("heartbeat links", d.deps.RunLinks)
 	task("network beats", d.listen)
 	local := server.New(d, stores{d.events, d.cache}, server.GroupRoles(), d.upgrade, drills.New(d.ways, d.events.Add, d.watch.instant).Step)
+	local.Count(d.counts()...)
 	task("watch of services", func(ctx context.Context) error { return operations.Listen(ctx, d.deps.Runner, d.loop.events) })
 	task("api", func(ctx context.Context) error { return local.Serve(ctx, socket) })
 	task("metrics", func(ctx context.Context) error {
-		if err := metrics.Serve(ctx, d.deps.Node.Metrics, local.Metrics()); err != nil {
+		if err := metrics.Serve(ctx, metrics.Place(d.deps.Node.Metrics), local.Metrics()); err != nil {
 			d.alarm(err.Error()) // no reason to end
 		}
 		return nil
@@ -243,6 +254,21 @@ func (d *Daemon) live(ctx context.Context) error {
 	task("service manager", d.notify)
 	task("upgrade", d.guard.follow)
 	return d.tasks.Wait()
+}
+
+// counts are the metrics that status does not show.
+func (d *Daemon) counts() []prometheus.Collector {
+	services, err := agents.Services(d.deps.Node)
+	if err != nil {
+		d.deps.Log.Warn().Err(err).Msg("no figures of services")
+	}
+	dogs := func() (paths []string) {
+		for _, w := range d.guard.snapshot().Watchdogs {
+			paths = append(paths, w.Path)
+		}
+		return paths
+	}
+	return []prometheus.Collector{d.figures, &metrics.Host{Services: services}, &metrics.Guard{Run: d.deps.Node.Dirs.Run, Dogs: dogs}}
 }
 
 // decider is the core, or what stands in for it where that has panicked too often.

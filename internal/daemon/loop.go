@@ -252,6 +252,7 @@ func (d *Daemon) act(ctx context.Context) func(cluster.Action) error {
 // the disks.
 func (d *Daemon) told(v *cluster.View) {
 	d.cache.Keep(v.State)
+	d.figures.Committed(v.State.Ver)
 	d.links.SetPeers(peersOf(v.State, d.deps.Node.ID))
 	d.shared.patience.Store(int64(v.Timing.F / 2))
 }

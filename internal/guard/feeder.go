@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
+	"github.com/holdfast-ha/holdfast/internal/guardwire/gauge"
 	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 )
 
@@ -42,6 +43,7 @@ type feeder struct {
 	unproved  bool // the last device was fed, and no check has passed since
 	refused   bool // the last check failed
 	hunger    hunger
+	meter     gauge.Meter
 }
 
 // hunger is what is said when the bite is near: the last word that can still reach
@@ -123,6 +125,7 @@ func (f *feeder) round() time.Duration {
 			d.due = now.Add(d.every)
 			f.unproved = i == len(f.dogs)-1
 			f.hunger.since, f.hunger.told = now, false
+			f.meter.Fed(i, int64(now))
 			f.feed(d)
 		}
 	}
@@ -154,6 +157,7 @@ func (f *feeder) check() (ident.Instant, verdict, bool) {
 		slept = s.Suspended - f.suspended
 	}
 	v := f.g.state.judge(s.Now, slept)
+	f.meter.Lease(int64(v.until), int64(s.Now))
 	backward := f.sampled && s.Now < f.last
 	f.sampled, f.last, f.suspended = true, s.Now, s.Suspended
 	switch {

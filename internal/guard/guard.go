@@ -36,6 +36,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/guard/handover"
 	"github.com/holdfast-ha/holdfast/internal/guard/mark"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
+	"github.com/holdfast-ha/holdfast/internal/guardwire/gauge"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/storage"
 )
@@ -184,6 +185,7 @@ func (g *Guard) Run(ctx context.Context) error {
 	tasks.Go(func() error { defer close(fed); g.feeder.run(ctx); return nil })
 	tasks.Go(func() error { g.server.Serve(ctx, socket); return nil })
 	tasks.Go(func() error { g.tell(ctx); return nil })
+	tasks.Go(func() error { gauge.Keep(ctx, g.deps.Run, &g.feeder.meter); return nil })
 	tasks.Go(func() error { return g.obeySignals(ctx, fed) })
 	if err := tasks.Wait(); err != nil && !errors.Is(err, errEnded) {
 		return err

@@ -58,6 +58,7 @@ type verdict struct {
 	reset  bool          // a kill record's time is up
 	slept  bool          // the machine was suspended while it was bound
 	period time.Duration // of the feeding loop; 0: the guard's own
+	until  ident.Instant // the lease's end; 0: nothing is bound
 }
 
 // judge asks the lease; slept is for how long the machine was suspended since it
@@ -65,13 +66,17 @@ type verdict struct {
 func (s *state) judge(now ident.Instant, slept time.Duration) verdict {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return verdict{
+	v := verdict{
 		bound:  s.lease.State() == lease.Bound,
 		feed:   s.lease.MayFeed(now),
 		reset:  s.lease.ResetDue(now),
 		slept:  s.lease.OverAfter(slept),
 		period: s.params.PetPeriod,
 	}
+	if v.bound {
+		v.until = s.lease.End()
+	}
+	return v
 }
 
 // bound is the bound incarnation; zero if FREE.

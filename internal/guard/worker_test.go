@@ -492,7 +492,7 @@ func TestLastWordComesBeforeTheReset(t *testing.T) {
 	x.obeyed(c, x.claimOrder())
 	waitFor(t, "a beat on every disk", func() bool {
 		for d := range r.disks {
-			if b, err := r.codec.OpenBeat(r.disks[d].Peek(layout.BeatOffset(self), layout.SectorSize), self); err != nil || b.State != cluster.GuardBound {
+			if b, err := r.codec.OpenBeat(r.disks[d].Peek(layout.BeatOffset(self), layout.SectorSize), self); err != nil || b == nil || b.State != cluster.GuardBound {
 				return false
 			}
 		}

@@ -24,6 +24,14 @@ type metric struct {
 	values     func(s *api.Status, add func(v float64, labels ...string))
 }
 
+// kind is its type, which its name tells.
+func (m *metric) kind() string {
+	if strings.HasSuffix(m.name, "_total") {
+		return "counter"
+	}
+	return "gauge"
+}
+
 // family is a metric as Prometheus describes it.
 type family struct {
 	metric
@@ -37,10 +45,12 @@ type source struct {
 	families []family
 }
 
-// Handler answers scrapes with what status gives, and with figures of this
-// process. A status that cannot be had is holdfast_up 0, and nothing else.
-func Handler(status func() (*api.Status, error)) http.Handler {
+// Handler answers scrapes with what status gives, with more (Counted, Host and Guard are
+// such), and with figures of this process. A status that cannot be had is holdfast_up
+// 0, and nothing else of it.
+func Handler(status func() (*api.Status, error), more ...prometheus.Collector) http.Handler {
 	r := prometheus.NewRegistry()
+	r.MustRegister(more...)
 	r.MustRegister(newSource(status), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 2})
 }
@@ -72,7 +82,11 @@ func (s *source) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, f := range s.families {
 		f.values(st, func(v float64, labels ...string) {
-			m, err := prometheus.NewConstMetric(f.desc, prometheus.GaugeValue, v, labels...)
+			kind := prometheus.GaugeValue
+			if f.kind() == "counter" {
+				kind = prometheus.CounterValue
+			}
+			m, err := prometheus.NewConstMetric(f.desc, kind, v, labels...)
 			if err != nil {
 				m = prometheus.NewInvalidMetric(f.desc, err) // the scrape fails and says which
 			}
@@ -104,20 +118,52 @@ func seconds(v *api.Seconds, add func(v float64, labels ...string), labels ...st
 
 func diskLabels(d *api.Disk) []string { return []string{strconv.Itoa(d.Index + 1), d.Path} }
 
+// all describes every family that a daemon exports, but for those of its process.
+func all() []described {
+	list := []described{{"holdfast_up", upHelp, "gauge", nil}}
+	for _, m := range table() {
+		list = append(list, described{m.name, m.help, m.kind(), m.labels})
+	}
+	list = append(append(list, NewCounted().docs...), guardFamilies()...)
+	for _, r := range readings() {
+		list = append(list, described{r.name, r.help, r.kind, r.labels})
+	}
+	return list
+}
+
+// Names lists every family that a daemon exports, but for those of its process.
+func Names() []string {
+	var list []string
+	for _, d := range all() {
+		list = append(list, d.name)
+	}
+	return list
+}
+
+// unit is what a value is counted in, which the name tells (as the naming rules of
+// Prometheus want it), or else the meaning.
+func (d *described) unit() string {
+	name := strings.TrimSuffix(d.name, "_total")
+	switch {
+	case strings.HasSuffix(name, "_seconds"):
+		return "seconds"
+	case strings.HasSuffix(name, "_bytes"):
+		return "bytes"
+	case strings.HasPrefix(d.help, "1"), strings.HasPrefix(d.name, "ha_cluster_"):
+		return "0 or 1"
+	case strings.Contains(d.name, "version"):
+		return "version"
+	}
+	return "number"
+}
+
 // Manual writes the table of all metrics as Markdown.
 func Manual(w io.Writer) error {
-	row := func(m metric) error {
-		_, err := fmt.Fprintf(w, "| `%s` | %s | %s |\n", m.name, strings.Join(m.labels, ", "), m.help)
+	if _, err := fmt.Fprintf(w, "| name | type | unit | labels | meaning |\n|---|---|---|---|---|\n"); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(w, "| name | labels | meaning |\n|---|---|---|\n"); err != nil {
-		return err
-	}
-	if err := row(metric{name: "holdfast_up", help: upHelp}); err != nil {
-		return err
-	}
-	for _, m := range table() {
-		if err := row(m); err != nil {
+	for _, d := range all() {
+		if _, err := fmt.Fprintf(w, "| `%s` | %s | %s | %s | %s |\n", d.name, d.kind, d.unit(), strings.Join(d.labels, ", "), d.help); err != nil {
 			return err
 		}
 	}

@@ -12,7 +12,7 @@ type adder = func(v float64, labels ...string)
 // table is every metric.
 func table() []metric {
 	var all []metric
-	for _, part := range [][]metric{cluster(), nodes(), services(), disks(), fencing(), others()} {
+	for _, part := range [][]metric{cluster(), nodes(), services(), disks(), fencing(), others(), exporter()} {
 		all = append(all, part...)
 	}
 	return all
@@ -32,6 +32,10 @@ func cluster() []metric {
 		{"holdfast_membership_version", "Version of the membership: grows by one with every node that comes or goes.", nil, func(s *api.Status, add adder) { add(float64(s.Cluster.Membership)) }},
 		{"holdfast_coordinator", "1 if this node is the coordinator.", nil, func(s *api.Status, add adder) { add(yes(s.Cluster.Coordinator == s.Self.Name)) }},
 		{"holdfast_lease_seconds", "How long this node's lease is still good.", nil, func(s *api.Status, add adder) { seconds(s.Self.Lease, add) }},
+		{"holdfast_quorate", "1 if this node has a lease: a majority of the quorum disks takes its beats.", nil, func(s *api.Status, add adder) { add(yes(held(s))) }},
+		{"holdfast_protocol_version", "Version of the protocol that the cluster uses.", nil, func(s *api.Status, add adder) { add(float64(s.Cluster.Protocol)) }},
+		{"holdfast_disk_set_version", "Version of the set of quorum disks: grows by one with every change.", nil, func(s *api.Status, add adder) { add(float64(s.DiskSet.Generation)) }},
+		{"holdfast_cluster_maintenance", "1 if the whole cluster is in maintenance.", nil, func(s *api.Status, add adder) { add(yes(s.Cluster.Maintenance != nil)) }},
 		{"holdfast_guard_connected", "1 if the daemon has its guard.", nil, func(s *api.Status, add adder) { add(yes(s.Self.Guard == "connected")) }},
 	}
 }
@@ -51,6 +55,16 @@ func nodes() []metric {
 		{"holdfast_node_standby", "1 if a node is on standby.", []string{"node"}, func(s *api.Status, add adder) {
 			for i := range s.Nodes {
 				add(yes(s.Nodes[i].Standby), s.Nodes[i].Name)
+			}
+		}},
+		{"holdfast_node_maintenance", "1 if a node is in maintenance.", []string{"node"}, func(s *api.Status, add adder) {
+			for i := range s.Nodes {
+				add(yes(s.Nodes[i].Maintenance != nil), s.Nodes[i].Name)
+			}
+		}},
+		{"holdfast_node_quarantined", "1 if a node runs nothing because it has failed too often.", []string{"node"}, func(s *api.Status, add adder) {
+			for i := range s.Nodes {
+				add(yes(s.Nodes[i].Quarantine != nil), s.Nodes[i].Name)
 			}
 		}},
 		{"holdfast_node_disk_age_seconds", "Since a node's beat on the quorum disks changed last.", []string{"node"}, func(s *api.Status, add adder) {
@@ -100,6 +114,11 @@ func services() []metric {
 				add(yes(s.Services[i].Frozen), s.Services[i].Name)
 			}
 		}},
+		{"holdfast_service_maintenance", "1 if a service is in maintenance of its own.", []string{"service"}, func(s *api.Status, add adder) {
+			for i := range s.Services {
+				add(yes(s.Services[i].Maintenance != nil), s.Services[i].Name)
+			}
+		}},
 	}
 }
 
@@ -120,15 +139,6 @@ func disks() []metric {
 				add(float64(s.Disks[i].Latency), diskLabels(&s.Disks[i])...)
 			}
 		}},
-		{"ha_cluster_sbd_devices", "As of ha_cluster_exporter: 1 for the status that a quorum disk has.", []string{"device", "status"}, func(s *api.Status, add adder) {
-			for i := range s.Disks {
-				status := "healthy"
-				if s.Disks[i].Error != "" {
-					status = "unhealthy"
-				}
-				oneOf(status, []string{"healthy", "unhealthy"}, add, s.Disks[i].Path)
-			}
-		}},
 	}
 }
 
@@ -145,7 +155,7 @@ func fencing() []metric {
 		{"holdfast_fencing_took_seconds", "How long the latest check of a way took, or the latest attempt to fence by it.", []string{"node", "way"}, func(s *api.Status, add adder) {
 			ways(s, func(node string, w *api.Way) { seconds(w.Took, add, node, w.Way) })
 		}},
-		{"holdfast_fencing_attempts", "Attempts to fence by a way, by what they have shown, of this node since its daemon began.", []string{"node", "way", "outcome"}, func(s *api.Status, add adder) {
+		{"holdfast_fencing_attempts_total", "Attempts to fence by a way, by what they have shown, of this node since its daemon began.", []string{"node", "way", "outcome"}, func(s *api.Status, add adder) {
 			ways(s, func(node string, w *api.Way) {
 				if w.Tried != nil {
 					add(float64(w.Tried.Proven), node, w.Way, "proven")
@@ -194,6 +204,14 @@ func others() []metric {
 		{"holdfast_link_age_seconds", "Since something arrived from a peer on a link.", []string{"link", "peer"}, func(s *api.Status, add adder) {
 			for i := range s.Links {
 				seconds(s.Links[i].Age, add, strconv.Itoa(s.Links[i].Index+1), s.Links[i].Peer)
+			}
+		}},
+		{"holdfast_link_messages_total", "Messages of a peer's present life on a link, by what became of them: received, missed (it has sent them, they did not arrive), or unsent (of this node's own).", []string{"link", "peer", "fate"}, func(s *api.Status, add adder) {
+			for i := range s.Links {
+				l, number := &s.Links[i], strconv.Itoa(s.Links[i].Index+1)
+				add(float64(l.Received), number, l.Peer, "received")
+				add(float64(l.Missed), number, l.Peer, "missed")
+				add(float64(l.Unsent), number, l.Peer, "unsent")
 			}
 		}},
 		{"holdfast_watchdog_timeout_seconds", "Timeout of a watchdog that this node feeds, as read back.", []string{"device", "class"}, func(s *api.Status, add adder) {

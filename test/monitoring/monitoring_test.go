@@ -3,6 +3,7 @@
 package monitoring
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,8 +19,10 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/guardwire/gauge"
 	"github.com/holdfast-ha/holdfast/internal/metrics"
 )
 
@@ -50,17 +53,29 @@ func healthy(self string) *api.Status {
 	}
 }
 
-// fault makes something wrong with what a node says; nil: it says nothing at all.
-type fault func(s *api.Status) *api.Status
+// fault is something wrong at alpha: with what it says (nil: it says nothing at all), or
+// with what it has counted.
+type fault struct {
+	says    func(s *api.Status) *api.Status
+	series  map[string]string // by name, in the notation of promtool
+	happens bool              // in the middle of the test, and not before
+}
 
 func in(change func(*api.Status)) fault {
-	return func(s *api.Status) *api.Status { change(s); return s }
+	return fault{says: func(s *api.Status) *api.Status { change(s); return s }}
+}
+
+// grows is a series that grows by so much a minute.
+func grows(series string, by float64) fault {
+	return fault{series: map[string]string{series: fmt.Sprintf("0+%gx%d", by, 2*half-1)}}
 }
 
 // faults has what each rule is for.
 func faults() map[string]fault {
+	tookOver := in(func(s *api.Status) { s.Failover.Last.Time = time.Unix(1763900000, 0) })
+	tookOver.happens = true
 	return map[string]fault{
-		"HoldfastDown":                 func(*api.Status) *api.Status { return nil },
+		"HoldfastDown":                 {says: func(*api.Status) *api.Status { return nil }},
 		"HoldfastCritical":             in(func(s *api.Status) { s.Health = api.Critical }),
 		"HoldfastServiceDown":          in(func(s *api.Status) { s.Services[0].State = "broken" }),
 		"HoldfastNodeFenced":           in(func(s *api.Status) { s.Nodes[0].Fencing = true }),
@@ -72,9 +87,15 @@ func faults() map[string]fault {
 		"HoldfastFencingBroken":        in(func(s *api.Status) { s.Fencing[0].Ways[0].State = "failed" }),
 		"HoldfastGuardGone":            in(func(s *api.Status) { s.Self.Guard = "gone" }),
 		"HoldfastWarnings":             in(func(s *api.Status) { s.Warnings = []string{"one"} }),
-		"HoldfastTookOver":             in(func(s *api.Status) { s.Failover.Last.Time = time.Unix(1763900000, 0) }), // in the second half: it changes
+		"HoldfastTookOver":             tookOver,
 		"HoldfastVersionsDiffer":       in(func(s *api.Status) { s.Self.Build = "1.1" }),
 		"HoldfastConfigurationsDiffer": in(func(s *api.Status) { s.Cluster.Config = 4 }),
+		"HoldfastNoLease":              in(func(s *api.Status) { s.Self.Lease = nil }),
+		"HoldfastQuorumDiskFailing":    grows(`holdfast_disk_failures_total{instance="alpha",disk="1",request="beat"}`, 2),
+		"HoldfastFedLate":              {series: map[string]string{`holdfast_feed_gap_longest_seconds{instance="alpha",device="/dev/watchdog0"}`: fmt.Sprintf("1.2+0x%d", 2*half-1)}},
+		"HoldfastOperationFailed":      grows(`holdfast_operations_total{instance="alpha",operation="stop",outcome="unknown",service="orders"}`, .1),
+		"HoldfastFencingFailed":        grows(`holdfast_fencing_attempts_total{instance="alpha",node="beta",outcome="unknown",way="bmc"}`, .1),
+		"HoldfastStalled":              grows(`holdfast_host_pressure_seconds_total{instance="alpha",tasks="full",want="io"}`, 30),
 	}
 }
 
@@ -107,15 +128,56 @@ func rules(t *testing.T) []rule {
 // sample is one series of a scrape.
 var sample = regexp.MustCompile(`(?m)^((?:holdfast|ha_cluster)_[a-z_]+)(?:\{(.*)\})? (\S+)$`)
 
+// counts is what a daemon, its guard and its kernel count where there is something of
+// everything.
+func counts(t *testing.T) []prometheus.Collector {
+	t.Helper()
+	c := metrics.NewCounted()
+	c.Beat(0, 3*time.Millisecond, time.Millisecond)
+	c.BeatFailed(0)
+	c.Heard("link 1", 250*time.Millisecond)
+	c.Register(0, "write", 4*time.Millisecond, true)
+	c.Committed(2)
+	c.Operation("orders", "start", "ok", 2*time.Second)
+	c.Attempt("bmc", "check", "proven", time.Second)
+	c.Granted("E3 time", 4*time.Second)
+	c.Started("E3 time", 6*time.Second)
+	var m gauge.Meter
+	for at := range int64(3) {
+		m.Fed(0, (at+1)*1e8)
+		m.Lease((at+30)*1e8, (at+1)*1e8)
+	}
+	run, proc, services := t.TempDir(), t.TempDir(), t.TempDir()
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	gauge.Keep(done, run, &m)
+	const stalled = "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=2\n"
+	for file, text := range map[string]string{
+		proc + "/stat": "cpu  2 0 3 40 5 0 0 0\n", proc + "/meminfo": "MemTotal: 10 kB\nMemAvailable: 4 kB\n", proc + "/pressure/io": stalled,
+		services + "/orders/cpu.stat": "usage_usec 15\n", services + "/orders/memory.current": "81\n", services + "/orders/io.pressure": stalled,
+	} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return []prometheus.Collector{
+		c, &metrics.Guard{Run: run, Dogs: func() []string { return []string{"/dev/watchdog0"} }}, &metrics.Host{Proc: proc, Services: services},
+	}
+}
+
 // scrape gives the series that a daemon serves, with the label of its instance.
-func scrape(self string, s *api.Status) map[string]string {
+func scrape(t *testing.T, self string, s *api.Status) map[string]string {
+	t.Helper()
 	w := httptest.NewRecorder()
 	metrics.Handler(func() (*api.Status, error) {
 		if s == nil {
 			return nil, errors.New("it ends")
 		}
 		return s, nil
-	}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	}, counts(t)...).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	series := map[string]string{}
 	for _, m := range sample.FindAllStringSubmatch(w.Body.String(), -1) {
 		labels := `instance="` + self + `"`
@@ -132,13 +194,14 @@ const half = 50
 
 // inputs are the series of both nodes: healthy first, then with the fault on alpha; for
 // all of the time if the fault is one that lasts.
-func inputs(f fault, lasts bool) []map[string]string {
+func inputs(t *testing.T, f fault) []map[string]string {
+	t.Helper()
 	var list []map[string]string
 	for _, self := range []string{"alpha", "beta"} {
-		before, after := scrape(self, healthy(self)), scrape(self, healthy(self))
-		if self == "alpha" && f != nil {
-			after = scrape(self, f(healthy(self)))
-			if lasts {
+		before, after := scrape(t, self, healthy(self)), scrape(t, self, healthy(self))
+		if self == "alpha" && f.says != nil {
+			after = scrape(t, self, f.says(healthy(self)))
+			if !f.happens {
 				before = after
 			}
 		}
@@ -154,8 +217,15 @@ func inputs(f fault, lasts bool) []map[string]string {
 			}
 			a, hadA := before[name]
 			b, hasB := after[name]
-			list = append(list, map[string]string{"series": name, "values": part(a, hadA) + " " + part(b, hasB)})
+			values := part(a, hadA) + " " + part(b, hasB)
+			if f.series[name] != "" {
+				continue
+			}
+			list = append(list, map[string]string{"series": name, "values": values})
 		}
+	}
+	for name, values := range f.series {
+		list = append(list, map[string]string{"series": name, "values": values})
 	}
 	return list
 }
@@ -202,7 +272,7 @@ func dashboard(t *testing.T) map[string][]string {
 			t.Errorf("panel %q stands twice, or shows nothing", p.Title)
 		}
 		for _, x := range p.Targets {
-			all[p.Title] = append(all[p.Title], strings.ReplaceAll(x.Expr, "$service", ".*"))
+			all[p.Title] = append(all[p.Title], strings.NewReplacer("$service", ".*", "$__rate_interval", "5m").Replace(x.Expr))
 		}
 	}
 	return all
@@ -211,13 +281,23 @@ func dashboard(t *testing.T) map[string][]string {
 // used finds the names of our metrics in an expression.
 var used = regexp.MustCompile(`\b(?:holdfast|ha_cluster)_[a-z_]+\b`)
 
+// family is the name of a series without what it gets where it is a histogram's.
+func family(name string) string {
+	for _, end := range []string{"_bucket", "_sum", "_count"} {
+		if f, is := strings.CutSuffix(name, end); is {
+			return f
+		}
+	}
+	return name
+}
+
 // TestNames: rules and dashboard ask for metrics that there are, every metric is shown
 // somewhere, and the manual tells what each alert means.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	there := map[string]bool{}
-	for name := range scrape("alpha", healthy("alpha")) {
-		there[name[:strings.IndexByte(name, '{')]] = false
+	for name := range scrape(t, "alpha", healthy("alpha")) {
+		there[family(name[:strings.IndexByte(name, '{')])] = false
 	}
 	check := func(where, expr string) {
 		names := used.FindAllString(expr, -1)
@@ -225,6 +305,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s asks for none of our metrics: %s", where, expr)
 		}
 		for _, n := range names {
+			n = family(n)
 			if _, is := there[n]; !is {
 				t.Errorf("%s: there is no metric %s", where, n)
 			}
@@ -243,7 +324,7 @@ func TestNames(t *testing.T) {
 		if !strings.Contains(string(page), "| `"+r.Alert+"` |") {
 			t.Errorf("%s: no line for %s", manual, r.Alert)
 		}
-		if faults()[r.Alert] == nil {
+		if f := faults()[r.Alert]; f.says == nil && f.series == nil {
 			t.Errorf("%s: no test has its fault", r.Alert)
 		}
 	}
@@ -253,7 +334,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for name, shown := range there {
-		if !shown && name != "ha_cluster_sbd_devices" { // is there for dashboards that others have made
+		if !shown && !strings.HasPrefix(name, "ha_cluster_") { // those are there for dashboards that others have made
 			t.Errorf("%s is shown nowhere", name)
 		}
 	}
@@ -280,10 +361,10 @@ func TestRules(t *testing.T) {
 			}
 		}
 	}
-	tests := []map[string]any{{"interval": "1m", "input_series": inputs(nil, true), "promql_expr_test": shows}}
+	tests := []map[string]any{{"interval": "1m", "input_series": inputs(t, fault{}), "promql_expr_test": shows}}
 	for _, r := range rules(t) {
 		tests = append(tests, map[string]any{
-			"interval": "1m", "input_series": inputs(faults()[r.Alert], r.Alert != "HoldfastTookOver"),
+			"interval": "1m", "input_series": inputs(t, faults()[r.Alert]),
 			"promql_expr_test": []map[string]any{question(fmt.Sprintf("count("+firing+") > bool 0", `,alertname="`+r.Alert+`"`), true)},
 		})
 	}

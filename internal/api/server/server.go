@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/metrics"
@@ -34,6 +36,7 @@ type Server struct {
 	around Around
 	now    func() time.Time
 	busy   sync.Mutex // held while something is simulated
+	counts []prometheus.Collector
 }
 
 // Upgrader has the newer programs of this node take over from those that run, or
@@ -164,15 +167,21 @@ func (s *Server) upgrade(r *http.Request) (any, error) {
 
 // Metrics answers scrapes of Prometheus from whoever reaches it.
 func (s *Server) Metrics() http.Handler {
-	return metrics.Handler(func() (*api.Status, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), askWithin)
-		defer cancel()
-		f, err := s.daemon.Facts(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return StatusOf(&f, s.now()), nil
-	})
+	return metrics.Handler(s.look, s.counts...)
+}
+
+// Count adds to the metrics what status does not show. It comes before Serve and Metrics.
+func (s *Server) Count(more ...prometheus.Collector) { s.counts = more }
+
+// look is the status of now.
+func (s *Server) look() (*api.Status, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
+	defer cancel()
+	f, err := s.daemon.Facts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return StatusOf(&f, s.now()), nil
 }
 
 // facts hands the daemon's knowledge to a handler.

@@ -44,9 +44,7 @@ func Write(n config.Node) []byte {
 	if n.SingleLink {
 		w.line("single_link: true        # accepted: one broken cable silences a healthy node")
 	}
-	if n.Metrics.IsValid() {
-		w.line("metrics: {listen: %q}", n.Metrics)
-	}
+	w.metrics(&n.Metrics)
 	w.watchdogs(n)
 	w.platform(n)
 	if n.BMC.URL != "" {
@@ -64,6 +62,18 @@ func Write(n config.Node) []byte {
 type writer struct{ strings.Builder }
 
 func (w *writer) line(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+
+// metrics writes where scrapes are answered, if anywhere.
+func (w *writer) metrics(m *config.Metrics) {
+	if !m.Listen.IsValid() {
+		return
+	}
+	w.line("metrics:")
+	w.line("  listen: %q", m.Listen)
+	w.maybe("  certificate: %s", m.Certificate)
+	w.maybe("  key: %s", m.Key)
+	w.maybe("  clients: %s", m.Clients)
+}
 
 // maybe writes a line with a text, unless that is empty.
 func (w *writer) maybe(format, text string) {

@@ -47,17 +47,27 @@ func NewRunner(node *config.Node, log zerolog.Logger) (*resources.Runner, error)
 }
 
 func newGroups(node *config.Node) (resources.Groups, error) {
+	root, err := Services(node)
 	switch {
-	case node.Dirs.Cgroup != "":
-		return groups.NewCgroups(node.Dirs.Cgroup)
-	case node.Platform.Emulated:
+	case err != nil:
+		return nil, err
+	case root == "":
 		return groups.NewProcessGroups(filepath.Join(node.Dirs.Run, "groups"))
+	}
+	return groups.NewCgroups(root)
+}
+
+// Services is the folder with a cgroup for each service; empty for a node of a power
+// emulator that names none.
+func Services(node *config.Node) (string, error) {
+	if node.Dirs.Cgroup != "" || node.Platform.Emulated {
+		return node.Dirs.Cgroup, nil
 	}
 	root, err := Cgroup()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	return groups.NewCgroups(filepath.Join(root, "services"))
+	return filepath.Join(root, "services"), nil
 }
 
 // Cgroup is the daemon's own cgroup of the unified hierarchy.

@@ -29,7 +29,7 @@ func Links(states []heartbeat.LinkState, v *cluster.View, own []netip.AddrPort) 
 		if n == nil || n.Phase == cluster.Out {
 			continue
 		}
-		l := api.Link{Index: s.Link, Peer: n.Name, Error: s.Problem}
+		l := api.Link{Index: s.Link, Peer: n.Name, Error: s.Problem, Traffic: api.Traffic{Received: s.Received, Missed: s.Missed, Unsent: s.Failed}}
 		if s.Link < len(own) {
 			l.Local = own[s.Link].String()
 		}
