@@ -5,19 +5,18 @@ import "github.com/holdfast-ha/holdfast/cluster/ident"
 // disk is the pipeline of one quorum disk: one operation in flight, each disk
 // at its own pace, none waiting for another.
 type disk struct {
-	busy      OpKind // 0: none
-	seq       uint64
-	header    Header // of the write or body read in flight
-	learning  bool   // the operation in flight serves Learn
-	sought    uint64 // the latest version looked for on this disk
-	written   uint64 // the step whose block was written and completed
-	finished  uint64 // the step whose headers were read after that
-	ring      ring
-	gen       uint64                     // generation written last
-	shown     uint64                     // newest generation that the disk has shown; at first the last one left out
-	unknown   [Generations]ident.Instant // when a write into that place failed; 0: none did
-	orphan    [Generations]ident.Instant // when a write of a former life into that place became possible
-	redo      Header                     // the write that failed last, if it is to be repeated
+	busy     OpKind // 0: none
+	seq      uint64
+	header   Header // of the write or body read in flight
+	learning bool   // the operation in flight serves Learn
+	sought   uint64 // the latest version looked for on this disk
+	written  uint64 // the step whose block was written and completed
+	finished uint64 // the step whose headers were read after that
+	ring     ring
+	shown    uint64 // newest generation that the disk has shown; at first the last one left out
+	issued
+	before    issued // what this process had issued here under its former name
+	redo      Header // the write that failed last, if it is to be repeated
 	notBefore ident.Instant
 	memory    memory
 }
@@ -34,6 +33,13 @@ type ring struct {
 	entry   entry
 	asked   ident.Instant // when the latest read of the headers was issued
 	looked  ident.Instant // the same of the latest that has come back
+}
+
+// issued is what was issued to a disk, and may not have landed yet.
+type issued struct {
+	gen     uint64                     // generation written last
+	unknown [Generations]ident.Instant // when a write into that place failed; 0: none did; ident.Never in before: it is in flight
+	orphan  [Generations]ident.Instant // when a write of a former life into that place became possible
 }
 
 // memory is what a disk must not forget.

@@ -33,9 +33,15 @@ func (m *Machine[V]) recoverRing(now ident.Instant, d int, all []Header) {
 		k.gen = max(k.gen, h.Gen)
 	}
 	m.life.inc = max(m.life.inc, k.ring.own.Inc+1)
+	if seen.begun() {
+		_, first := seen.ticket.names()
+		seen.next |= first
+	}
 	k.leaveOut(now, seen.next)
 	k.ring.ticket, k.ring.read = seen.ticket, true
-	k.shown, k.redo, k.ring.known, k.ring.settled = k.gen, Header{}, true, false
+	k.shown, k.redo = k.gen, Header{}
+	k.resume(now)
+	k.ring.known, k.ring.settled = true, false
 	if m.phase == recovering {
 		m.recoverQuorum(now)
 	}

@@ -70,12 +70,50 @@ func (m *Machine[V]) Change(life uint64, disks int, sets quorum.Sets) {
 	for d := range min(len(before), disks) {
 		m.disks[d].memory = before[d].memory
 		m.disks[d].memory.block = Header{}
+		m.disks[d].before = before[d].mayLand()
 		if e := before[d].ring.entry; e.step == inside {
 			m.disks[d].ring.entry, m.disks[d].ring.ticket = e, before[d].ring.ticket
+		} else {
+			m.disks[d].ring.entry = entry{first: e.first, until: e.until}
 		}
+	}
+	for d := len(before); d < disks; d++ {
+		m.disks[d].ring.entry.first = true
 	}
 	m.phase, m.leader, m.own, m.adopting = recovering, false, value[V]{}, adoption[V]{fit: m.adopting.fit}
 	m.life.inc++
+}
+
+// mayLand is what may land yet of all that this process has issued to a disk.
+func (k *disk) mayLand() issued {
+	b := k.issued
+	b.gen = max(b.gen, k.before.gen)
+	if !k.ring.known {
+		b.unknown, b.orphan = k.before.unknown, k.before.orphan // it has not come to write
+	}
+	if k.busy == Write && !k.header.IsTicket() {
+		b.unknown[k.header.Slot] = ident.Never
+	}
+	return b
+}
+
+// resume goes on after what this process has issued under its former name. A
+// life may use so many generations beyond the newest one shown, and for the next
+// process these are one life.
+func (k *disk) resume(now ident.Instant) {
+	b := k.before
+	k.before = issued{}
+	if k.ring.settled {
+		return
+	}
+	k.gen = max(k.gen, b.gen)
+	for i := range Generations {
+		if b.unknown[i] == ident.Never {
+			b.unknown[i] = max(now, 1)
+		}
+		k.unknown[i] = max(k.unknown[i], b.unknown[i])
+		k.orphan[i] = max(k.orphan[i], b.orphan[i])
+	}
 }
 
 // Eject takes a disk for failed for good: what it says counts no more. Where no

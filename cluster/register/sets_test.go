@@ -2,6 +2,7 @@ package register_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
@@ -34,6 +35,18 @@ func (w *world) change(n *node, sets ...quorum.Set) {
 	w.collect(n)
 }
 
+// stand completes what n has asked of some disks, for as long as its tickets on those
+// that were added have to stand.
+func (w *world) stand(n *node, disks ...int) {
+	w.t.Helper()
+	for range 15 {
+		w.only(n, disks...)
+		w.now = w.now.Add(100 * time.Millisecond)
+		n.m.Tick(w.now)
+		w.collect(n)
+	}
+}
+
 // TestChangeNeedsAMajorityOfEachSet: one disk grows to three. While both sets count,
 // nothing is chosen without the old disk, and nothing without two of the new set.
 func TestChangeNeedsAMajorityOfEachSet(t *testing.T) {
@@ -53,7 +66,7 @@ func TestChangeNeedsAMajorityOfEachSet(t *testing.T) {
 			w.grow()
 			w.change(b, disk0, three)
 			for range 3 {
-				w.only(b, c.answer...)
+				w.stand(b, c.answer...)
 				if b.m.Ready() {
 					w.begin(b)
 					w.only(b, c.answer...)
@@ -95,9 +108,9 @@ func TestChangeEndsTheProposal(t *testing.T) {
 	if o := a.got(register.Committed); o != nil {
 		t.Fatalf("a request of before the change commits %+v", o)
 	}
-	third := w.commit(a)
+	third := w.decide(a)
 	w.change(b, disk0, three)
-	if fourth := w.commit(b); fourth.base != third.id {
+	if fourth := w.decide(b); fourth.base != third.id {
 		t.Errorf("b builds on %d, a has committed %d", fourth.base, third.id)
 	}
 }
@@ -110,13 +123,13 @@ func TestChangeToTheNewSetAlone(t *testing.T) {
 	w.grow()
 	w.grow()
 	w.change(a, disk0, three)
-	joint := w.commit(a)
+	joint := w.decide(a)
 	w.change(a, three)
 	w.change(b, three)
 	w.disks[0] = &platter{ring: map[ident.NodeID]*[register.Generations]cell{}}
 	var o *register.Outcome[val]
 	for i := 0; i < 3 && o == nil; i++ {
-		w.only(b, 1, 2)
+		w.stand(b, 1, 2)
 		if b.m.Ready() {
 			w.begin(b)
 			w.only(b, 1, 2)
@@ -125,6 +138,70 @@ func TestChangeToTheNewSetAlone(t *testing.T) {
 	}
 	if o == nil || o.Value.base != joint.id {
 		t.Errorf("b commits %+v, to be built on %d", o, joint.id)
+	}
+}
+
+// TestLateWriteOfBeforeAChangeHidesNothing: a block for a disk that was added is on
+// its way, or was reported as failed, when the sets change once more, or the daemon
+// is started again. It lands over nothing that is written after that.
+func TestLateWriteOfBeforeAChangeHidesNothing(t *testing.T) {
+	for name, next := range map[string]func(*world, *node){
+		"changed": func(w *world, n *node) { w.change(n, three) },
+		"changed twice": func(w *world, n *node) {
+			w.change(n, three)
+			n.fly = nil // it has not come to look
+			w.change(n, three)
+		},
+		"restarted": func(w *world, n *node) { w.drop(n) },
+		"changed, then restarted": func(w *world, n *node) {
+			w.change(n, three)
+			w.until(n, func(h register.Header) bool { return true })
+			w.drop(n)
+		},
+	} {
+		for reported, how := range map[string]bool{"on its way": false, "failed": true} {
+			t.Run(name+"/"+reported, func(t *testing.T) {
+				w, a, _ := quiet(t, 2, 1)
+				w.commit(a)
+				w.grow()
+				w.grow()
+				w.change(a, disk0, three)
+				w.stand(a, 0, 1, 2)
+				w.begin(a)
+				w.until(a, func(h register.Header) bool { return !h.IsTicket() }) // it looks before it writes
+				var late []flight
+				if how {
+					late = w.failing(a, 2)
+				} else {
+					for _, f := range a.fly {
+						if f.op.Disk == 2 {
+							late = append(late, f)
+						}
+					}
+				}
+				if len(late) == 0 {
+					t.Fatalf("nothing is on its way to the added disk: %+v", a.fly)
+				}
+				w.only(a, 0, 1)
+				a.fly = nil
+				next(w, a)
+				w.stand(a, w.everyDisk()...)
+				w.begin(a)
+				for i := 0; i < 60 && len(a.fly) > 0; i++ {
+					w.finish(a, 0)
+					before := w.newest(a, 2)
+					for _, f := range late {
+						w.disks[2].land(cell{f.op.Header, f.op.Value})
+					}
+					if after := w.newest(a, 2); before.Newer(&after) {
+						t.Fatalf("a late write hides generation %d: the disk shows %d of a former life", before.Gen, after.Gen)
+					}
+				}
+				if a.got(register.Committed) == nil {
+					t.Errorf("nothing is committed: %+v", a.outs)
+				}
+			})
+		}
 	}
 }
 

@@ -32,6 +32,8 @@ import (
 //
 // A life whose guard has an incarnation bound takes no ticket at first: the slot
 // is its own, and a second machine takes its ticket only while that stands still.
+// But on a disk that was added, where its node has written nothing yet, a ticket
+// tells the next life where it began: no block may be there to tell.
 
 // ticketSlot is the place of the tickets. Old versions wrote blocks there too.
 const ticketSlot = Generations - 1
@@ -70,6 +72,7 @@ type entry struct {
 	avoid  places        // those with which another life may begin
 	left   places        // all that it leaves out
 	stuck  bool          // there was too little room, so everything has to settle first
+	first  bool          // the disk was added: a ticket tells the next life where this one began
 	tries  uint64
 }
 
@@ -133,10 +136,10 @@ func (m *Machine[V]) feedRing(now ident.Instant, d int) {
 	k := &m.disks[d]
 	e := &k.ring.entry
 	switch {
-	case m.life.tickets && e.step == outside && now < e.until:
+	case (m.life.tickets || e.first) && e.step == outside && now < e.until:
 		k.notBefore = e.until
 		return
-	case m.life.tickets && e.step == looked && now.Sub(e.asked) <= prompt:
+	case (m.life.tickets || e.first) && e.step == looked && now.Sub(e.asked) <= prompt:
 		m.issue(d, Op[V]{Kind: Write, Header: k.ring.ticket})
 		return
 	case e.step == looked || e.step == outside:
@@ -150,7 +153,7 @@ func (m *Machine[V]) readRing(now ident.Instant, d int, all []Header) {
 	k := &m.disks[d]
 	seen := m.see(all)
 	switch e := &k.ring.entry; {
-	case !m.life.tickets || e.step == inside:
+	case e.step == inside || !m.life.tickets && !(e.first && (seen.empty() || e.step == waits)):
 		m.recoverRing(now, d, all)
 	case e.step == waits && seen.ticket.same(&k.ring.ticket) && seen.gen == e.newest:
 		e.step = inside
@@ -196,10 +199,16 @@ func (m *Machine[V]) see(all []Header) (s sight) {
 	return s
 }
 
+// begun says that the holder of the ticket may have begun, and nothing of it is to be seen.
+func (s *sight) begun() bool { return s.ticket.IsTicket() && s.ticket.Inc > s.newest.Inc }
+
+// empty says that this node has written nothing here yet.
+func (s *sight) empty() bool { return s.gen == 0 && s.ticket == (Header{}) }
+
 // look makes the ticket from what the ring shows, and from where somebody may write yet.
 func (m *Machine[V]) look(now ident.Instant, k *disk, seen sight) {
 	e := &k.ring.entry
-	open := seen.ticket.IsTicket() && seen.ticket.Inc > seen.newest.Inc // its holder may have begun, and nothing of it is to be seen
+	open := seen.begun()
 	settled := e.stuck && seen.ticket.same(&e.before) && seen.gen == e.newest
 	switch {
 	case settled:
