@@ -116,6 +116,7 @@ type Plan struct {
 	Actions  []PlanAction `json:"actions"`            // in order
 	Others   []PlanAction `json:"others"`             // services that stay as they are, or wait
 	Problems []string     `json:"problems,omitempty"` // why it would be refused
+	Advice   []string     `json:"advice,omitempty"`   // what is taken, and could serve better
 }
 
 // Change is one difference of two configurations.

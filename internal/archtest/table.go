@@ -275,7 +275,7 @@ func processRows() []row {
 			why:  "what a process needs to be the only one and to be heard has nothing to do with clusters",
 		},
 		{
-			tree: "internal/daemon/reservations", may: []string{"cluster", "cluster/ident", "storage/scsi"},
+			tree: "internal/daemon/reservations", may: []string{"cluster", "cluster/ident", "internal/guarded", "storage/scsi"},
 			why: "work on reservations knows LUNs and keys, and no decision",
 		},
 		{
@@ -349,7 +349,7 @@ func machineRows() []row {
 		},
 		{
 			tree: "internal/doctor/gather",
-			may:  []string{"cluster", "internal/doctor", "internal/config", "internal/clock", "bmc", "bmc/drivers", "quorumdisk/place", "sbd/watchdog", "storage", "storage/..."},
+			may:  []string{"cluster", "internal/doctor", "internal/config", "internal/clock", "internal/guarded", "bmc", "bmc/drivers", "quorumdisk/place", "sbd/watchdog", "storage", "storage/..."},
 			why:  "what the doctor judges is read from the machine, and nothing of it is changed or judged here",
 		},
 		{

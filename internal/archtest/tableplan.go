@@ -20,7 +20,11 @@ func planRows() []row {
 			why: "what a configuration would do is asked of those who decide it; nothing is changed",
 		},
 		{
-			tree: "internal/api/plan", may: []string{"cluster", "cluster/foresee", "cluster/timing", "internal/api"},
+			tree: "internal/guarded", may: []string{"cluster"},
+			why: "what a configuration says of reservations is read by who works on them, who looks and who plans",
+		},
+		{
+			tree: "internal/api/plan", may: []string{"cluster", "cluster/foresee", "cluster/timing", "internal/api", "internal/guarded"},
 			why: "a plan is what the engine foresees, in words; it asks nobody",
 		},
 		{

@@ -258,8 +258,8 @@ func TestPlanAndApply(t *testing.T) {
 	d.wasNot(t, `"expect_version":3`)
 
 	d = newDaemon(t)
-	d.answer("POST /v1/config", &api.Plan{Config: 3, Problems: []string{"beta cannot see /dev/vg/data"}})
-	d.holdfast("", "apply", "-f", file, "--yes").says(t, 1, "refused, nothing was changed: beta cannot see /dev/vg/data")
+	d.answer("POST /v1/config", &api.Plan{Config: 3, Problems: []string{"beta cannot see /dev/vg/data"}, Advice: []string{"reservation is not used"}})
+	d.holdfast("", "apply", "-f", file, "--yes").says(t, 1, "refused, nothing was changed: beta cannot see /dev/vg/data", "advice: reservation is not used")
 	d.answer("POST /v1/config", &api.Plan{Config: 3})
 	d.holdfast("", "apply", "-f", file, "--yes").says(t, 0, "no changes")
 	d.holdfast("", "plan").says(t, 2, "-f FILE", "holdfast config export")

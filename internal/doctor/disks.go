@@ -352,6 +352,9 @@ func sessionChange(w *Way, most int) *Change {
 // reservations: LUNs that are to guard a service by them.
 func reservations(f *Facts) []Finding {
 	var found []Finding
+	for _, text := range f.Guards {
+		found = append(found, warn("", "holdfast config export", "%s", text))
+	}
 	for _, l := range f.LUNs {
 		on := l.Service + " " + l.Device
 		switch {

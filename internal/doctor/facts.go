@@ -17,7 +17,8 @@ type Facts struct {
 	Manager Manager
 	Disks   []Disk // quorum disks
 	Paths   Multipath
-	LUNs    []LUN // of services that are guarded by reservations
+	LUNs    []LUN    // of services that are guarded by reservations
+	Guards  []string // in which of them this node's failure is not proven by reservations, in words
 	Power   Power
 	Clock   Clock
 	Sleep   Sleep

@@ -13,6 +13,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/foresee"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/guarded"
 )
 
 // assumed is what starting or stopping a service is taken to last where nothing was
@@ -61,6 +62,11 @@ func Of(q *Question) *api.Plan {
 		}
 		p.Actions = append(p.Actions, a)
 	}
+	var names []string
+	for i := range s.Nodes {
+		names = append(names, s.Nodes[i].Name)
+	}
+	p.Advice = guarded.Advice(q.Next, names)
 	return p.Plan
 }
 

@@ -163,6 +163,9 @@ func TestWhatCannotBe(t *testing.T) {
 		!strings.Contains(p.Problems[1], "service zeta") {
 		t.Errorf("problems %q", p.Problems)
 	}
+	if len(p.Advice) != 0 {
+		t.Errorf("advice %q", p.Advice)
+	}
 	v.State.Life.Stop.On = true
 	if p = planned(t, v, next); len(p.Problems) > 0 {
 		t.Errorf("a stopped cluster refuses: %q", p.Problems)
@@ -251,5 +254,14 @@ func TestWhatNodesLack(t *testing.T) {
 	}
 	if c := p.Actions[0].Nodes; !strings.Contains(c[0].Unknown+c[1].Unknown, "no agent heartbeat:other") {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestAdvice: what is taken and could serve better is said of the nodes that there are.
+func TestAdvice(t *testing.T) {
+	v, next := ward()
+	next.Services[0].Stack = append([]cluster.Member{{ID: "filesystem", Kind: "filesystem", Storage: true, Guarded: true, Spec: []byte(`{"device":"/dev/x"}`)}}, next.Services[0].Stack...)
+	if p := planned(t, v, next); len(p.Advice) != 1 || !strings.Contains(p.Advice[0], next.Services[0].Name+" is guarded by reservations") || !strings.Contains(p.Advice[0], "fencing.ways of alpha, beta") {
+		t.Errorf("advice %q", p.Advice)
 	}
 }

@@ -37,6 +37,9 @@ func (r *command) show(p *api.Plan) {
 	}
 	r.others(p, touched)
 	r.unable(p, touched)
+	for _, advice := range p.Advice {
+		r.Say("  advice: %s", screen.Wrap(advice, screen.Width-10, "     "))
+	}
 	for _, problem := range p.Problems {
 		r.Say("  REFUSED: %s", screen.Wrap(problem, screen.Width-11, "     "))
 	}

@@ -11,7 +11,6 @@ package reservations
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/internal/guarded"
 	"github.com/holdfast-ha/holdfast/storage/scsi"
 )
 
@@ -132,7 +132,7 @@ func (k *Keeper) leave(service string) {
 // from being worked on, and is enough for the whole to prove nothing.
 func (k *Keeper) work(a cluster.Reserve) cluster.ReserveDone {
 	e := cluster.ReserveDone{Op: a.Op}
-	devices, err := Devices(a.Service)
+	devices, err := guarded.Devices(a.Service)
 	if err == nil && k.set.Attach != nil {
 		err = k.set.Attach(a.Service)
 	}
@@ -193,52 +193,4 @@ func (k *Keeper) one(a cluster.Reserve, device string) (scsi.Report, error) {
 		return l.Check(a.Key)
 	}
 	return scsi.Report{}, fmt.Errorf("work of kind %d on reservations is not known", a.Kind)
-}
-
-// Devices lists the devices below the storage of a service, each once. A file system
-// on a logical volume of a group in the same stack stands on the group's disks. A
-// storage member that names none cannot be guarded: nobody could tell its LUNs. But
-// sessions need not, if the members above name what they bring.
-func Devices(s *cluster.Service) ([]string, error) {
-	var list, groups []string
-	var unnamed error
-	for i := range s.Stack {
-		m := &s.Stack[i]
-		if !m.Storage || m.Kind == "multipath" { // which only watches the disk of another member
-			continue
-		}
-		var spec struct {
-			Device  string   `json:"device"`
-			Devices []string `json:"devices"`
-			Group   string   `json:"group"`
-		}
-		if err := json.Unmarshal(m.Spec, &spec); err != nil {
-			return nil, fmt.Errorf("%s of service %s: %w", m.ID, s.Name, err)
-		}
-		if spec.Group != "" {
-			groups = append(groups, "/dev/"+spec.Group+"/", "/dev/mapper/"+strings.ReplaceAll(spec.Group, "-", "--")+"-")
-		}
-		if slices.ContainsFunc(groups, func(g string) bool { return strings.HasPrefix(spec.Device, g) }) {
-			continue
-		}
-		if spec.Device != "" {
-			spec.Devices = append(spec.Devices, spec.Device)
-		}
-		if len(spec.Devices) == 0 {
-			unnamed = fmt.Errorf("%s of service %s names no device: its LUNs cannot be guarded by reservations", m.ID, s.Name)
-			if m.Kind == "iscsi" {
-				continue
-			}
-			return nil, unnamed
-		}
-		for _, d := range spec.Devices {
-			if !slices.Contains(list, d) {
-				list = append(list, d)
-			}
-		}
-	}
-	if len(list) == 0 {
-		return nil, unnamed
-	}
-	return list, nil
 }

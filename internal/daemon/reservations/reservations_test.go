@@ -164,29 +164,3 @@ func TestHangs(t *testing.T) {
 	}
 	<-ended
 }
-
-// Which LUNs a service stands on, whatever kinds its storage is of.
-func TestDevicesOfAStack(t *testing.T) {
-	member := func(kind, spec string) cluster.Member {
-		return cluster.Member{ID: kind, Kind: kind, Spec: []byte(spec), Storage: true}
-	}
-	for _, c := range []struct {
-		stack []cluster.Member
-		want  string
-	}{
-		{[]cluster.Member{member("filesystem", `{"device": "/dev/a"}`), member("filesystem", `{"device": "/dev/a"}`)}, "[/dev/a] <nil>"},
-		{[]cluster.Member{
-			member("multipath", `{"map": "m"}`), member("lvm", `{"group": "vg-x", "devices": ["/dev/b", "/dev/a"]}`),
-			member("filesystem", `{"device": "/dev/vg-x/data"}`), member("filesystem", `{"device": "/dev/mapper/vg--x-logs"}`),
-		}, "[/dev/b /dev/a] <nil>"},
-		{[]cluster.Member{member("iscsi", `{"target": "iqn.x"}`), member("filesystem", `{"device": "/dev/a"}`)}, "[/dev/a] <nil>"},
-		{[]cluster.Member{member("iscsi", `{"target": "iqn.x", "devices": ["/dev/b", "/dev/a"]}`), member("filesystem", `{"device": "/dev/a"}`)}, "[/dev/b /dev/a] <nil>"},
-		{[]cluster.Member{member("iscsi", `{"target": "iqn.x"}`)}, "[] iscsi of service s names no device: its LUNs cannot be guarded by reservations"},
-		{[]cluster.Member{member("lvm", `{"group": "vg"}`)}, "[] lvm of service s names no device: its LUNs cannot be guarded by reservations"},
-	} {
-		list, err := reservations.Devices(&cluster.Service{Name: "s", Stack: c.stack})
-		if got := fmt.Sprintf("%v %v", list, err); got != c.want {
-			t.Errorf("%q, want %q", got, c.want)
-		}
-	}
-}

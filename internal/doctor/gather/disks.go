@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/doctor"
+	"github.com/holdfast-ha/holdfast/internal/guarded"
 	"github.com/holdfast-ha/holdfast/storage/kind"
 	"github.com/holdfast-ha/holdfast/storage/multipath"
 	"github.com/holdfast-ha/holdfast/storage/program"
@@ -130,11 +131,14 @@ func (m *Machine) luns(conf *cluster.Config) []doctor.LUN {
 	var all []doctor.LUN
 	for i := range conf.Services {
 		s := &conf.Services[i]
-		for _, member := range s.Stack {
-			device := spec(&member).Device
-			if !member.Guarded || member.Kind != "filesystem" || !strings.HasPrefix(device, "/dev/") {
-				continue
-			}
+		if !s.Guarded() {
+			continue
+		}
+		devices, err := guarded.Devices(s)
+		if err != nil {
+			all = append(all, doctor.LUN{Service: s.Name, Problem: err.Error()})
+		}
+		for _, device := range devices {
 			l := doctor.LUN{Service: s.Name, Device: device}
 			r, err := m.Probe.Reservations(device)
 			if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/doctor"
+	"github.com/holdfast-ha/holdfast/internal/guarded"
 	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 	"github.com/holdfast-ha/holdfast/storage/program"
 	"github.com/holdfast-ha/holdfast/storage/scsi"
@@ -76,7 +77,7 @@ func (m *Machine) Facts(ctx context.Context, n *config.Node, conf *cluster.Confi
 	f.Dogs = m.dogs(n)
 	f.Manager = m.manager()
 	f.Paths = m.multipath(ctx, f.Disks)
-	f.LUNs = m.luns(conf)
+	f.LUNs, f.Guards = m.luns(conf), guarded.Advice(conf, []string{n.Name})
 	f.Power = m.power(ctx, n)
 	f.Clock = m.clock()
 	f.Sleep = m.sleep()

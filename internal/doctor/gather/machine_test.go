@@ -64,9 +64,9 @@ func newMachine(t *testing.T) *machine {
 		Links: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.11:7320"), netip.MustParseAddrPort("10.1.0.11:7320")},
 		BMC:   config.BMC{URL: "ipmi://holdfast@10.9.0.11"}, Dirs: config.UsualDirs("alpha"),
 	}
-	m.conf = &cluster.Config{Services: []cluster.Service{{Name: "orders", Stack: []cluster.Member{
-		{Kind: "lvm", Spec: []byte(`{"group":"vg"}`)},
-		{Kind: "filesystem", Guarded: true, Spec: []byte(`{"device":"/dev/vg/data","at":"/srv/orders"}`)},
+	m.conf = &cluster.Config{Fencing: []cluster.Ways{{Node: "alpha", Ways: []cluster.Way{{Kind: cluster.WayReservation}}}}, Services: []cluster.Service{{Name: "orders", Stack: []cluster.Member{
+		{Kind: "lvm", Storage: true, Guarded: true, Spec: []byte(`{"group":"vg","devices":["/dev/disk/by-id/wwn-0x600"]}`)},
+		{Kind: "filesystem", Storage: true, Guarded: true, Spec: []byte(`{"device":"/dev/vg/data","at":"/srv/orders"}`)},
 		{Kind: "systemd", Spec: []byte(`{"unit":"postgresql"}`)},
 		{Kind: "ocf", Spec: []byte(`{"agent":"heartbeat:nginx"}`)},
 	}}}}
