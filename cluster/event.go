@@ -51,7 +51,7 @@ type Table struct {
 	Issued     ident.Instant
 	ReadIssued ident.Instant
 	Completed  ident.Instant
-	Err        string // why there is no table
+	Err        string // why there is no table; the two above are of the request that failed, 0 if it was not answered
 	Beats      []SeenBeat
 }
 

@@ -117,7 +117,7 @@ func (n *Node) cycle(d int) {
 	at, k := n.moment(), n.w.Disks[d]
 	n.write(d, n.w.Jitter(500*time.Microsecond, 8*time.Millisecond), false, k.Beat(n.ID, raw), n.guardDone(func(ok bool) {
 		if !ok {
-			n.tell(cluster.Table{Disk: d, ReadIssued: issued, Err: "input/output error"})
+			n.tell(cluster.Table{Disk: d, ReadIssued: issued, Completed: n.clock(), Err: "input/output error"})
 			n.guardAfter(g.h/4, func() { n.cycle(d) })
 			return
 		}
@@ -160,7 +160,7 @@ func (n *Node) readTable(d int, t table, pause time.Duration, next func()) {
 			n.guardAfter(pause, next)
 		}
 		if !ok {
-			n.tell(cluster.Table{Disk: d, ReadIssued: t.ReadIssued, Err: "input/output error"})
+			n.tell(cluster.Table{Disk: d, ReadIssued: t.ReadIssued, Completed: n.clock(), Err: "input/output error"})
 			return
 		}
 		if gone != nil { // what was read beside it is not looked at

@@ -60,7 +60,7 @@ func (c *Core) pass(list []cluster.Action) {
 // keyEnv is this node as its reservations see it.
 func (c *Core) keyEnv() reserve.Env {
 	return reserve.Env{
-		Now: c.now, State: c.reg.state, Self: c.set.Self, Inc: c.self.inc, Cluster: c.set.Cluster, Tz: c.t.Tz, Disks: c.disks,
+		Now: c.now, State: c.reg.state, Self: c.set.Self, Inc: c.self.inc, Cluster: c.set.Cluster, Tz: c.t.Tz, Stalls: &c.dec.stalls, Disks: c.disks,
 		Member: c.self.stage == member && c.timed && !c.guard.killed && c.now <= c.leaseEnd(),
 		Open:   c.guard.open, Issued: c.disks.LeaseStart(), Fencing: c.dec.ways, Sights: c,
 	}

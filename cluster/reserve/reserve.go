@@ -32,6 +32,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/landing"
 )
 
 const (
@@ -57,8 +58,9 @@ type Env struct {
 	Self    ident.NodeID
 	Inc     ident.Incarnation // bound
 	Cluster ident.UUID
-	Member  bool          // a member that holds its lease, and is not about to stop
-	Tz      time.Duration // how long writes that were on their way may take to land
+	Member  bool            // a member that holds its lease, and is not about to stop
+	Tz      time.Duration   // how long writes that were on their way may take to land
+	Stalls  *landing.Stalls // of this node's requests; nil: none
 	Disks   Disks
 	Open    ident.Instant // when the guard took note that a key may be on its way; 0: it has not
 	Issued  ident.Instant // a majority of the disks holds an own beat that was issued no earlier

@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/cluster/landing"
 	"github.com/holdfast-ha/holdfast/cluster/reserve"
 )
 
@@ -225,6 +226,12 @@ func TestProof(t *testing.T) {
 		r.done(cluster.ReserveDone{Op: w.Op, Outcome: cluster.FenceProven, Drain: true, LUNs: []string{"a", "b"}, Text: "gone"})
 		if r.Cleared(r.env, grant(r)).Kind != cluster.NoProof {
 			t.Fatal("commands that were not aborted may still land")
+		}
+		r.env.Now = r.env.Now.Add(time.Second)
+		stalled := new(landing.Stalls)
+		stalled.Took(r.env.Now.Add(-900*time.Millisecond), r.env.Now, time.Second)
+		if r.env.Stalls = stalled; r.Cleared(r.env, grant(r)).Kind != cluster.NoProof {
+			t.Fatal("the array has stalled, and may carry out now what was not aborted")
 		}
 		r.env.Now = r.env.Now.Add(time.Second)
 		if p := r.Cleared(r.env, grant(r)); p.Kind != cluster.ProofReservation || p.Inc != inc(5) || !strings.Contains(p.Text, "2 LUNs (a, b)") || !r.Holds(r.env) {

@@ -114,6 +114,12 @@ func (s *Set) took(l *storage, e cluster.ReserveDone) {
 	s.note(n)
 }
 
+// lands says that what the keys' owners had sent before they were taken has landed, or
+// was aborted.
+func (t *taking) lands(env *Env) bool {
+	return env.Now >= t.after && (!t.done.Drain || env.Stalls.Landed(t.done.Gone, env.Now, env.Tz))
+}
+
 // Storage says whether the storage of a service may be started by this node in
 // the term of its grant; why says what is missing, and stuck that it has been
 // tried often enough.
@@ -128,7 +134,7 @@ func (s *Set) Storage(env Env, g *cluster.Grant) (why string, stuck bool) {
 		return "its storage is guarded by reservations, and this node has not looked at it yet", false
 	case l.take.taken == key(g):
 		return "", false
-	case l.take.grant == key(g) && l.take.from == 0 && l.take.proven && env.Now >= l.take.after && l.take.after != 0:
+	case l.take.grant == key(g) && l.take.from == 0 && l.take.proven && l.take.after != 0 && l.take.lands(&env):
 		l.take.taken = key(g)
 		return "", false
 	case l.take.grant == key(g) && l.take.from == 0 && l.take.failed > 0:
@@ -148,7 +154,7 @@ func (s *Set) Cleared(env Env, g *cluster.Grant) cluster.Proof {
 		return cluster.Proof{}
 	}
 	t := &l.take
-	if !t.proven || t.from != g.Owner || t.grant != key(g) || t.rev != env.State.ConfigRev || env.Now < t.after {
+	if !t.proven || t.from != g.Owner || t.grant != key(g) || t.rev != env.State.ConfigRev || !t.lands(&env) {
 		return cluster.Proof{}
 	}
 	return cluster.Proof{

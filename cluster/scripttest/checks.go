@@ -44,6 +44,7 @@ func checks() []check {
 		}},
 		{"SERVICE started before SERVICE", func(r *run, w []string) bool { return r.first(cluster.NoteStarted, w[0], w[3]) }},
 		{"members NODES", func(r *run, w []string) bool { return r.members(w[1:]) }},
+		{"NODE is held", func(r *run, w []string) bool { return r.w.Node(w[0]).Held() }},
 		{"NODE is off", func(r *run, w []string) bool { return !r.w.Node(w[0]).Up() }},
 		{"NODE is STAGE", func(r *run, w []string) bool { return stage(r.w.Node(w[0])) == strings.Join(w[2:], " ") }},
 		{"NODE waits TEXT", func(r *run, w []string) bool {

@@ -55,6 +55,11 @@ func otherSteps() []verb {
 				beat()
 			})(r, w)
 		}},
+		{"the core of NODE panics on the present version", func(r *run, w []string) {
+			n := r.w.Node(w[3])
+			n.Poison = n.View().State.Ver
+		}},
+		{"NODE is given a program that does not", func(r *run, w []string) { r.w.Node(w[0]).Repair() }},
 		{"NODE speaks protocol NUMBER", func(r *run, w []string) {
 			p, _ := strconv.Atoi(w[3])
 			r.w.Node(w[0]).Protocol = cluster.Protocol(p)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/clustertest"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
 )
 
 // Script is one story, parsed.
@@ -34,6 +35,8 @@ type Script struct {
 	Disks []int  // and with so many quorum disks
 	// Change changes the options of the world; nil: nobody does.
 	Change func(*clustertest.Options)
+	// Held makes what stands in for a core that has panicked twice on one version.
+	Held func(self ident.NodeID, ver uint64, count int) clustertest.Decider
 
 	opt   clustertest.Options
 	rules []func(*cluster.Config)
@@ -176,6 +179,7 @@ func (s *Script) Run(t clustertest.T, seed uint64, disks int) *clustertest.World
 		s.Change(&opt)
 	}
 	r := &run{t: t, w: clustertest.New(t, opt), s: s, snapshots: map[int]clustertest.Snapshot{}}
+	r.w.Held = s.Held
 	for i := range s.lines {
 		r.line(&s.lines[i])
 	}

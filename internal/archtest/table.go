@@ -123,7 +123,7 @@ func partRows() []row {
 			why: "the ways to fence a node know what is decided and what was shown, and no machine",
 		},
 		{
-			tree: "cluster/reserve", may: []string{"cluster", "cluster/ident", "cluster/quorum"},
+			tree: "cluster/reserve", may: []string{"cluster", "cluster/ident", "cluster/landing", "cluster/quorum"},
 			why: "when keys are registered and taken away rests on what is decided and on beats, and on no device",
 		},
 		{

@@ -56,6 +56,7 @@ type medium struct {
 	payload []byte
 	beat    quorumdisk.BeatHeader
 	report  guardwire.Table
+	stuck   ident.Instant // issue of the request that did not answer in time; 0: every one did
 }
 
 func newWorker(g *Guard, index int, port DiskPort) (*worker, error) {
@@ -122,6 +123,7 @@ func (w *worker) turn(whole bool) error {
 	}
 	w.on.report = guardwire.Table{Disk: w.index, UUID: w.port.UUID}
 	err := w.cycle(whole)
+	w.lasted(err)
 	w.account(err)
 	if err != nil {
 		w.on.report.Err, w.on.report.Bytes = err.Error(), nil
@@ -186,10 +188,32 @@ func (w *worker) writeBeat(r *guardwire.Table) error {
 		return errDead
 	}
 	if err := w.disk.Write(w.on.sector, at, patience); err != nil {
+		r.ReadIssued = issued // there was no read: see lasted
 		return err
 	}
 	r.Wrote, r.Inc, r.Issued = true, w.on.beat.Inc, issued
 	return nil
+}
+
+// lasted completes what the report says of how long the disk took to answer, for
+// whoever waits for the last writes of others. A request that failed has been answered,
+// too. One that is not answered in time has not, nor has what is refused while it is in
+// flight; the first answer after it, which then counts as issued no later, ends both.
+func (w *worker) lasted(err error) {
+	r := &w.on.report
+	switch {
+	case errors.Is(err, storage.ErrTimeout), errors.Is(err, storage.ErrBusy):
+		if w.on.stuck == 0 {
+			w.on.stuck = r.ReadIssued
+		}
+		r.ReadIssued = 0
+		return
+	case err != nil && r.ReadIssued != 0:
+		r.Completed, _ = w.g.now() // without a clock it says nothing
+	}
+	if w.on.stuck != 0 && r.ReadIssued != 0 {
+		r.ReadIssued, w.on.stuck = w.on.stuck, 0
+	}
 }
 
 // observe draws the conclusions from a table that counts.

@@ -143,6 +143,43 @@ func TestOneDiskOfThreeHangs(t *testing.T) {
 	}
 }
 
+// TestHowLongTheDiskTook: the report says so also of a request that fails, of none that
+// is not answered, and at the end of that from its beginning on.
+func TestHowLongTheDiskTook(t *testing.T) {
+	r := newRig(t).start().claim()
+	r.turn()
+	slow := func(storagetest.Request) { r.p.step(3 * time.Second) }
+	said := func(whole bool) (time.Duration, bool) {
+		issued := r.p.now
+		_ = r.g.workers[2].turn(whole)
+		rep := &r.g.workers[2].on.report
+		return rep.Completed.Sub(rep.ReadIssued), rep.ReadIssued <= issued && rep.ReadIssued != 0 && rep.Completed != 0
+	}
+	r.disks[2].SetBefore(slow)
+	for _, op := range []storagetest.Op{storagetest.Writes, storagetest.Reads} {
+		r.open[2].Inject(storagetest.Fault{Op: op, Times: 1})
+		if took, ok := said(op == storagetest.Writes); !ok || took != 3*time.Second {
+			t.Errorf("of a request that failed after 3 s: %v, %v", took, ok)
+		}
+	}
+	r.disks[2].SetBefore(nil)
+	r.open[2].Inject(storagetest.Fault{Kind: storagetest.Hang, Op: storagetest.Reads, Times: 1})
+	begun := r.p.now
+	for range 3 {
+		if took, ok := said(false); ok {
+			t.Errorf("of a request that is still in flight: %v", took)
+		}
+		r.p.step(time.Second)
+	}
+	r.disks[2].Land(r.disks[2].Pending()[0].ID)
+	if took, ok := said(false); !ok || took != r.p.now.Sub(begun) {
+		t.Errorf("of a stall that has ended: %v, %v, want %v", took, ok, r.p.now.Sub(begun))
+	}
+	if took, ok := said(false); !ok || took != 0 {
+		t.Errorf("of the request after it: %v, %v", took, ok)
+	}
+}
+
 func TestDiskThatComesBackUnderAnotherName(t *testing.T) {
 	r := newRig(t).start()
 	r.turn()

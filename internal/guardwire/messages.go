@@ -98,8 +98,8 @@ type Table struct {
 	Wrote        bool              // a beat was written, and completed, before the read
 	Inc          ident.Incarnation // of that beat
 	Issued       ident.Instant     // stamp of the beat, taken before the write
-	ReadIssued   ident.Instant     // taken before the read of the table
-	Completed    ident.Instant     // taken after it
+	ReadIssued   ident.Instant     // taken before the read of the table, or before the first request since the last answer
+	Completed    ident.Instant     // taken after it; with Err, when the request of ReadIssued failed, if the disk answered
 	SuperblockOK bool              // the superblock is the one seen at the opening: else nothing of this counts
 	Err          string            // why there is no table; Bytes is empty then
 	Bytes        []byte            // superblock, then beats

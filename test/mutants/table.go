@@ -40,6 +40,11 @@ func waits() []Mutant {
 			File: "cluster/timing/choice.go", Old: "c := choice{m: 2,", New: "c := choice{m: 1,", By: ghost, Focus: silence + ", dogs=one",
 		},
 		{
+			Name: "a stall of the array puts nothing off: what waited in it lands after the proof",
+			File: "cluster/landing/landing.go", Old: "return !slices.ContainsFunc(s.seen, func(x stall) bool {", New: "return true || !slices.ContainsFunc(s.seen, func(x stall) bool {", By: ghost,
+			Focus: "kinds=the array holds every request|freeze|power off|cut all disks of a node, slack=1s",
+		},
+		{
 			Name: "a node waits by its own timeouts, whatever the other's beat promises",
 			File: "cluster/peer/peer.go", Old: "theirs = p.Beat.Lease.Timing().Larger(p.Disk.Promise(p.Beat.Inc))", New: "_ = p.Disk.Promise(p.Beat.Inc)", By: ghost,
 			Focus: "kinds=change failover_within|change failover_within|restart the daemon at once|power off|freeze",

@@ -9,7 +9,7 @@ import (
 
 // apart are kinds of trouble that a focus asks for by name: each sets the stage for
 // one rule, which would be tried once in many thousand seeds otherwise.
-func apart() []fault { return slices.Concat(stages(), slowness()) }
+func apart() []fault { return slices.Concat(stages(), slowness(), arrays()) }
 
 func stages() []fault {
 	return []fault{
@@ -52,9 +52,7 @@ func stages() []fault {
 					if n == away {
 						continue
 					}
-					for d := range n.DiskCut {
-						n.DiskCut[d] = true
-					}
+					fill(n.DiskCut)
 					r.w.Cut(n, away, true)
 				}
 				away.PowerOn()
@@ -118,6 +116,31 @@ func slowness() []fault {
 			c := r.conf
 			c.Grace = r.between(20*time.Second, 90*time.Second)
 			r.ask(r.w.Configure(c))
+		}},
+	}
+}
+
+func arrays() []fault {
+	return []fault{
+		{name: "the array holds every request", weight: 1, apart: true, strike: func(r *run) {
+			// It works on nothing for some seconds, also not on what a machine has sent
+			// that ends meanwhile; then all of it lands, late.
+			if r.stalled {
+				return
+			}
+			hold := func(on bool) {
+				r.stalled = on
+				for d := range r.w.Disks {
+					r.w.Hold(d, on)
+				}
+			}
+			hold(true)
+			if r.rng.IntN(2) == 0 {
+				n := r.node()
+				r.later(0, 2*time.Second, n.PowerOff)
+				r.later(5*time.Second, 40*time.Second, n.PowerOn)
+			}
+			r.w.After(r.between(2*time.Second, 20*time.Second), func() { hold(false) })
 		}},
 	}
 }

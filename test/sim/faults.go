@@ -211,12 +211,23 @@ func storage() []fault {
 				r.cutDisks(n)
 			}
 		}},
-		{name: "the disks are write-protected for a node", weight: 1, strike: func(r *run) {
-			// Of three disks also one or two.
-			n, some := r.node(), 1+r.rng.IntN(len(r.w.Disks))
-			for d := range some {
-				n.ReadOnly[d] = true
+		{name: "power is lost while the disks are gone", weight: 1, strike: func(r *run) {
+			// Whoever is left has consented to each other's going on, or has not yet; some
+			// of the power comes back before the disks do.
+			for _, n := range r.w.Nodes {
+				r.cutDisks(n)
 			}
+			for range 1 + r.rng.IntN(2) {
+				n := r.node()
+				r.later(0, 20*time.Second, func() {
+					n.PowerOff()
+					r.w.After(r.between(100*time.Millisecond, 40*time.Second), n.PowerOn)
+				})
+			}
+		}},
+		{name: "the disks are write-protected for a node", weight: 1, strike: func(r *run) {
+			n := r.node()
+			fill(n.ReadOnly[:1+r.rng.IntN(len(r.w.Disks))])
 			r.later(time.Second, 60*time.Second, func() { clear(n.ReadOnly) })
 		}},
 		{name: "a disk of a node hangs", weight: 2, strike: func(r *run) {
@@ -235,21 +246,17 @@ func storage() []fault {
 			r.later(time.Second, 30*time.Second, func() { k.Errors = 0 })
 		}},
 		{name: "all disks are slow", weight: 1, strike: func(r *run) {
-			slow := 1 + 100*r.rng.Float64()
-			for _, k := range r.w.Disks {
-				k.Slow = slow
-			}
-			r.later(time.Second, 30*time.Second, func() {
+			slow := func(times float64) {
 				for _, k := range r.w.Disks {
-					k.Slow = 1
+					k.Slow = times
 				}
-			})
+			}
+			slow(1 + 100*r.rng.Float64())
+			r.later(time.Second, 30*time.Second, func() { slow(1) })
 		}},
 		{name: "the array freezes for all", weight: 1, strike: func(r *run) {
 			for _, n := range r.w.Nodes {
-				for d := range n.DiskHang {
-					n.DiskHang[d] = true
-				}
+				fill(n.DiskHang)
 			}
 			r.later(100*time.Millisecond, 20*time.Second, func() {
 				for _, n := range r.w.Nodes {
@@ -274,14 +281,14 @@ func register() []fault {
 
 // cutDisks takes all disks from a node for a while.
 func (r *run) cutDisks(n *clustertest.Node) {
-	for d := range n.DiskCut {
-		n.DiskCut[d] = true
+	fill(n.DiskCut)
+	r.later(100*time.Millisecond, 25*time.Second, func() { clear(n.DiskCut) })
+}
+
+func fill(list []bool) {
+	for i := range list {
+		list[i] = true
 	}
-	r.later(100*time.Millisecond, 25*time.Second, func() {
-		for d := range n.DiskCut {
-			n.DiskCut[d] = false
-		}
-	})
 }
 
 // ask gives a request to a random node.

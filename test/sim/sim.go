@@ -42,6 +42,7 @@ type run struct {
 	given  []*clustertest.Disk
 	// healing: every fault has ended, and those that go on by themselves end.
 	healing bool
+	stalled bool // the array holds every request back
 }
 
 // Run tells a plan's story and returns the world at its end. It fails t if a rule

@@ -83,9 +83,7 @@ func owners() []fault {
 			if n == nil || n.Frozen || !n.Up() {
 				return
 			}
-			for d := range n.DiskCut {
-				n.DiskCut[d] = true
-			}
+			fill(n.DiskCut)
 			r.silence(n, 20*time.Second)
 			r.w.After(20*time.Second, func() { clear(n.DiskCut) })
 			r.heir(name, 150)
