@@ -32,6 +32,8 @@ func (j *Judge) placed(n *node, name string) {
 			case !h.running:
 			case apart && j.nodes[id] == n:
 				j.say(NotApart, "%s starts on node %d, where %s runs, and they must be apart", name, id, other)
+			case with && h.term < s.top && s.grants[s.top].Owner == n.id:
+				// what a former owner's processes do without their storage is not the service
 			case with && j.nodes[id] != n:
 				j.say(NotTogether, "%s starts on node %d while %s runs on node %d, and they must be together", name, n.id, other, id)
 			}

@@ -13,6 +13,12 @@ func started(j *oracle.Judge, node ident.NodeID, when time.Duration) {
 	j.Runs(node, inc(1), "web", 1, when)
 }
 
+// taken grants the first service to another node, whose proof leaves the former
+// owner's processes running.
+func taken(j *oracle.Judge, node ident.NodeID) {
+	j.Decided(1, 5, [32]byte{5}, []oracle.Grant{{Service: "db", Owner: node, Inc: inc(1), Term: 2, Proven: true, Storage: true, Why: "its keys are gone"}})
+}
+
 func besideRules() []rule {
 	apart := func(j *oracle.Judge) { j.Beside("web", nil, []string{"db"}); owned(j) }
 	with := func(j *oracle.Judge) { j.Beside("web", []string{"db"}, nil); owned(j) }
@@ -36,6 +42,11 @@ func besideRules() []rule {
 			"services that must be together are not on two nodes", oracle.NotTogether,
 			func(j *oracle.Judge) { with(j); started(j, 1, 14*second) },
 			func(j *oracle.Judge) { with(j); started(j, 2, 14*second) },
+		},
+		{
+			"one is where its partner's owner is now, whatever a former one runs without its storage", oracle.NotTogether,
+			func(j *oracle.Judge) { with(j); taken(j, 2); started(j, 2, 14*second) },
+			func(j *oracle.Judge) { with(j); taken(j, 3); started(j, 2, 14*second) },
 		},
 		{
 			"one whose partner's machine has ended is alone", oracle.NotTogether,
