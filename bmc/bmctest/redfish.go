@@ -98,7 +98,7 @@ func (r *Redfish) Reference(t testing.TB, system string, options ...string) bmc.
 
 // URL is the text of Reference, as node.yaml has it.
 func (r *Redfish) URL(system string, options ...string) string {
-	text := fmt.Sprintf("redfish://%s@%s:%d", User, r.Host, r.Port)
+	text := fmt.Sprintf("redfish://%s@%s", User, net.JoinHostPort(r.Host, strconv.Itoa(r.Port)))
 	if system != "" {
 		text += "/Systems/" + system
 	}

@@ -2,6 +2,7 @@ package drivers_test
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -38,6 +39,26 @@ func TestSeveralSystems(t *testing.T) {
 		if err := s.Off(t.Context()); err == nil || !one.IsOn() {
 			t.Errorf("system %q: switched off, %v", system, err)
 		}
+	}
+}
+
+// TestRedfishIPv6: an address with colons, in brackets, is one as any other.
+func TestRedfishIPv6(t *testing.T) {
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skipf("this machine has no IPv6 loopback (sysctl net.ipv6.conf.lo.disable_ipv6=0 gives it one): %v", err)
+	}
+	m := bmctest.NewMachine(t, bmctest.Honest)
+	r := bmctest.NewRedfishOn(t, l, m)
+	s := open(t, r.Reference(t, "1"), login)
+	if got := s.State(t.Context()); got.State != bmc.On || !got.Identity.GUID.Same(m.GUID) {
+		t.Errorf("%+v", got)
+	}
+	if err := s.Off(t.Context()); err != nil || m.IsOn() {
+		t.Errorf("%v; on: %v", err, m.IsOn())
+	}
+	if got := s.State(t.Context()); got.State != bmc.Off {
+		t.Errorf("%+v", got)
 	}
 }
 

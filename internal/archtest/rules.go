@@ -48,6 +48,7 @@ func Rules() []Rule {
 		{"struct", "a struct with more than 15 fields has several owners: group fields into named structs", checkStructs},
 		{"interface", "an interface belongs to its consumer and asks for little: 4 methods", checkInterfaces},
 		{"params", "more than 5 parameters are mixed up at the call: pass a struct", checkParams},
+		{"reboot", "reboot(2) runs notifiers that disarm watchdogs while the kernel still writes: a node resets itself by its reset line, or is left to its watchdogs", checkReboot},
 		{"sleep", "a test that sleeps is slow on a fast machine and wrong on a slow one: poll with a deadline and a described condition, or use testing/synctest", checkSleep},
 	}
 }

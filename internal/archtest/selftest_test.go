@@ -255,6 +255,9 @@ func testCases() []ruleCase {
 	return []ruleCase{
 		{"sleeps", in("import \"time\"\nfunc f() { time.Sleep(1) }"), "sleep", []string{"storage/s_test.go:3: time.Sleep in a test"}},
 		{"in a bubble", in("import \"time\"\nimport \"testing/synctest\"\nfunc f() { synctest.Test(t, func() { time.Sleep(1) }) }"), "sleep", nil},
+		{"reboots", in("import \"golang.org/x/sys/unix\"\nfunc f() { unix.Reboot(0) }"), "reboot", []string{"storage/s_test.go:3: reboot(2)"}},
+		{"reboots by number", in("import \"syscall\"\nfunc f() { syscall.Syscall(syscall.SYS_REBOOT, 0, 0, 0) }"), "reboot", []string{"storage/s_test.go:3: reboot(2)"}},
+		{"is named so", in("type m struct{}\nfunc (m) Reboot() {}\nfunc f(unix m) { unix.Reboot() }"), "reboot", nil},
 		{"waits otherwise", in("import \"time\"\nfunc f() { time.After(1) }"), "sleep", nil},
 	}
 }

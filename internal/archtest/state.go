@@ -122,3 +122,24 @@ func checkSleep(t *Tree) []Violation {
 	}
 	return found
 }
+
+// checkReboot finds the system call by its wrappers and by its number.
+func checkReboot(t *Tree) []Violation {
+	var found []Violation
+	for _, p := range t.Packages {
+		for _, f := range p.Files {
+			names := []string{nameOf(f, "syscall"), nameOf(f, "golang.org/x/sys/unix")}
+			ast.Inspect(f.Syntax, func(n ast.Node) bool {
+				sel, ok := n.(*ast.SelectorExpr)
+				if !ok || sel.Sel.Name != "Reboot" && sel.Sel.Name != "SYS_REBOOT" {
+					return true
+				}
+				if id, ok := sel.X.(*ast.Ident); ok && slices.Contains(names, id.Name) {
+					found = append(found, Violation{At: t.at(n.Pos()), Key: f.Path, What: "reboot(2)"})
+				}
+				return true
+			})
+		}
+	}
+	return found
+}

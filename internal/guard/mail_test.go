@@ -46,10 +46,12 @@ func TestOffPowersOffWhereTheAdminSaidSo(t *testing.T) {
 // The message may come at the very moment of a claim: read while nothing was
 // bound, and bound a moment later.
 func TestOffThatMeetsAClaim(t *testing.T) {
-	r := newRig(t).start()
-	r.turn()
+	r := newRig(t)
+	r.deps.Mail.PowerOff = true
+	r.start().turn()
 	r.mail(0, sbd.Off)
 	r.turn()
+	r.p.offs = nil
 	for _, w := range r.g.workers {
 		w.off.Store(false) // the claim looked before
 	}
@@ -58,6 +60,9 @@ func TestOffThatMeetsAClaim(t *testing.T) {
 	r.turn()
 	if len(r.p.reset()) != 1 {
 		t.Error("a bound node goes on although its mailbox says off")
+	}
+	if len(r.p.offs) != 0 {
+		t.Errorf("a bound node was powered off, which writes back what it has cached: %v", r.p.offs)
 	}
 }
 
