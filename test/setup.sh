@@ -37,6 +37,7 @@ needs() {
 	curl      curl       asking what an agent started whether it answers
 	nginx     nginx-light a service under an unchanged OCF agent
 	apache2   apache2-bin a service under an unchanged OCF agent
+	tmux      tmux       looking at status in a terminal
 	multipath multipath-tools reading the section that doctor --fix writes
 	haproxy   haproxy    a service of the manual's examples
 	initdb    postgresql a service under an unchanged OCF agent

@@ -46,7 +46,22 @@ type Status struct {
 	Watchdogs []Watchdog  `json:"watchdogs"`
 	Failover  Failover    `json:"failover"`
 	Fencing   []Readiness `json:"fencing"` // how each node could be fenced, beside the proof by time
-	Warnings  []string    `json:"warnings"`
+	Notes
+}
+
+// Notes are what an administrator should know, and do.
+type Notes struct {
+	Warnings []string `json:"warnings"`
+	Next     []Step   `json:"next"` // what to do, the most urgent first; empty: nothing is wrong
+}
+
+// Step is one thing that is not as it should be, and what the administrator does
+// about it, which may be to wait.
+type Step struct {
+	What    string   `json:"what"`
+	Left    *Seconds `json:"left_seconds,omitempty"` // it is over by itself after this time, as far as is known
+	Do      string   `json:"do"`
+	Command string   `json:"command,omitempty"`
 }
 
 // ClusterInfo names the cluster and the versions of what it agreed on.
@@ -140,7 +155,7 @@ type Proof struct {
 // Service is one service.
 type Service struct {
 	Name    string `json:"name"`
-	State   string `json:"state"` // stopped, starting, running, stopping, broken
+	State   string `json:"state"` // stopped, starting, running, partly running, stopping, broken, wrong settings; unknown: its node is silent
 	Node    string `json:"node,omitempty"`
 	Term    uint64 `json:"term"`
 	Text    string `json:"text,omitempty"` // what its owner says of it

@@ -4,7 +4,7 @@ package archtest
 func ctlRows() []row {
 	return []row{
 		{
-			tree: "internal/ctl/screen", may: []string{"internal/api", "internal/config/...", "cluster/..."},
+			tree: "internal/ctl/screen", may: []string{"internal/api", "internal/api/steps", "internal/config/...", "cluster/..."},
 			why: "what the administrator sees is made from values, and tested without a cluster",
 		},
 		{
@@ -28,6 +28,11 @@ func ctlRows() []row {
 		{
 			tree: "internal/ctl/report", may: []string{"internal/ctl/...", "internal/api", "internal/config", "internal/decisions", "internal/scrub"},
 			why: "what leaves the machine is what commands print, and goes through one place that takes secrets out",
+		},
+		{tree: "internal/ctl/live", may: []string{"internal/ctl/shell"}, why: "a terminal shows any text; it knows none"},
+		{
+			tree: "internal/ctl/statuscmd", may: []string{"internal/api", "internal/ctl/live", "internal/ctl/screen", "internal/ctl/shell"},
+			why: "a status is asked for and drawn, and nothing is changed",
 		},
 		{
 			tree: "internal/ctl/drill", may: []string{"internal/api", "internal/ctl/screen", "internal/ctl/shell"},

@@ -219,9 +219,10 @@ func internalRows() []row {
 			why: "the local API is what daemon and command line share; it knows neither",
 		},
 		{
-			tree: "internal/api/server", may: []string{"cluster/...", "internal/api", "internal/api/plan", "internal/build", "internal/metrics"},
+			tree: "internal/api/server", may: []string{"cluster/...", "internal/api", "internal/api/plan", "internal/api/steps", "internal/build", "internal/metrics"},
 			why: "the server speaks for the daemon and reaches it only through its port",
 		},
+		{tree: "internal/api/steps", may: []string{"internal/api"}, why: "what to do next is read from a status, by whoever has one"},
 		{
 			tree: "internal/decisions", may: []string{"cluster/...", "internal/decisions/memory"},
 			why: "what was decided is read and replayed with nothing but the core",

@@ -8,6 +8,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
+	"github.com/holdfast-ha/holdfast/internal/ctl/statuscmd"
 )
 
 // checkCommand is the status as a plugin of Nagios, Icinga and their kin: one
@@ -26,7 +27,7 @@ func (a *app) checkCommand() *cobra.Command {
 		}
 		line, health := screen.Check(s, l)
 		fmt.Fprintln(a.Out, line)
-		return healthOf(&api.Status{Health: health})
+		return statuscmd.Health(health)
 	})
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		a.Say("HOLDFAST UNKNOWN - %v", err)

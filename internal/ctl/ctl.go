@@ -33,18 +33,17 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/ctl/sbdcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 	"github.com/holdfast-ha/holdfast/internal/ctl/simulate"
+	"github.com/holdfast-ha/holdfast/internal/ctl/statuscmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/story"
 )
 
-// Exit codes. status uses the first four as monitoring plugins do.
+// Exit codes. status and check use the first four as monitoring plugins do.
 const (
-	exitOK       = 0
-	exitWarning  = 1 // status: a warning
-	exitFailed   = 1 // others: refused, or it failed; nothing was changed unless the message says so
-	exitCritical = 2 // status: a service is down, or there is no quorum
-	exitUsage    = 2 // others: a wrong command line
-	exitUnknown  = 3 // the daemon does not answer
-	exitWaiting  = 4 // --wait ran out; what was asked for goes on
+	exitOK      = 0
+	exitFailed  = 1 // others: refused, or it failed; nothing was changed unless the message says so
+	exitUsage   = 2 // others: a wrong command line
+	exitUnknown = 3 // the daemon does not answer
+	exitWaiting = 4 // --wait ran out; what was asked for goes on
 )
 
 // errWaited says that --wait ran out.
@@ -96,7 +95,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func exitCode(err error) int {
 	var done shell.Code
 	var u shell.UsageError
-	var none unknownError
+	var none statuscmd.UnknownError
 	switch {
 	case err == nil:
 		return exitOK
@@ -133,7 +132,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.initCommand(), a.joinCommand(), a.tokenCommand(),
 		doctor.Command(&a.Shell, a.dialAll), report.Command(&a.Shell), alertcmd.Command(&a.Shell, a.alertTest),
-		a.statusCommand(), a.checkCommand(), story.Explain(&a.Shell, a.dial), story.Events(&a.Shell, a.dial), a.timingCommand(), simulate.Command(&a.Shell, a.dial),
+		statuscmd.Command(&a.Shell, func() (statuscmd.Daemon, error) { return a.dial() }), a.checkCommand(), story.Explain(&a.Shell, a.dial), story.Events(&a.Shell, a.dial), a.timingCommand(), simulate.Command(&a.Shell, a.dial),
 		a.serviceCommand(), a.nodeCommand(), a.clusterCommand(), drill.Command(&a.Shell, func() (drill.Daemon, error) { return a.dial() }), diskcmd.Command(&a.Shell, a.diskReplace(), a.diskGrow(), recovery.Command(&a.Shell)), dogcmd.Command(&a.Shell),
 		sbdcmd.Command(func(code int) error { return shell.Code(code) }),
 		a.versionCommand(), a.completionCommand(), a.manCommand(),

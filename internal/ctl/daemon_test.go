@@ -383,6 +383,6 @@ func TestCheckCommand(t *testing.T) {
 	holdfast("", "check", "--nonsense").says(t, 3, "HOLDFAST UNKNOWN - ", "--nonsense")
 	holdfast("", "check", "--latency-warning", "2s", "--latency-critical", "1s").says(t, 3, "HOLDFAST UNKNOWN - ", "is below")
 	d := newDaemon(t)
-	d.answer("GET /v1/status", &api.Status{Version: 1, Health: api.Warning, Cluster: api.ClusterInfo{Name: "hospital"}, Self: api.Self{Stage: "member"}, Warnings: []string{"one link is down"}})
+	d.answer("GET /v1/status", &api.Status{Version: 1, Health: api.Warning, Cluster: api.ClusterInfo{Name: "hospital"}, Self: api.Self{Stage: "member"}, Notes: api.Notes{Warnings: []string{"one link is down"}}})
 	d.holdfast("", "check").says(t, 1, "HOLDFAST WARNING - hospital: one link is down | members=0;;;0;0")
 }

@@ -23,7 +23,7 @@ func sec(s float64) *api.Seconds { v := api.Seconds(s); return &v }
 
 func sample() *api.Status {
 	return &api.Status{
-		Version: 1, Health: api.Warning, Warnings: []string{"one"},
+		Version: 1, Health: api.Warning, Notes: api.Notes{Warnings: []string{"one"}},
 		Cluster:  api.ClusterInfo{Name: "hospital", State: 41, Config: 3, Membership: 7, Coordinator: "alpha"},
 		Self:     api.Self{Name: "alpha", ID: 1, Build: "1.0", Lease: sec(5.5), Guard: "connected"},
 		Nodes:    []api.Node{{Name: "alpha", Phase: "member"}, {Name: "beta", Phase: "out", Fencing: true, DiskAge: sec(4), NetAge: sec(5)}},

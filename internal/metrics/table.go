@@ -89,7 +89,7 @@ func services() []metric {
 	return []metric{
 		{"holdfast_service_state", "1 for the state that a service is in, 0 for the others.", []string{"service", "state"}, func(s *api.Status, add adder) {
 			for i := range s.Services {
-				oneOf(s.Services[i].State, []string{"stopped", "starting", "running", "stopping", "broken", "partly running"}, add, s.Services[i].Name)
+				oneOf(s.Services[i].State, []string{"stopped", "starting", "running", "stopping", "broken", "partly running", "wrong settings", "unknown"}, add, s.Services[i].Name)
 			}
 		}},
 		{"holdfast_service_owner", "1 for the node that owns a service.", []string{"service", "node"}, func(s *api.Status, add adder) {

@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/api/steps"
 )
 
 // StatusOf makes a status from facts; now is the wall clock, for people.
@@ -17,7 +18,7 @@ func StatusOf(f *Facts, now time.Time) *api.Status {
 	s := &api.Status{
 		Version: api.Version, Time: now.UTC(), Cluster: clusterOf(f), Self: selfOf(f),
 		Nodes: []api.Node{}, Services: []api.Service{}, Disks: []api.Disk{}, DiskSet: diskSetOf(f), Links: f.Links, Watchdogs: f.Watchdogs,
-		Failover: failoverOf(f), Fencing: fencingOf(v), Warnings: append(append([]string{}, v.Warnings...), f.Warnings...),
+		Failover: failoverOf(f), Fencing: fencingOf(v), Notes: api.Notes{Warnings: append(append([]string{}, v.Warnings...), f.Warnings...)},
 	}
 	for i := range v.Nodes {
 		s.Nodes = append(s.Nodes, nodeOf(f, &v.Nodes[i]))
@@ -30,6 +31,7 @@ func StatusOf(f *Facts, now time.Time) *api.Status {
 	}
 	s.Warnings = append(s.Warnings, ownWarnings(f)...)
 	s.Health = healthOf(f, s)
+	s.Next = steps.Of(s)
 	return s
 }
 
@@ -136,7 +138,7 @@ func healthOf(f *Facts, s *api.Status) api.Health {
 		svc := &s.Services[i]
 		switch {
 		case (svc.Stopped || s.Cluster.Stopped) && svc.State == cluster.Down.String(), svc.State == cluster.Up.String():
-		case svc.State == cluster.Broken.String(), svc.State == cluster.Down.String():
+		case svc.State == cluster.Broken.String(), svc.State == cluster.Down.String(), svc.State == unknown:
 			worse(api.Critical)
 		default:
 			worse(api.Warning)
@@ -183,6 +185,9 @@ func serviceOf(v *cluster.View, s *cluster.ServiceView) api.Service {
 		Name: s.Name, State: s.State.String(), Node: nodeName(v, s.Owner), Term: s.Term, Text: s.Text, Why: s.Why,
 		Stopped: s.Stopped, Frozen: s.Frozen, Wanted: nodeName(v, s.Want),
 	}
+	if v.Timing.Tsus > 0 && v.Silent(v.NodeOf(s.Owner)) { // what it said last is not what is
+		out.State = unknown
+	}
 	if v.State != nil {
 		if g := v.State.Grant(s.Name); g != nil {
 			out.Maintenance = maintenanceOf(v.State, &g.Maintenance)
@@ -190,6 +195,9 @@ func serviceOf(v *cluster.View, s *cluster.ServiceView) api.Service {
 	}
 	return out
 }
+
+// unknown is the state of a service whose node shows no sign of life.
+const unknown = "unknown"
 
 func diskOf(f *Facts, d *cluster.DiskView) api.Disk {
 	out := api.Disk{Index: d.Index, ID: d.UUID.String(), Age: api.Maybe(d.Age), Latency: api.Of(max(0, d.Latency)), Error: d.Err}

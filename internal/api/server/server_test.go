@@ -204,6 +204,22 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// TestSilentOwner: what a node said last of its service is not what is, once it is
+// silent; what to do stands in the answer.
+func TestSilentOwner(t *testing.T) {
+	f := sampleFacts()
+	f.View.Timing.B, f.View.Timing.Tsus = 10*time.Second, 3*time.Second
+	f.View.Services[0].Owner = 2
+	if s := StatusOf(&f, time.Now()); s.Services[0].State != "running" || s.Health != api.Healthy || len(s.Next) != 0 {
+		t.Errorf("heard, and yet %+v, %s, %+v", s.Services[0], s.Health, s.Next)
+	}
+	f.View.Nodes[1].DiskAge, f.View.Nodes[1].Fencing, f.View.Nodes[1].Left = 4*time.Second, true, 5*time.Second
+	s := StatusOf(&f, time.Now())
+	if s.Services[0].State != unknown || s.Health != api.Critical || len(s.Next) != 1 || s.Next[0].Left.Duration() != 5*time.Second || !strings.Contains(s.Next[0].What, "orders waits for a proof") {
+		t.Errorf("silent, and yet %+v, %s, %+v", s.Services[0], s.Health, s.Next)
+	}
+}
+
 func TestVerbsBecomeRequests(t *testing.T) {
 	d, _, c := serve(t, Roles{})
 	ctx := t.Context()

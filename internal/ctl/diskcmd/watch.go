@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/internal/ctl/live"
 	"github.com/holdfast-ha/holdfast/internal/ctl/screen"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 	"github.com/holdfast-ha/holdfast/storage"
@@ -143,6 +144,7 @@ func (a *app) watchAll(list []target, every, whole time.Duration) error {
 		b.gauges[i] = gauge{Path: t.path, asked: time.Now(), Slots: []slot{}}
 		go a.read(t, every, stop, func(f func(*gauge)) { b.change(i, f) }) // ends after stop, with the disk's answer
 	}
+	on := live.New(a.Out)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var end <-chan time.Time
@@ -163,7 +165,7 @@ func (a *app) watchAll(list []target, every, whole time.Duration) error {
 		case last && a.JSON:
 			return errors.Join(a.PrintJSON(shown), silent(shown))
 		case !a.JSON:
-			if err := a.draw(shown, time.Now()); err != nil {
+			if err := a.draw(on, shown, time.Now()); err != nil {
 				return err
 			}
 		}
@@ -221,7 +223,7 @@ func (a *app) read(t target, every time.Duration, stop <-chan struct{}, change f
 
 // draw shows all disks: on a terminal in place, line over line, so that nothing
 // flickers; else as lines that follow each other.
-func (a *app) draw(shown []gauge, now time.Time) error {
+func (a *app) draw(on *live.Screen, shown []gauge, now time.Time) error {
 	var b bytes.Buffer
 	for _, g := range shown {
 		g.text(&b, now)
@@ -230,9 +232,7 @@ func (a *app) draw(shown []gauge, now time.Time) error {
 		_, err := b.WriteTo(a.Out)
 		return err
 	}
-	text := "\033[H" + strings.ReplaceAll(b.String(), "\n", "\033[K\n") + "\033[J"
-	_, err := io.WriteString(a.Out, text)
-	return err
+	return on.Show(b.String())
 }
 
 // text is one disk: its reads, their histogram, and a line for each slot.

@@ -1,105 +1,157 @@
 package screen
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/api/steps"
 )
 
-// Status draws the whole screen. since says when a service was started last; what
-// is not known is left out.
-func Status(w io.Writer, s *api.Status, since map[string]time.Time) {
-	head := fmt.Sprintf("cluster %s: %s", s.Cluster.Name, strings.ToUpper(string(s.Health)))
-	if s.Self.Emulated {
-		head += "  EMULATED (no device of this machine is armed)"
+// Look is how a status is to be shown.
+type Look struct {
+	// Since says when a service was started last, or began to; what is not known is left out.
+	Since  map[string]time.Time
+	Width  int  // columns; 0: Width
+	Colour bool // words that matter stand out
+}
+
+// most is how wide a screen gets where there is room: longer lines are hard to read.
+const most = 132
+
+// page is a screen that is being drawn.
+type page struct {
+	bytes.Buffer
+	s     *api.Status
+	since map[string]time.Time
+	width int
+}
+
+// Status draws the whole screen: what is wrong and what to do about it first, then
+// nodes, services, disks, links, and what a takeover rests on.
+func Status(w io.Writer, s *api.Status, l Look) error {
+	p := &page{s: s, since: l.Since, width: Width}
+	if l.Width > 0 {
+		p.width = min(most, max(Width, l.Width))
 	}
-	fmt.Fprintln(w, head)
-	seen := fmt.Sprintf("seen by %s (%s) at %s; state %d, configuration %d", s.Self.Name, s.Self.Stage,
-		s.Time.Format(time.TimeOnly), s.Cluster.State, s.Cluster.Config)
+	p.head()
+	p.next()
+	p.nodes()
+	p.services()
+	p.disks()
+	p.links()
+	p.failover()
+	p.fencing()
+	p.warnings()
+	return paint(w, p.String(), l.Colour)
+}
+
+// line writes one line, broken where it is too long; what follows is indented.
+func (p *page) line(indent int, format string, args ...any) {
+	blank := strings.Repeat(" ", indent)
+	fmt.Fprintln(p, blank+wrap(fmt.Sprintf(format, args...), p.width-indent, p.width, blank+"  "))
+}
+
+// table begins a table whose lines fit the screen.
+func (p *page) table(heads ...string) Table {
+	t := NewTable(p)
+	t.fit = p.width
+	for i := range heads {
+		heads[i] = in(head, heads[i])
+	}
+	t.Row(heads...)
+	return t
+}
+
+// wider is how much of the columns beyond the usual ones a part of so many percent gets.
+func (p *page) wider(usual, percent int) int { return usual + (p.width-Width)*percent/100 }
+
+func healthStyle(h api.Health) Style {
+	switch h {
+	case api.Healthy:
+		return good
+	case api.Warning:
+		return heed
+	}
+	return bad
+}
+
+func (p *page) head() {
+	s := p.s
+	first := in(head, "cluster "+clean(s.Cluster.Name)+": ") + in(healthStyle(s.Health), strings.ToUpper(string(s.Health)))
+	if s.Self.Emulated {
+		first += "  EMULATED (no device of this machine is armed)"
+	}
+	fmt.Fprintln(p, first)
+	seen := fmt.Sprintf("seen by %s (%s) at %s; state %d, configuration %d", s.Self.Name, s.Self.Stage, s.Time.Format(time.TimeOnly), s.Cluster.State, s.Cluster.Config)
 	if s.Cluster.Coordinator != "" {
 		seen += ", coordinator " + s.Cluster.Coordinator
 	}
-	fmt.Fprintln(w, Wrap(seen, Width, "  "))
-	if s.Cluster.Stopped {
-		fmt.Fprintln(w, Wrap("STOPPED by the administrator: nothing begins by itself before holdfast cluster start", Width, "  "))
-	}
-	if m := s.Cluster.Maintenance; m != nil {
-		fmt.Fprintln(w, Wrap("MAINTENANCE of the cluster for another "+Seconds(m.Left.Duration())+": services stay as they are", Width, "  "))
-	}
-	if s.Self.Waiting != "" {
-		fmt.Fprintln(w, Wrap("waiting for "+s.Self.Waiting, Width, "  "))
-	}
-	writeNodes(w, s)
-	writeServices(w, s, since)
-	writeDisks(w, s)
-	writeFailover(w, s)
-	writeFencing(w, s)
-	if len(s.Warnings) > 0 {
-		fmt.Fprintln(w, "\nWARNINGS")
-		for _, text := range s.Warnings {
-			fmt.Fprintln(w, "  "+Wrap(text, Width-2, "  "))
-		}
-	}
+	p.line(0, "%s", clean(seen))
 }
 
-func writeNodes(w io.Writer, s *api.Status) {
-	fmt.Fprintln(w)
-	t := fitting(w)
-	t.Row("NODES", "STATE", "DISK BEAT", "NETWORK", "WATCHDOG", "SERVICES")
-	for _, n := range s.Nodes {
-		name := n.Name
-		if n.Name == s.Self.Name {
-			name += " (here)"
-		}
-		beat, heard := age(n.DiskAge), age(n.NetAge)
-		if n.Name == s.Self.Name {
-			heard = "-"
-		}
-		t.Row("  "+Clip(name, 18), nodeWord(&n), beat, heard, OrDash(n.Watchdog), Clip(OrDash(strings.Join(n.Services, ",")), 22))
-	}
-	t.Done()
-	for _, n := range s.Nodes {
-		why := n.Why
-		if n.Fencing && n.Remaining != nil {
-			why = strings.TrimSuffix("a proof by time of its death can stand in "+Seconds(n.Remaining.Duration())+"; "+why, "; ")
-		}
-		if n.Proof != nil && n.Phase == "out" {
-			why = strings.TrimSuffix("known to be out by "+n.Proof.Kind+"; "+n.Proof.Text, "; ")
-		}
-		if n.Fenced != nil && !n.Fencing && n.Phase != "out" && why == "" {
-			why = "came back after " + n.Fenced.By + " had it fenced: " + n.Fenced.Why
-		}
-		if why != "" {
-			fmt.Fprintln(w, "  "+Wrap(n.Name+": "+why, Width-2, "    "))
-		}
-	}
-}
+// mostSteps is how many steps are shown: who has read these has enough to do.
+const mostSteps = 6
 
-// writeFencing shows how each node could be fenced, beside the proof by time.
-func writeFencing(w io.Writer, s *api.Status) {
-	if len(s.Fencing) == 0 {
+// next is what to do. It stands before everything else, for whoever was asleep a
+// minute ago.
+func (p *page) next() {
+	list := p.s.Next
+	if list == nil { // of an older daemon
+		list = steps.Of(p.s)
+	}
+	if len(list) == 0 {
 		return
 	}
-	fmt.Fprintln(w, "\nFENCING")
-	for _, n := range s.Fencing {
-		words := make([]string, 0, len(n.Ways))
-		for _, way := range n.Ways {
-			word := way.Way + " " + way.State
-			if way.Age != nil {
-				word += ", checked " + Seconds(way.Age.Duration()) + " ago"
-			}
-			if way.Stale {
-				word += ", which is too long"
-			}
-			if way.State == "failed" || way.State == "unknown" {
-				word += " (" + way.Text + ")"
-			}
-			words = append(words, word)
+	fmt.Fprintf(p, "\n%s\n", in(head, "WHAT TO DO"))
+	for i := range list {
+		if i == mostSteps {
+			p.line(2, "and %d more: holdfast doctor --brief", len(list)-i)
+			return
 		}
-		fmt.Fprintln(w, "  "+Wrap(n.Node+": "+strings.Join(words, "; "), Width-2, "    "))
+		p.step(&list[i])
+	}
+}
+
+func (p *page) step(x *api.Step) {
+	what := clean(x.What)
+	if x.Left != nil {
+		what += " (" + Seconds(x.Left.Duration()) + " left)"
+	}
+	p.line(2, "%s", in(heed, what))
+	p.line(4, "%s", clean(x.Do))
+	if x.Command != "" {
+		fmt.Fprintf(p, "    -> %s\n", in(head, clean(x.Command)))
+	}
+}
+
+func (p *page) nodes() {
+	s := p.s
+	fmt.Fprintln(p)
+	t := p.table("NODES", "STATE", "DISK BEAT", "NETWORK", "WATCHDOG", "SERVICES")
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		name := clean(n.Name)
+		beat, heard := age(n.DiskAge), age(n.NetAge)
+		if n.Name == s.Self.Name {
+			name, heard = name+" (here)", "-"
+		}
+		word := nodeWord(n)
+		t.Row("  "+Clip(name, p.wider(18, 20)), in(nodeStyle(n), word), beat, heard, OrDash(n.Watchdog), Clip(OrDash(strings.Join(n.Services, ",")), p.wider(22, 60)))
+	}
+	t.Done()
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		switch {
+		case n.Proof != nil && n.Phase == "out":
+			p.line(2, "%s", clean(strings.TrimSuffix(n.Name+": known to be out by "+n.Proof.Kind+"; "+n.Proof.Text, "; ")))
+		case n.Why != "" && !n.Fencing: // of a fencing the steps say it
+			p.line(2, "%s", clean(n.Name+": "+n.Why))
+		}
 	}
 }
 
@@ -117,33 +169,60 @@ func nodeWord(n *api.Node) string {
 	return n.Phase
 }
 
-func writeServices(w io.Writer, s *api.Status, since map[string]time.Time) {
-	fmt.Fprintln(w)
+func nodeStyle(n *api.Node) Style {
+	switch {
+	case n.Fencing, n.Phase == "out":
+		return bad
+	case n.Phase != "member", n.Standby, n.Maintenance != nil, n.Quarantine != nil:
+		return heed
+	}
+	return good
+}
+
+func (p *page) services() {
+	s := p.s
+	fmt.Fprintln(p)
 	if len(s.Services) == 0 {
-		fmt.Fprintln(w, "SERVICES  none yet: holdfast config export, edit, holdfast apply -f FILE")
+		fmt.Fprintln(p, in(head, "SERVICES")+"  none yet: holdfast config export, edit, holdfast apply -f FILE")
 		return
 	}
-	t := fitting(w)
-	t.Row("SERVICES", "STATE", "NODE", "SINCE", "NOTE")
+	t := p.table("SERVICES", "STATE", "NODE", "SINCE", "WHY")
 	var below []string
-	for _, v := range s.Services {
+	for i := range s.Services {
+		v := &s.Services[i]
 		when := "-"
-		if at, ok := since[v.Name]; ok && v.State == "running" {
+		if at, ok := p.since[v.Name]; ok && (v.State == "running" || v.State == "starting") {
 			when = Seconds(max(0, s.Time.Sub(at)))
 		}
-		t.Row("  "+Clip(v.Name, 20), v.State, Clip(OrDash(v.Node), 16), when, serviceNote(&v))
-		text := v.Why
-		if v.Text != "" {
-			text = strings.TrimSuffix(v.Text+"; "+v.Why, "; ")
+		note := serviceNote(v)
+		switch {
+		case v.State == "running" && note == "":
+			note = v.Why
+		case v.State != "running" && !v.Stopped:
+			if text := strings.TrimSuffix(v.Text+"; "+v.Why, "; "); strings.Trim(text, "; ") != "" {
+				below = append(below, v.Name+": "+strings.TrimPrefix(text, "; "))
+			}
 		}
-		if text != "" {
-			below = append(below, v.Name+": "+text)
-		}
+		t.Row("  "+Clip(clean(v.Name), p.wider(20, 20)), in(serviceStyle(v), v.State), Clip(OrDash(v.Node), p.wider(16, 20)), when, clean(note))
 	}
 	t.Done()
 	for _, line := range below {
-		fmt.Fprintln(w, "  "+Wrap(line, Width-2, "    "))
+		p.line(2, "%s", clean(line))
 	}
+}
+
+func serviceStyle(v *api.Service) Style {
+	switch v.State {
+	case "running":
+		return good
+	case "starting", "stopping", "partly running":
+		return heed
+	case "stopped":
+		if v.Stopped {
+			return plain
+		}
+	}
+	return bad
 }
 
 func serviceNote(v *api.Service) string {
@@ -155,7 +234,7 @@ func serviceNote(v *api.Service) string {
 		notes = append(notes, "frozen")
 	}
 	if v.Maintenance != nil {
-		notes = append(notes, "maintenance")
+		notes = append(notes, "maintenance, "+Seconds(v.Maintenance.Left.Duration())+" left")
 	}
 	if v.Wanted != "" && v.Wanted != v.Node {
 		notes = append(notes, "moves to "+v.Wanted)
@@ -163,48 +242,79 @@ func serviceNote(v *api.Service) string {
 	return strings.Join(notes, ", ")
 }
 
-func writeDisks(w io.Writer, s *api.Status) {
-	fmt.Fprintln(w)
-	t := fitting(w)
-	t.Row("QUORUM DISKS", "READ", "BEAT TOOK")
-	for _, d := range s.Disks {
-		t.Row("  "+clipLeft(d.Path, 50), age(d.Age), Seconds(d.Latency.Duration()))
-	}
-	t.Done()
-	for _, d := range s.Disks {
+func (p *page) disks() {
+	fmt.Fprintln(p)
+	t := p.table("QUORUM DISKS", "STATE", "READ", "BEAT TOOK")
+	for i := range p.s.Disks {
+		d := &p.s.Disks[i]
+		word, style, took := "ok", good, Seconds(d.Latency.Duration())
 		if d.Error != "" {
-			fmt.Fprintln(w, "  "+Wrap(clipLeft(d.Path, 30)+": "+d.Error, Width-2, "    "))
+			word, style, took = "FAILS", bad, "-"
 		}
-	}
-	if len(s.Links) == 0 {
-		return
-	}
-	fmt.Fprintln(w)
-	t = fitting(w)
-	t.Row("LINKS", "STATE", "HEARD", "FROM", "TO")
-	for _, l := range s.Links {
-		word := "up"
-		if !l.Up {
-			word = "DOWN"
-		}
-		t.Row("  "+Clip(l.Peer, 18), word, age(l.Age), l.Local, l.Remote)
+		t.Row("  "+clipLeft(clean(d.Path), p.wider(46, 80)), in(style, word), age(d.Age), took)
 	}
 	t.Done()
-	for _, l := range s.Links {
-		if l.Error != "" {
-			fmt.Fprintln(w, "  "+Wrap(l.Peer+", "+l.Remote+": "+l.Error, Width-2, "    "))
+	for i := range p.s.Disks {
+		if d := &p.s.Disks[i]; d.Error != "" {
+			p.line(2, "%d: %s", d.Index+1, clean(d.Error))
 		}
 	}
 }
 
-// writeFailover says what a takeover would rest on and take.
-func writeFailover(w io.Writer, s *api.Status) {
-	fmt.Fprintln(w, "\nTAKEOVER")
-	line := func(format string, args ...any) {
-		fmt.Fprintln(w, "  "+Wrap(fmt.Sprintf(format, args...), Width-2, "    "))
+// links shows one line while all is well, and those that are not each by itself.
+func (p *page) links() {
+	var peers []string
+	up, all := map[string]int{}, map[string]int{}
+	oldest := time.Duration(0)
+	for i := range p.s.Links {
+		l := &p.s.Links[i]
+		if all[l.Peer]++; all[l.Peer] == 1 {
+			peers = append(peers, l.Peer)
+		}
+		if l.Up {
+			up[l.Peer]++
+			if l.Age != nil {
+				oldest = max(oldest, l.Age.Duration())
+			}
+		}
 	}
+	if len(peers) == 0 {
+		return
+	}
+	var words []string
+	for _, name := range peers {
+		style := good
+		switch up[name] {
+		case all[name]:
+		case 0:
+			style = bad
+		default:
+			style = heed
+		}
+		words = append(words, clean(Clip(name, p.wider(18, 20)))+" "+in(style, fmt.Sprintf("%d of %d", up[name], all[name])))
+	}
+	fmt.Fprintln(p)
+	heard := "up"
+	if oldest > 0 {
+		heard += ", heard " + Seconds(oldest) + " ago or less"
+	}
+	p.line(0, "%s %s %s", in(head, "LINKS:"), strings.Join(words, ", "), heard)
+	t := NewTable(p)
+	t.fit = p.width
+	for i := range p.s.Links {
+		if l := &p.s.Links[i]; !l.Up {
+			t.Row("  "+Clip(clean(l.Peer), p.wider(18, 20)), in(bad, "DOWN"), age(l.Age), l.Local+" to "+l.Remote, clean(l.Error))
+		}
+	}
+	t.Done()
+}
+
+// failover says what a takeover would rest on and take.
+func (p *page) failover() {
+	s := p.s
+	fmt.Fprintln(p, "\n"+in(head, "TAKEOVER"))
 	if s.Failover.Problem != "" {
-		line("NOT READY: %s", s.Failover.Problem)
+		p.line(2, "%s %s", in(bad, "NOT READY:"), clean(s.Failover.Problem))
 	}
 	var known []string
 	for _, e := range s.Failover.Expected {
@@ -213,36 +323,83 @@ func writeFailover(w io.Writer, s *api.Status) {
 		}
 	}
 	if len(known) > 0 {
-		line("promised within %s; predicted by %s", Seconds(s.Failover.Within.Duration()), strings.Join(known, ", "))
+		p.line(2, "promised within %s; predicted by %s", Seconds(s.Failover.Within.Duration()), strings.Join(known, ", "))
 	}
 	if m := s.Failover.Last; m != nil {
 		took := ""
 		if m.Started > 0 {
 			took = ", running after " + Seconds(m.Started.Duration())
 		}
-		line("measured: %s from %s to %s, permission after %s (%s)%s; %s", m.Service, m.From, m.To,
+		p.line(2, "the last, %s ago: %s from %s to %s, permission after %s (%s)%s; %s", Seconds(max(0, s.Time.Sub(m.Time))), clean(m.Service), clean(m.From), clean(m.To),
 			Seconds(m.Granted.Duration()), m.Proof, took, m.Time.Format(time.DateTime))
 	} else {
-		line("measured: none yet")
+		p.line(2, "none was measured yet")
 	}
+	p.here()
+}
+
+// here is what would end this node.
+func (p *page) here() {
+	s := p.s
 	var dogs []string
 	for _, d := range s.Watchdogs {
 		dogs = append(dogs, fmt.Sprintf("%s %s (%s)", pathEnd(d.Path), Seconds(d.Timeout.Duration()), d.Class))
 	}
 	if len(dogs) == 0 {
-		dogs = []string{"NONE"}
+		dogs = []string{in(bad, "NONE")}
 	}
-	line("watchdogs here: %s; second holder: %s; guard: %s", strings.Join(dogs, ", "), OrDash(s.Self.Holder), OrDash(s.Self.Guard))
+	lease := "no lease"
 	if s.Self.Lease != nil {
-		line("lease of this node: good for %s", Seconds(s.Self.Lease.Duration()))
+		lease = "lease good for " + Seconds(s.Self.Lease.Duration())
+	}
+	p.line(2, "here: %s; watchdogs: %s; second holder: %s; guard: %s", lease, strings.Join(dogs, ", "), OrDash(s.Self.Holder), clean(OrDash(s.Self.Guard)))
+}
+
+// fencing shows how each node could be fenced, beside the proof by time.
+func (p *page) fencing() {
+	if len(p.s.Fencing) == 0 {
+		return
+	}
+	fmt.Fprintln(p, "\n"+in(head, "FENCING"))
+	for _, n := range p.s.Fencing {
+		words := make([]string, 0, len(n.Ways))
+		for _, way := range n.Ways {
+			state := in(wayStyle(&way), way.State)
+			if way.Age != nil {
+				state += ", checked " + Seconds(way.Age.Duration()) + " ago"
+			}
+			if way.Stale {
+				state += ", " + in(heed, "which is too long")
+			}
+			if way.State == "failed" || way.State == "unknown" {
+				state += " (" + clean(way.Text) + ")"
+			}
+			words = append(words, clean(way.Way)+" "+state)
+		}
+		p.line(2, "%s: %s", clean(n.Node), strings.Join(words, "; "))
 	}
 }
 
-// fitting begins a table whose lines fit the screen.
-func fitting(w io.Writer) Table {
-	t := NewTable(w)
-	t.fit = true
-	return t
+func wayStyle(w *api.Way) Style {
+	switch w.State {
+	case "works":
+		return good
+	case "failed", "unknown":
+		return bad
+	}
+	return plain
+}
+
+// warnings shows those that are no step's.
+func (p *page) warnings() {
+	list := slices.DeleteFunc(slices.Clone(p.s.Warnings), func(w string) bool { return steps.Covered(p.s, w) })
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintln(p, "\n"+in(head, "WARNINGS"))
+	for _, text := range list {
+		p.line(2, "%s", in(heed, clean(text)))
+	}
 }
 
 func pathEnd(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

@@ -107,7 +107,9 @@ func TestStatus(t *testing.T) {
 	for name, s := range map[string]*api.Status{"healthy": healthy(), "fencing": fencing(), "booting": booting(), "crowded": crowded()} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
-			screen.Status(&b, s, since)
+			if err := screen.Status(&b, s, screen.Look{Since: since}); err != nil {
+				t.Fatal(err)
+			}
 			for i, line := range strings.Split(b.String(), "\n") {
 				if n := utf8.RuneCountInString(line); n > screen.Width {
 					t.Errorf("line %d has %d columns, at most %d fit: %s", i+1, n, screen.Width, line)

@@ -3,13 +3,10 @@
 package screen
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode/utf8"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
 )
@@ -20,29 +17,44 @@ const Width = 80
 // Table aligns columns. Done must be called.
 type Table struct {
 	out  io.Writer
-	rows *bytes.Buffer
-	w    *tabwriter.Writer
-	fit  bool // lines are cut to Width
+	rows *[][]string
+	fit  int // lines are cut to so many columns; 0: they are not
 }
 
 // NewTable begins a table.
-func NewTable(out io.Writer) Table {
-	var b bytes.Buffer
-	return Table{out: out, rows: &b, w: tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)}
-}
+func NewTable(out io.Writer) Table { return Table{out: out, rows: &[][]string{}} }
 
 // Row adds a row.
-func (t Table) Row(cells ...string) { fmt.Fprintln(t.w, strings.Join(cells, "\t")) }
+func (t Table) Row(cells ...string) { *t.rows = append(*t.rows, cells) }
 
-// Done writes the table, without blanks at the ends of its lines.
+// gap is how far apart columns are.
+const gap = 2
+
+// Done writes the table, without blanks at the ends of its lines. The last cell of a
+// row makes no column wider.
 func (t Table) Done() {
-	_ = t.w.Flush() // a buffer takes everything
-	for line := range strings.Lines(t.rows.String()) {
-		line = strings.TrimRight(line, " \n")
-		if t.fit {
-			line = Clip(line, Width)
+	var widths []int
+	for _, row := range *t.rows {
+		for i, cell := range row[:max(0, len(row)-1)] {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], width(cell))
 		}
-		fmt.Fprintln(t.out, line)
+	}
+	for _, row := range *t.rows {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString(cell)
+			if i < len(row)-1 {
+				line.WriteString(strings.Repeat(" ", widths[i]-width(cell)+gap))
+			}
+		}
+		text := strings.TrimRight(line.String(), " \n")
+		if t.fit > 0 {
+			text = strings.TrimRight(cut(text, t.fit), " ")
+		}
+		fmt.Fprintln(t.out, text)
 	}
 }
 
@@ -83,15 +95,18 @@ func Size(n int64) string {
 
 // Wrap breaks text into lines that end by column Width: the first has room for so
 // many characters, the others begin with indent.
-func Wrap(text string, room int, indent string) string {
+func Wrap(text string, room int, indent string) string { return wrap(text, room, Width, indent) }
+
+// wrap is Wrap for lines that end by another column.
+func wrap(text string, room, columns int, indent string) string {
 	var b strings.Builder
 	for i, word := range strings.Fields(text) {
-		n := utf8.RuneCountInString(word)
+		n := width(word)
 		switch {
 		case i == 0:
 		case room < 1+n:
 			b.WriteString("\n" + indent)
-			room = Width - len(indent)
+			room = columns - len(indent)
 		default:
 			b.WriteByte(' ')
 			room--

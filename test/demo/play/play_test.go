@@ -70,7 +70,7 @@ func TestJudge(t *testing.T) {
 func TestShown(t *testing.T) {
 	age := api.Of(time.Second)
 	good := func(path string) api.Disk { return api.Disk{Path: path, Age: &age} }
-	lost := &api.Status{Disks: []api.Disk{good("a"), {Path: "b", Age: &age, Error: "gone"}, good("c")}, Warnings: []string{"it fails: " + remedy + "UUID NEW"}}
+	lost := &api.Status{Disks: []api.Disk{good("a"), {Path: "b", Age: &age, Error: "gone"}, good("c")}, Notes: api.Notes{Warnings: []string{"it fails: " + remedy + "UUID NEW"}}}
 	if err := shownLost(lost, "b"); err != nil {
 		t.Error(err)
 	}
