@@ -87,3 +87,51 @@ func Advice(c *cluster.Config, names []string) []string {
 	}
 	return list
 }
+
+// Left says what stays on LUNs and nodes when a configuration takes the guard of a
+// service, or the service, away: nobody clears by himself what may still keep a node
+// from writing whose end is not proven.
+func Left(now, next *cluster.Config) []string {
+	if now == nil || next == nil {
+		return nil
+	}
+	used := map[string]bool{} // LUNs, and targets, that are guarded afterwards as well
+	for i := range next.Services {
+		for _, name := range below(&next.Services[i]) {
+			used[name] = true
+		}
+	}
+	var list []string
+	for i := range now.Services {
+		s := &now.Services[i]
+		for _, name := range below(s) {
+			switch {
+			case used[name]:
+			case strings.HasPrefix(name, "/"):
+				list = append(list, fmt.Sprintf("the reservation of %s stays on %s, and nobody without a key can write there: once the service runs without its guard, or is gone, "+
+					"clear it on a node that has a key there: sg_persist --out --clear --param-rk=KEY %s", s.Name, name, name))
+			default:
+				list = append(list, fmt.Sprintf("the sessions of %s with %s stay on every node until its next boot: iscsiadm -m node -T %s --logout", s.Name, name, name))
+			}
+			used[name] = true
+		}
+	}
+	return list
+}
+
+// below lists the LUNs below a guarded service and the targets that hold them.
+func below(s *cluster.Service) []string {
+	if !s.Guarded() {
+		return nil
+	}
+	list, _ := Devices(s) // what cannot be told has no key
+	for i := range s.Stack {
+		var spec struct {
+			Target string `json:"target"`
+		}
+		if m := &s.Stack[i]; m.Kind == "iscsi" && m.Guarded && json.Unmarshal(m.Spec, &spec) == nil {
+			list = append(list, spec.Target)
+		}
+	}
+	return list
+}

@@ -69,3 +69,45 @@ func TestAdvice(t *testing.T) {
 		t.Error("advice of no configuration")
 	}
 }
+
+// TestLeft: what stays when a guard goes is named with what ends it, and nothing that
+// is guarded afterwards, too.
+func TestLeft(t *testing.T) {
+	service := func(name string, guarded bool, devices ...string) cluster.Service {
+		s := cluster.Service{Name: name}
+		for i, d := range devices {
+			s.Stack = append(s.Stack, cluster.Member{
+				ID: fmt.Sprintf("filesystem-%d", i), Kind: "filesystem", Storage: true, Guarded: guarded, Spec: fmt.Appendf(nil, `{"device":%q}`, d),
+			})
+		}
+		return s
+	}
+	sessions := service("mail", true, "/dev/c")
+	sessions.Stack = append(sessions.Stack, cluster.Member{ID: "iscsi", Kind: "iscsi", Storage: true, Guarded: true, Spec: []byte(`{"target":"iqn.x","devices":["/dev/c"]}`)})
+	now := []cluster.Service{service("db", true, "/dev/a", "/dev/b"), sessions, service("web", false, "/dev/d")}
+	for _, c := range []struct {
+		name string
+		next []cluster.Service
+		want []string
+	}{
+		{"nothing changes", now, nil},
+		{"a service is renamed", []cluster.Service{service("data", true, "/dev/a", "/dev/b"), sessions}, nil},
+		{"a guard goes", []cluster.Service{service("db", false, "/dev/a", "/dev/b"), sessions}, []string{"--param-rk=KEY /dev/a", "--param-rk=KEY /dev/b"}},
+		{"a disk goes", []cluster.Service{service("db", true, "/dev/b"), sessions}, []string{"--param-rk=KEY /dev/a"}},
+		{"a service goes", now[:1], []string{"--param-rk=KEY /dev/c", "iscsiadm -m node -T iqn.x --logout"}},
+	} {
+		got := guarded.Left(&cluster.Config{Services: now}, &cluster.Config{Services: c.next})
+		if len(got) != len(c.want) {
+			t.Errorf("%s: %q", c.name, got)
+			continue
+		}
+		for i, text := range got {
+			if !strings.HasSuffix(text, c.want[i]) {
+				t.Errorf("%s: %q, want it to end with %q", c.name, text, c.want[i])
+			}
+		}
+	}
+	if guarded.Left(nil, &cluster.Config{}) != nil {
+		t.Error("something was left by no configuration")
+	}
+}

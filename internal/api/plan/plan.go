@@ -66,7 +66,7 @@ func Of(q *Question) *api.Plan {
 	for i := range s.Nodes {
 		names = append(names, s.Nodes[i].Name)
 	}
-	p.Advice = guarded.Advice(q.Next, names)
+	p.Advice = append(guarded.Advice(q.Next, names), guarded.Left(s.Conf, q.Next)...)
 	return p.Plan
 }
 

@@ -264,4 +264,8 @@ func TestAdvice(t *testing.T) {
 	if p := planned(t, v, next); len(p.Advice) != 1 || !strings.Contains(p.Advice[0], next.Services[0].Name+" is guarded by reservations") || !strings.Contains(p.Advice[0], "fencing.ways of alpha, beta") {
 		t.Errorf("advice %q", p.Advice)
 	}
+	v.State.Conf, next = next, v.State.Conf
+	if p := planned(t, v, next); len(p.Advice) != 1 || !strings.Contains(p.Advice[0], "stays on /dev/x") {
+		t.Errorf("advice %q", p.Advice)
+	}
 }
