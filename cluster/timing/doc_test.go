@@ -58,8 +58,29 @@ func parts(t *testing.T) map[string]string {
 	for i, row := range tables[0].Explain() {
 		fmt.Fprintf(&all, "| %s | %s |\n", row.Name, join(tables, func(x timing.Table) string { return seconds(x.Explain()[i].Value) }))
 	}
-	out["values"] = all.String()
+	out["values"], out["failures"] = all.String(), failures(tables)
 	return out
+}
+
+// failures lists what each kind of failure needs from the fault to the permission, in
+// each of the settings.
+func failures(tables []timing.Table) string {
+	var b strings.Builder
+	b.WriteString("| what fails | " + join(settings(), func(s setting) string { return s.name }) + " | |\n|---|" + strings.Repeat("---|", len(settings())+1) + "\n")
+	var lists [][]timing.Failure
+	for i, t := range tables {
+		lists = append(lists, t.Failures(settings()[i].costs))
+	}
+	for i, f := range lists[1] {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", f.What, join(lists, func(l []timing.Failure) string {
+			if l[i].Proof == "" {
+				return "-"
+			}
+			proof, _, _ := strings.Cut(l[i].Proof, " ")
+			return fmt.Sprintf("%s: %s, %s", proof, seconds(l[i].Typ), seconds(l[i].Worst))
+		}), f.Why)
+	}
+	return b.String()
 }
 
 func join[T any](list []T, text func(T) string) string {

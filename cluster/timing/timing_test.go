@@ -395,6 +395,43 @@ func TestExplainAndExpect(t *testing.T) {
 	}
 }
 
+// TestFailures: of the proofs that there can be the first one counts; who loses its
+// controller with its power has no such proof; and nothing is predicted where nothing is
+// taken over.
+func TestFailures(t *testing.T) {
+	costs := timing.Costs{BMC: time.Second}
+	for grace, owner := range map[time.Duration]string{0: "E6 kill acknowledged", timing.DefaultGrace: "E1 released"} {
+		in := pairOf(10 * time.Second)
+		in.Grace = grace
+		tab, err := timing.Derive(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proofs := map[string]timing.Failure{}
+		for _, f := range tab.Failures(costs) {
+			if f.Worst < f.Typ || f.Proof == "" && f.Typ != 0 || f.Proof == "" && f.Why == "" {
+				t.Errorf("%+v", f)
+			}
+			proofs[f.What] = f
+		}
+		for what, proof := range map[string]string{
+			"a node loses its power":                         "E4 power off",
+			"a node loses its power, its controller with it": "E3 time",
+			"a node loses the network alone":                 "",
+			"everybody loses the quorum disks":               "",
+			"a node alone loses the quorum disks":            owner,
+			"a service is moved, or its node leaves":         "E1 released",
+		} {
+			if f, ok := proofs[what]; !ok || f.Proof != proof {
+				t.Errorf("grace %v, %s: %+v, want proof %q", grace, what, f, proof)
+			}
+		}
+		if f := proofs["a node loses its power, its controller with it"]; f.Worst > tab.B {
+			t.Errorf("by time it takes %v at worst, promised was %v", f.Worst, tab.B)
+		}
+	}
+}
+
 func TestSavings(t *testing.T) {
 	in := unqualified(one(0))
 	in.SecondHolder = false

@@ -1,6 +1,10 @@
 package api
 
-import "time"
+import (
+	"time"
+
+	"github.com/holdfast-ha/holdfast/cluster/timing"
+)
 
 // Seconds is a duration on the wire.
 type Seconds float64
@@ -285,7 +289,27 @@ type Timing struct {
 	Within   Seconds    `json:"failover_within_seconds"`
 	Rows     []Row      `json:"rows"`
 	Expected []Expected `json:"expected"`
+	Failures []Failure  `json:"failures,omitempty"`
 	Problem  string     `json:"problem,omitempty"`
+}
+
+// Failure is a kind of failure and the time from it to the permission to start
+// elsewhere, by the proof that comes first; no proof where nothing is taken over.
+type Failure struct {
+	What    string  `json:"what"`
+	Proof   string  `json:"proof,omitempty"`
+	Typical Seconds `json:"typical_seconds,omitempty"`
+	Worst   Seconds `json:"worst_seconds,omitempty"`
+	Why     string  `json:"why,omitempty"`
+}
+
+// Failures are the kinds of failure that a table of timeouts predicts something for.
+func Failures(list []timing.Failure) []Failure {
+	var out []Failure
+	for _, f := range list {
+		out = append(out, Failure{What: f.What, Proof: f.Proof, Typical: Of(f.Typ), Worst: Of(f.Worst), Why: f.Why})
+	}
+	return out
 }
 
 // Row is one value and the reason for it.

@@ -130,6 +130,7 @@ func wireTiming(t timing.Table, conf *cluster.Config) *api.Timing {
 	for _, r := range t.Explain() {
 		w.Rows = append(w.Rows, api.Row{Name: r.Name, Value: api.Of(r.Value), Why: r.Why})
 	}
+	w.Failures = api.Failures(t.Failures(fencing.CostsOf(conf)))
 	for _, e := range t.Expect(fencing.CostsOf(conf)) {
 		w.Expected = append(w.Expected, api.Expected{Proof: e.Proof, Known: e.Known, Typical: api.Of(e.Typ), Worst: api.Of(e.Worst), Why: e.Why})
 	}
@@ -165,6 +166,19 @@ func (a *app) showTiming(t *api.Timing, source string, explain bool) {
 			times = fmt.Sprintf("%s, at worst %s", screen.Seconds(e.Typical.Duration()), screen.Seconds(e.Worst.Duration()))
 		}
 		a.Say("%-21s %-23s %s", e.Proof, times, screen.Wrap(e.Why, screen.Width-46, strings.Repeat(" ", 46)))
+	}
+	if len(t.Failures) > 0 {
+		a.Say("\nby what fails")
+	}
+	for _, f := range t.Failures {
+		times := "no takeover"
+		if f.Proof != "" {
+			times = fmt.Sprintf("%s, at worst %s, by %s", screen.Seconds(f.Typical.Duration()), screen.Seconds(f.Worst.Duration()), f.Proof)
+		}
+		a.Say("%s: %s", f.What, times)
+		if f.Why != "" {
+			a.Say("  %s", screen.Wrap(f.Why, screen.Width-4, "  "))
+		}
 	}
 	if !explain {
 		a.Say("\nwhy each value is no other: holdfast timing -f explain")

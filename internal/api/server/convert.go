@@ -227,13 +227,16 @@ func failoverOf(f *Facts) api.Failover {
 	return out
 }
 
+func costsOf(s *cluster.State) timing.Costs {
+	if s == nil {
+		return timing.Costs{}
+	}
+	return fencing.CostsOf(s.Conf)
+}
+
 func expectedOf(t timing.Table, s *cluster.State) []api.Expected {
 	list := []api.Expected{}
-	var costs timing.Costs
-	if s != nil {
-		costs = fencing.CostsOf(s.Conf)
-	}
-	for _, e := range t.Expect(costs) {
+	for _, e := range t.Expect(costsOf(s)) {
 		list = append(list, api.Expected{Proof: e.Proof, Known: e.Known, Typical: api.Of(e.Typ), Worst: api.Of(e.Worst), Why: e.Why})
 	}
 	return list
@@ -244,6 +247,7 @@ func TimingOf(f *Facts) *api.Timing {
 	fo := failoverOf(f)
 	out := &api.Timing{Version: api.Version, Within: fo.Within, Expected: fo.Expected, Problem: fo.Problem, Rows: []api.Row{}}
 	if fo.Problem == "" {
+		out.Failures = api.Failures(f.View.Timing.Failures(costsOf(f.View.State)))
 		for _, r := range f.View.Timing.Explain() {
 			out.Rows = append(out.Rows, api.Row{Name: r.Name, Value: api.Of(r.Value), Why: r.Why})
 		}
