@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
+	"time"
 )
 
 // Path is one way to a LUN: a device of the kernel's sd driver, or a simulated one.
@@ -95,28 +95,58 @@ func (l LUN) first(ask func(Path) error) error {
 	return fmt.Errorf("%s: %w", l.Name, errors.Join(all...))
 }
 
+// How long paths are waited for once one has answered. The kernel holds a request back
+// for as long as it hopes for a broken path, which a takeover does not wait for; what is
+// registered waits longer, for a path that is only slow had better have its key.
+const (
+	prompt  = time.Second
+	laggard = 5 * time.Second
+)
+
 // answering is the LUN by those of its paths that answer a question, whatever they
 // answer, and the names of the others; an error if none does. A path that is silent
 // carries no write: it needs no key, and must not keep a node with another path from
-// its storage. Nothing is registered by it, so that nothing can arrive late by it.
-func (l LUN) answering() (live LUN, silent []string, err error) {
-	all := make([]error, len(l.Paths))
-	var asked sync.WaitGroup
-	for i, p := range l.Paths {
-		asked.Go(func() { _, all[i] = send(p, reserveIn(inReadReservation, 24), nil, 24) })
+// its storage. Nothing is registered by it, so that nothing can arrive late by it: what
+// may still be on its way is a question.
+func (l LUN) answering(patience time.Duration) (live LUN, silent []string, err error) {
+	type answer struct {
+		path int
+		err  error
 	}
-	asked.Wait()
+	answers := make(chan answer, len(l.Paths))
+	for i, p := range l.Paths {
+		go func() { // ends when the kernel has answered
+			_, err := send(p, reserveIn(inReadReservation, 24), nil, 24)
+			answers <- answer{i, err}
+		}()
+	}
+	answered := make([]bool, len(l.Paths))
+	var failed []error
+	var enough <-chan time.Time
+	for heard := 0; heard < len(l.Paths); {
+		select {
+		case a := <-answers:
+			heard++
+			var refused *StatusError
+			if answered[a.path] = a.err == nil || errors.As(a.err, &refused); !answered[a.path] {
+				failed = append(failed, a.err)
+			} else if enough == nil {
+				enough = time.After(patience)
+			}
+		case <-enough:
+			heard = len(l.Paths)
+		}
+	}
 	live.Name = l.Name
 	for i, p := range l.Paths {
-		var refused *StatusError
-		if all[i] == nil || errors.As(all[i], &refused) {
+		if answered[i] {
 			live.Paths = append(live.Paths, p)
-			continue
+		} else {
+			silent = append(silent, p.Name())
 		}
-		silent = append(silent, p.Name())
 	}
 	if len(live.Paths) == 0 {
-		return live, silent, fmt.Errorf("%s: %w", l.Name, errors.Join(all...))
+		return live, silent, fmt.Errorf("%s: %w", l.Name, errors.Join(failed...))
 	}
 	return live, silent, nil
 }
@@ -168,7 +198,7 @@ func readKeys(p Path) (Keys, error) {
 // takes part in the reservation or makes it, and reads everything back. With an error
 // something of it may have been done, or not.
 func (l LUN) Register(key uint64) (Report, error) {
-	l, silent, err := l.answering()
+	l, silent, err := l.answering(laggard)
 	if err != nil {
 		return Report{Silent: silent}, err
 	}
@@ -217,7 +247,7 @@ func (t Type) guards() bool { return t == AllRegistrants || t == RegistrantsOnly
 // and that changes nothing where the reservation is for all registrants; with the
 // other type the device has to list the key once for every path.
 func (l LUN) Check(key uint64) (Report, error) {
-	l, silent, err := l.answering()
+	l, silent, err := l.answering(prompt)
 	if err != nil {
 		return Report{Silent: silent}, err
 	}
@@ -266,7 +296,7 @@ type Others func(key uint64) (gone, foreign bool)
 // reservation back. It is done only if the report comes without an error: then
 // none of these keys can change the LUN any more.
 func (l LUN) Take(key uint64, others Others) (Report, error) {
-	l, silent, err := l.answering()
+	l, silent, err := l.answering(prompt)
 	if err != nil {
 		return Report{Silent: silent}, err
 	}

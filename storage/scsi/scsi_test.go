@@ -155,6 +155,25 @@ func TestSilentPath(t *testing.T) {
 	}
 }
 
+// TestPathThatIsHeldBack: what the kernel holds back on one path holds up nothing.
+func TestPathThatIsHeldBack(t *testing.T) {
+	target := scsitest.New(scsitest.Honest)
+	loser, l := target.LUN("beta", "sdc"), target.LUN("alpha", "sda", "sdb")
+	for key, lun := range map[uint64]scsi.LUN{alpha: l, beta: loser} {
+		if _, err := lun.Register(key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	letGo := target.Hold("alpha", "sda")
+	defer letGo()
+	if r, err := l.Take(alpha, others); err != nil || !slices.Equal(r.Silent, []string{"alpha/sda"}) || target.Writes("beta", "sdc") {
+		t.Errorf("take: %+v, %v", r, err)
+	}
+	if r, err := l.Check(alpha); err != nil || !slices.Equal(r.Silent, []string{"alpha/sda"}) {
+		t.Errorf("check: %+v, %v", r, err)
+	}
+}
+
 // TestReset: a target that keeps registrations has them after a loss of power, and
 // what it tells of that first hides nothing.
 func TestReset(t *testing.T) {

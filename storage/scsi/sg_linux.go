@@ -105,7 +105,10 @@ func (d *device) Command(cdb, send []byte, receive int) ([]byte, error) {
 	if len(data) > 0 {
 		h.data, h.length = unsafe.Pointer(&data[0]), uint32(len(data))
 	}
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, d.file.Fd(), sgIO, uintptr(unsafe.Pointer(&h)))
+	errno := unix.EBADF
+	if raw, err := d.file.SyscallConn(); err == nil { // no close comes between, and none gives the number to another file
+		_ = raw.Control(func(fd uintptr) { _, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, sgIO, uintptr(unsafe.Pointer(&h))) })
+	}
 	runtime.KeepAlive(cdb)
 	runtime.KeepAlive(data)
 	runtime.KeepAlive(sense)

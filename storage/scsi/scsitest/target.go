@@ -38,11 +38,12 @@ type Target struct {
 	persists bool
 	notices  map[string][2]byte // unit attentions that wait, by path
 	down     map[string]bool
+	held     map[string]chan struct{} // paths that hold every command back, until closed
 }
 
 // New returns a target without registrations.
 func New(f Fault) *Target {
-	return &Target{fault: f, keys: map[string]uint64{}, notices: map[string][2]byte{}, down: map[string]bool{}}
+	return &Target{fault: f, keys: map[string]uint64{}, notices: map[string][2]byte{}, down: map[string]bool{}, held: map[string]chan struct{}{}}
 }
 
 // LUN is the target as a host sees it by some paths.
@@ -77,6 +78,15 @@ func (t *Target) Down(host, p string, down bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.down[host+"/"+p] = down
+}
+
+// Hold makes a path hold back every command until it is let go, and then fail it.
+func (t *Target) Hold(host, p string) (letGo func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ch := make(chan struct{})
+	t.held[host+"/"+p] = ch
+	return func() { close(ch) }
 }
 
 // Foreign registers a key that somebody else has set.
@@ -135,6 +145,12 @@ func (p *path) Command(cdb, send []byte, receive int) ([]byte, error) {
 	t := p.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if held := t.held[p.name]; held != nil {
+		t.mu.Unlock()
+		<-held
+		t.mu.Lock()
+		return nil, errors.New("no answer from the device")
+	}
 	if t.down[p.name] {
 		return nil, errors.New("no answer from the device")
 	}
