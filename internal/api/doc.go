@@ -23,6 +23,8 @@
 //	POST /v1/alerts/test               AlertTest -> []AlertTried
 //	POST /v1/leave                     Result at once; the daemon ends when this node has left
 //	POST /v1/token                     TokenReply
+//	GET  /v1/key                       KeyStatus
+//	POST /v1/key                       KeyRequest -> KeyProgress
 //
 // Durations are numbers of seconds and their names end in _seconds; one that is
 // not known is left out. Times are RFC 3339 by the wall clock and for people

@@ -263,6 +263,10 @@ func internalRows() []row {
 func processRows() []row {
 	return []row{
 		{
+			tree: "internal/daemon/orders", may: []string{"cluster", "internal/guardwire", "quorumdisk"},
+			why: "what the core orders becomes what the guard is told; nothing of it is judged here",
+		},
+		{
 			tree: "internal/daemon", may: []string{"..."},
 			not: []string{"internal/ctl", "internal/guard", "internal/archtest", "cmd/..."},
 			why: "the daemon wires everything but the command line and the guard, which are processes of their own",

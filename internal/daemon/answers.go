@@ -46,6 +46,9 @@ func (d *Daemon) Facts(ctx context.Context) (server.Facts, error) {
 	if p := d.shared.problem.Load(); p != nil {
 		f.ConfigProblem = *p
 	}
+	if d.others.ring.Exchanging() {
+		f.Warnings = append(f.Warnings, "the cluster's key is being exchanged, and the old one is accepted yet: holdfast key rotate goes on with it, holdfast key status says what is missing")
+	}
 	if n := d.watch.noisy.Load(); n > 0 {
 		f.Warnings = append(f.Warnings, fmt.Sprintf("%d readings of the clock were noisy: this machine stalls", n))
 	}
@@ -54,7 +57,7 @@ func (d *Daemon) Facts(ctx context.Context) (server.Facts, error) {
 
 // Ask implements server.Daemon.
 func (d *Daemon) Ask(ctx context.Context, r cluster.Request) (cluster.Reply, error) {
-	return d.requests.ask(ctx, d.loop.events, r)
+	return d.requests.Ask(ctx, d.loop.events, r)
 }
 
 // Parse implements server.Daemon.
@@ -120,7 +123,7 @@ func (j joining) Find(ctx context.Context, disk int, node ident.NodeID) ([32]byt
 func newJoinService(d *Daemon) *enlist.Service {
 	n := d.deps.Node
 	set := enlist.Settings{
-		Self: n.ID, Name: n.Cluster.Name, ID: n.Cluster.ID, KeyFile: n.Key, Addresses: n.Links, Wall: d.deps.Wall, Log: d.deps.Log, Listen: d.others.door.Strangers,
+		Self: n.ID, Name: n.Cluster.Name, ID: n.Cluster.ID, KeyFile: n.Key, Addresses: n.Links, Wall: d.deps.Wall, Log: d.deps.Log, Listen: d.others.door.Strangers, Hold: d.others.ring.Hold,
 		Layout: func() (int, int, bool) {
 			l := d.shared.layout.Load()
 			if l == nil {

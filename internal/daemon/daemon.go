@@ -20,7 +20,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -32,13 +31,13 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/core"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
-	"github.com/holdfast-ha/holdfast/heartbeat"
 	"github.com/holdfast-ha/holdfast/internal/alerts"
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/api/server"
 	"github.com/holdfast-ha/holdfast/internal/build"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/daemon/agents"
+	"github.com/holdfast-ha/holdfast/internal/daemon/asked"
 	"github.com/holdfast-ha/holdfast/internal/daemon/decisions"
 	"github.com/holdfast-ha/holdfast/internal/daemon/drills"
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
@@ -47,6 +46,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/fitness"
 	"github.com/holdfast-ha/holdfast/internal/daemon/held"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
+	"github.com/holdfast-ha/holdfast/internal/daemon/keyring"
 	"github.com/holdfast-ha/holdfast/internal/daemon/machine"
 	"github.com/holdfast-ha/holdfast/internal/daemon/operations"
 	"github.com/holdfast-ha/holdfast/internal/daemon/reservations"
@@ -101,8 +101,9 @@ type fences struct {
 }
 
 // others is how machines that are no members, and daemons of other nodes, reach this
-// one, and how it reaches those.
+// one, and how it reaches those; and the key by which they know each other.
 type others struct {
+	ring *keyring.Ring
 	id   *peers.Identity
 	door *peers.Door
 	join *enlist.Service
@@ -124,7 +125,7 @@ type Daemon struct {
 	roster   *roster.Roster
 	shared   *diskShared
 	links    Links
-	requests *requests
+	requests *asked.Requests
 	events   *journal.Story
 	cache    *journal.Cache
 	seen
@@ -135,7 +136,8 @@ type Daemon struct {
 
 // New opens the daemon's own files. It talks to nobody yet.
 func New(deps Deps) (*Daemon, error) {
-	d := &Daemon{deps: deps, watch: &watch{clock: deps.Clock}, links: deps.Links, requests: newRequests()}
+	d := &Daemon{deps: deps, watch: &watch{clock: deps.Clock}, links: deps.Links, requests: asked.New()}
+	d.others.ring = keyring.New(deps.Node.Name, deps.Node.Key, deps.Keys)
 	state := deps.Node.Dirs.State
 	var err error
 	if d.cache, err = journal.OpenCache(state, deps.Log); err != nil {
@@ -248,7 +250,7 @@ func (d *Daemon) live(ctx context.Context) error {
 		Self: d.deps.Node.Name, View: d.loop.view, Events: d.events.Events, Get: asking.Get, Note: d.events.Add, Now: d.deps.Wall, Log: d.deps.Log,
 	})
 	task("alerts", herald.Run)
-	local.Reach(server.Around{Get: asking.Get, Post: asking.Post, Fit: fitness.Of(d.deps.Runner), Alerts: herald.Try, Doctor: examiner.New(program.Run, d.deps.Disks.File, os.Executable, d.deps.Wall).Report})
+	local.Reach(server.Around{Get: asking.Get, Post: asking.Post, Fit: fitness.Of(d.deps.Runner), Alerts: herald.Try, Keys: d.exchange(asking.Post), Doctor: examiner.New(program.Run, d.deps.Disks.File, os.Executable, d.deps.Wall).Report})
 	task("door", func(ctx context.Context) error { return d.others.door.Run(ctx, local.PeerHandler()) })
 	task("join service", d.others.join.Run)
 	task("service manager", d.notify)
@@ -323,7 +325,7 @@ func (d *Daemon) begin(client Guard, adopted []cluster.Adopted) (core.Settings, 
 	d.loop.life = set.Life
 	d.guard = newGuardLink(d.deps.Dial, client, d.deps.Log)
 	d.guard.events = d.loop.events
-	reader := &tables.Reader{Keys: d.deps.Keys, Cluster: node.Cluster.ID, Number: d.disks.number}
+	reader := &tables.Reader{Keys: d.others.ring.Keys, Cluster: node.Cluster.ID, Number: d.disks.number}
 	d.guard.open = reader.Open
 	d.events.Add(api.Event{
 		At: int64(now), Kind: journal.KindBegan, Level: "info", Node: node.Name,
@@ -345,22 +347,4 @@ func (d *Daemon) listen(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// peersOf gives the addresses of every other node, by link. An address that does
-// not parse leaves that link out.
-func peersOf(s *cluster.State, self ident.NodeID) map[ident.NodeID][]netip.AddrPort {
-	peers := map[ident.NodeID][]netip.AddrPort{}
-	for i := range s.Nodes {
-		n := &s.Nodes[i]
-		if n.ID == self {
-			continue
-		}
-		addresses := make([]netip.AddrPort, min(len(n.Links), heartbeat.MostLinks))
-		for k := range addresses {
-			addresses[k], _ = netip.ParseAddrPort(n.Links[k])
-		}
-		peers[n.ID] = addresses
-	}
-	return peers
 }

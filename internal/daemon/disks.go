@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/register"
 	"github.com/holdfast-ha/holdfast/internal/config"
+	"github.com/holdfast-ha/holdfast/internal/daemon/keyring"
 	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/statecodec"
@@ -31,24 +31,26 @@ const leastPatience = time.Second
 type disk struct {
 	index  int
 	open   func(sector int) (storage.Disk, error) // 0: the device's own sector size
-	keys   quorumdisk.Keys
+	keys   func() quorumdisk.Keys                 // those that are valid now
 	want   volume.Expect
 	shared *diskShared
 	jobs   *queue.Queue[diskJob]
 	log    zerolog.Logger
+	land   keyring.Landing // what may land there yet
 
 	// Of the task alone:
 	handle storage.Disk
 	volume *volume.Volume
-	sector int    // to open with; 0 until the disk proves to have another
-	said   string // the last problem that was logged
+	sector int             // to open with; 0 until the disk proves to have another
+	said   string          // the last problem that was logged
+	by     quorumdisk.Keys // what the volume seals and opens with
 }
 
 // diskShared is what the tasks of all disks have in common.
 type diskShared struct {
 	events   chan<- cluster.Event
 	patience atomic.Int64 // ns
-	bodies   bodyCache
+	bodies   statecodec.Cache
 	problem  atomic.Pointer[string] // why the newest configuration cannot be read
 	alarm    func(what string)      // says something loudly
 	alarmed  atomic.Pointer[string] // what was said last
@@ -75,8 +77,13 @@ func (d *disk) run(ctx context.Context) error {
 
 // ready opens the disk if it is not open.
 func (d *disk) ready(patience time.Duration) error {
-	if d.volume != nil {
+	keys := d.keys()
+	if d.volume != nil && d.by == keys {
 		return nil
+	}
+	if d.volume != nil {
+		d.by = keys
+		return d.volume.Rekey(keys)
 	}
 	if d.handle == nil {
 		h, err := d.open(d.sector)
@@ -85,7 +92,7 @@ func (d *disk) ready(patience time.Duration) error {
 		}
 		d.handle = h
 	}
-	v, err := volume.Open(d.handle, d.keys, d.want, patience)
+	v, err := volume.Open(d.handle, keys, d.want, patience)
 	if errors.Is(err, quorumdisk.ErrSectorSize) {
 		d.sector = quorumdisk.SmallSector // laid out by a host that saw no larger blocks
 	}
@@ -95,7 +102,7 @@ func (d *disk) ready(patience time.Duration) error {
 	for _, n := range v.Notes() {
 		d.log.Warn().Msg(n)
 	}
-	d.volume = v
+	d.volume, d.by = v, keys
 	l := v.Layout()
 	d.shared.layout.Store(&l)
 	return nil
@@ -116,6 +123,9 @@ func (d *disk) judge(err error) {
 		}
 	}
 	var op *storage.OpError
+	if errors.As(err, &op) {
+		d.land.Failed(time.Now())
+	}
 	if err == nil || errors.Is(err, storage.ErrTimeout) || errors.Is(err, storage.ErrBusy) || d.volume != nil && !errors.As(err, &op) {
 		return
 	}
@@ -165,9 +175,12 @@ func (d *disk) write(v *volume.Volume, op register.Op[*cluster.State], patience 
 	if err != nil {
 		return err
 	}
+	if err := d.land.MayWrite(op.Header.Slot, time.Now()); err != nil {
+		return err
+	}
 	var body []byte
 	if op.Header.Ver != 0 {
-		if body, err = d.shared.bodies.encode(op.Value); err != nil {
+		if body, err = d.shared.bodies.Encode(op.Value); err != nil {
 			d.shared.loud("the state cannot be written: " + err.Error())
 			return err
 		}
@@ -251,30 +264,6 @@ func (d *disk) do(ctx context.Context, job func(v *volume.Volume, patience time.
 	case <-ctx.Done():
 		return fmt.Errorf("quorum disk %d: %w", d.index+1, ctx.Err())
 	}
-}
-
-// bodyCache encodes a state once for all disks.
-type bodyCache struct {
-	mu    sync.Mutex
-	state *cluster.State // under mu
-	body  []byte         // under mu: of state; never changed
-}
-
-func (c *bodyCache) encode(s *cluster.State) ([]byte, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s == nil {
-		return nil, errors.New("there is no state to write")
-	}
-	if c.state == s {
-		return c.body, nil
-	}
-	body, err := statecodec.Encode(s)
-	if err != nil {
-		return nil, err
-	}
-	c.state, c.body = s, body
-	return body, nil
 }
 
 // probe leaves a nonce in a node's probe sector, and probed reads one.

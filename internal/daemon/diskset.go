@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -65,8 +66,8 @@ func (t *diskTable) put(k *disk) {
 
 // newDisk is a way to a disk; it is opened when there is work for it.
 func (d *Daemon) newDisk(index int, id ident.UUID, hint string) *disk {
-	return &disk{
-		index: index, keys: d.deps.Keys, shared: d.shared, jobs: queue.New[diskJob](),
+	k := &disk{
+		index: index, keys: d.others.ring.Keys, shared: d.shared, jobs: queue.New[diskJob](),
 		open: func(sector int) (storage.Disk, error) {
 			path, err := d.roster.Find(id, hint)
 			if err != nil {
@@ -77,6 +78,10 @@ func (d *Daemon) newDisk(index int, id ident.UUID, hint string) *disk {
 		want: volume.Expect{Cluster: d.deps.Node.Cluster.ID, Epoch: d.deps.Node.Cluster.Epoch, Disk: id, Serve: true},
 		log:  d.deps.Log.With().Int("disk", index+1).Stringer("uuid", id).Logger(),
 	}
+	if d.others.ring.Exchanging() { // what the former life has issued is not known
+		k.land.Failed(time.Now())
+	}
+	return k
 }
 
 // useDisks opens what the core's order names, and tells the guard: once each has

@@ -12,9 +12,9 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/internal/daemon/orders"
 	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
-	"github.com/holdfast-ha/holdfast/quorumdisk"
 )
 
 // How long to wait before the guard's socket is tried again, at first and at most.
@@ -46,11 +46,12 @@ type guardLink struct {
 	problem string                   // under mu: why there is no connection
 	payload []byte                   // under mu: of the payload order sent last
 
-	next successor // under mu, but for its channel
+	next successor               // under mu, but for its channel
+	keys map[uint64]chan<- error // under mu: who waits for the guard to use other keys, by the number on the wire
 }
 
 func newGuardLink(dial func() (Guard, error), first Guard, log zerolog.Logger) *guardLink {
-	g := &guardLink{dial: dial, client: first, orders: queue.New[cluster.Order](), waiting: map[uint64]cluster.Order{}, next: successor{newer: make(chan struct{}, 1)}, log: log}
+	g := &guardLink{dial: dial, client: first, orders: queue.New[cluster.Order](), waiting: map[uint64]cluster.Order{}, keys: map[uint64]chan<- error{}, next: successor{newer: make(chan struct{}, 1)}, log: log}
 	s := first.Snapshot()
 	g.last, g.bound, g.killed = s, s.Lease.Inc, s.Lease.Killed
 	return g
@@ -72,7 +73,7 @@ func (g *guardLink) send(ctx context.Context) error {
 // transmit sends one order. The lock is held over the sending, so that the echo
 // finds the order in the list.
 func (g *guardLink) transmit(o cluster.Order) error {
-	wire, err := wireOrder(o)
+	wire, err := orders.Wire(o)
 	if err != nil {
 		return err
 	}
@@ -95,45 +96,6 @@ func (g *guardLink) transmit(o cluster.Order) error {
 	}
 	g.waiting[seq] = o
 	return nil
-}
-
-// wireOrder translates an order.
-func wireOrder(o cluster.Order) (guardwire.Order, error) {
-	var payload []byte
-	if o.Kind == cluster.OrderPayload || o.Kind == cluster.OrderClaim {
-		var err error
-		if payload, err = quorumdisk.EncodePayload(nil, &o.Payload); err != nil {
-			return nil, err
-		}
-	}
-	switch o.Kind {
-	case cluster.OrderPayload:
-		return &guardwire.Payload{Bytes: payload}, nil
-	case cluster.OrderPermit:
-		return &guardwire.Permission{Inc: o.Inc, Until: o.Until}, nil
-	case cluster.OrderClaim:
-		return &guardwire.Claim{
-			Inc: o.Inc, Until: o.Until, Payload: payload,
-			Params: guardwire.Params{Lease: o.Lease, H: o.H, PetPeriod: o.Pet, DiskGen: o.DiskGen},
-		}, nil
-	case cluster.OrderGrace:
-		return &guardwire.Grace{Inc: o.Inc, Until: o.Until}, nil
-	case cluster.OrderStopping:
-		return &guardwire.Stopping{Inc: o.Inc}, nil
-	case cluster.OrderRetire:
-		return &guardwire.Retire{Inc: o.Inc}, nil
-	case cluster.OrderPromise:
-		return &guardwire.Promise{Inc: o.Inc, F: o.Lease.F, G: o.Lease.G, H: o.H}, nil
-	case cluster.OrderKick:
-		return &guardwire.Kick{}, nil
-	case cluster.OrderDisks:
-		w := &guardwire.Disks{Gen: o.DiskGen}
-		for _, u := range o.Disks {
-			w.Use = append(w.Use, guardwire.DiskUse{UUID: u.UUID, Path: u.Path, Sets: u.Sets})
-		}
-		return w, nil
-	}
-	return nil, fmt.Errorf("order %d is not known to the guard's protocol", o.Kind)
 }
 
 // receive is the task that listens to the guard.
@@ -186,14 +148,18 @@ func (g *guardLink) echoed(m *guardwire.Echo) []cluster.Event {
 	if g.next.asked != nil && m.Seq == g.next.order && !m.OK {
 		g.answered(errors.New(m.Err))
 	}
+	if asked := g.keys[m.Seq]; asked != nil {
+		delete(g.keys, m.Seq)
+		asked <- m.Failed()
+	}
 	o, ok := g.waiting[m.Seq]
 	if !ok {
 		return nil
 	}
 	delete(g.waiting, m.Seq)
 	ev := cluster.Echoed{Order: o.Kind, Seq: o.Seq, Err: m.Err}
-	if !m.OK && m.Err == "" {
-		ev.Err = "refused"
+	if err := m.Failed(); err != nil {
+		ev.Err = err.Error()
 	}
 	switch {
 	case !m.OK:
@@ -229,6 +195,10 @@ func (g *guardLink) reconnect(ctx context.Context, why error) error {
 	g.client, g.problem = nil, why.Error()
 	lost := g.waiting
 	g.waiting = map[uint64]cluster.Order{}
+	for _, asked := range g.keys {
+		asked <- why
+	}
+	clear(g.keys)
 	g.mu.Unlock()
 	g.log.Warn().Err(why).Msg("the connection to the guard is lost; connecting again")
 	client, err := g.redial(ctx)

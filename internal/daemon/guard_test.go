@@ -221,7 +221,7 @@ func TestTables(t *testing.T) {
 	must(t, v.WriteBeat(4, torn, time.Second))
 	table := make([]byte, layout.TableSize())
 	must(t, v.ReadTable(table, time.Second))
-	reader := &tables.Reader{Keys: r.keys, Cluster: uuid(0xc0), Number: func(id ident.UUID) (int, bool) { return 0, id.IsZero() }}
+	reader := &tables.Reader{Keys: func() quorumdisk.Keys { return r.keys }, Cluster: uuid(0xc0), Number: func(id ident.UUID) (int, bool) { return 0, id.IsZero() }}
 	got := reader.Open(guardwire.Table{Wrote: true, Issued: 5, ReadIssued: 6, Completed: 7, SuperblockOK: true, Bytes: table})
 	if got.Err != "" || len(got.Beats) != 2 || got.Issued != 5 || got.ReadIssued != 6 || got.Completed != 7 || !got.Wrote {
 		t.Fatalf("table %+v", got)

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
+	"github.com/holdfast-ha/holdfast/heartbeat"
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/daemon/held"
 	"github.com/holdfast-ha/holdfast/internal/daemon/operations"
@@ -144,53 +144,6 @@ func (l *loop) view(ctx context.Context) (cluster.View, error) {
 	}
 }
 
-// requests are those that wait for the core's reply.
-type requests struct {
-	mu      sync.Mutex
-	last    uint64
-	waiting map[uint64]chan cluster.Reply
-}
-
-func newRequests() *requests { return &requests{waiting: map[uint64]chan cluster.Reply{}} }
-
-// ask puts a request to the core and waits.
-func (r *requests) ask(ctx context.Context, to chan<- cluster.Event, what cluster.Request) (cluster.Reply, error) {
-	answer := make(chan cluster.Reply, 1)
-	r.mu.Lock()
-	r.last++
-	id := r.last
-	r.waiting[id] = answer
-	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		delete(r.waiting, id)
-		r.mu.Unlock()
-	}()
-	if !post(ctx, to, cluster.Event(cluster.Asked{ID: id, Request: what})) {
-		return cluster.Reply{}, context.Cause(ctx)
-	}
-	select {
-	case reply := <-answer:
-		return reply, nil
-	case <-ctx.Done():
-	}
-	select {
-	case reply := <-answer: // the last word before the daemon ends
-		return reply, nil
-	default:
-		return cluster.Reply{}, fmt.Errorf("the core has not answered: %w", context.Cause(ctx))
-	}
-}
-
-func (r *requests) reply(a cluster.Reply) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if answer := r.waiting[a.ID]; answer != nil {
-		answer <- a
-		delete(r.waiting, a.ID)
-	}
-}
-
 // act does one action of the core, or passes it on. It is called by the loop and
 // does not wait.
 func (d *Daemon) act(ctx context.Context) func(cluster.Action) error {
@@ -232,7 +185,7 @@ func (d *Daemon) act(ctx context.Context) func(cluster.Action) error {
 		case cluster.FenceStop:
 			d.ways.Stop(a.Op)
 		case cluster.Reply:
-			d.requests.reply(a)
+			d.requests.Reply(a)
 		case cluster.Note:
 			d.events.Note(a, d.loop.state)
 		case cluster.Exit:
@@ -253,6 +206,6 @@ func (d *Daemon) act(ctx context.Context) func(cluster.Action) error {
 func (d *Daemon) told(v *cluster.View) {
 	d.cache.Keep(v.State)
 	d.figures.Committed(v.State.Ver)
-	d.links.SetPeers(peersOf(v.State, d.deps.Node.ID))
+	d.links.SetPeers(heartbeat.PeersOf(v.State, d.deps.Node.ID))
 	d.shared.patience.Store(int64(v.Timing.F / 2))
 }

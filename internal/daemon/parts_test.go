@@ -19,6 +19,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/config/nodefile"
 	"github.com/holdfast-ha/holdfast/internal/daemon/queue"
+	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/quorumdisk/volume"
 	"github.com/holdfast-ha/holdfast/storage"
 	"github.com/holdfast-ha/holdfast/storage/storagetest"
@@ -91,7 +92,7 @@ func worker(t *testing.T, r *rig, open func(int) (storage.Disk, error)) (*disk, 
 	t.Helper()
 	events, alarms := make(chan cluster.Event, 16), &[]string{}
 	d := &disk{
-		open: open, keys: r.keys, want: volume.Expect{Cluster: uuid(0xc0), Disk: uuid(0xd0)}, jobs: queue.New[diskJob](), log: zerolog.Nop(),
+		open: open, keys: func() quorumdisk.Keys { return r.keys }, want: volume.Expect{Cluster: uuid(0xc0), Disk: uuid(0xd0)}, jobs: queue.New[diskJob](), log: zerolog.Nop(),
 		shared: &diskShared{events: events, alarm: func(s string) { *alarms = append(*alarms, s) }},
 	}
 	ctx, cancel := context.WithCancel(context.Background())

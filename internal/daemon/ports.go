@@ -30,16 +30,23 @@ type Guard interface {
 	Close() error
 }
 
-// Links are the heartbeat links; heartbeat.Links are some.
-type Links interface {
-	// Send sends to a peer on every link, and never waits.
-	Send(to ident.NodeID, m *cluster.Message) error
-	// SetPeers replaces the peers and their addresses.
-	SetPeers(peers map[ident.NodeID][]netip.AddrPort)
+// Heard is what arrives by the heartbeat links.
+type Heard interface {
 	// Messages gives what was received.
 	Messages() <-chan heartbeat.Received
 	// LinkStates tells how every link to every peer is doing.
 	LinkStates() []heartbeat.LinkState
+}
+
+// Links are the heartbeat links; heartbeat.Links are some.
+type Links interface {
+	Heard
+	// Send sends to a peer on every link, and never waits.
+	Send(to ident.NodeID, m *cluster.Message) error
+	// SetPeers replaces the peers and their addresses.
+	SetPeers(peers map[ident.NodeID][]netip.AddrPort)
+	// SetKeys changes the keys: one to seal with, all to open with.
+	SetKeys(key heartbeat.Key, others ...heartbeat.Key)
 }
 
 // Core decides; core.Core is one.

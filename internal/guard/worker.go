@@ -165,7 +165,26 @@ func (w *worker) cycle(whole bool) error {
 	}
 	r.SuperblockOK = true
 	w.observe(r)
-	return nil
+	if !whole || r.Wrote {
+		return nil
+	}
+	return w.resealOwn()
+}
+
+// resealOwn seals what a former life has left in this node's slot anew, after an
+// exchange of keys: nobody could read it once the old key is forgotten. Where a life
+// is bound it is its beats that speak, and if they have ended so must every change.
+func (w *worker) resealOwn() error {
+	l, node := w.on.codec.Layout(), w.g.deps.Node
+	own := l.Beat(w.on.table, node)
+	at := quorumdisk.Place{Purpose: quorumdisk.ForBeat, Node: node, Off: l.BeatOffset(node)}
+	if !w.g.state.bound().IsZero() || w.g.dead.Load() || w.on.codec.SealedWith(own, at) != quorumdisk.SealedByPrevious {
+		return nil
+	}
+	copy(w.on.sector, own)
+	w.on.codec.Reseal(w.on.sector, at)
+	_, patience := w.g.state.pace()
+	return w.disk.Write(w.on.sector, at.Off, patience)
 }
 
 // writeBeat writes what the state has to say to this disk, if anything. The

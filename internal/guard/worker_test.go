@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -695,4 +696,30 @@ func formatDisk(t testing.TB, path string, l quorumdisk.Layout) {
 		Size: d.Info().Size, Created: time.Unix(1e9, 0), Identity: d.Info().Identity,
 	}, 0))
 	must(t, d.Write(sector, quorumdisk.SuperOffset, time.Minute))
+}
+
+// TestRekeyWhileNothingIsBound: the last word of a former life is sealed anew once the
+// new key is used, and changes in nothing else; and only then.
+func TestRekeyWhileNothingIsBound(t *testing.T) {
+	r := newRig(t).start()
+	at := layout.BeatOffset(self)
+	before, err := quorumdisk.NewCodec(keys, clusterID, layout)
+	must(t, err)
+	left := make([]byte, layout.SectorSize)
+	must(t, before.SealBeat(left, &quorumdisk.BeatHeader{Node: self, Inc: ident.Incarnation{N: 3, Boot: ident.BootID{9}}, State: cluster.GuardRetired}, nil))
+	r.disks[0].Poke(at, left)
+	r.turn()
+	if !bytes.Equal(r.disks[0].Peek(at, layout.SectorSize), left) {
+		t.Error("what a former life has left changed without a new key")
+	}
+	next := quorumdisk.Keys{Current: quorumdisk.Key{2}, Previous: keys.Current}
+	r.g.deps.Codec = func() (*quorumdisk.Codec, error) { return quorumdisk.NewCodec(next, clusterID, layout) }
+	must(t, r.g.obey(2, &guardwire.Rekey{}))
+	r.turn()
+	after, err := quorumdisk.NewCodec(quorumdisk.Keys{Current: next.Current}, clusterID, layout)
+	must(t, err)
+	is := r.disks[0].Peek(at, layout.SectorSize)
+	if b, err := after.OpenBeat(is, self); err != nil || b.Inc.N != 3 || !bytes.Equal(is[:496], left[:496]) {
+		t.Errorf("%+v, %v", b, err)
+	}
 }

@@ -1,6 +1,7 @@
 package guardwire
 
 import (
+	"errors"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -87,6 +88,17 @@ type Echo struct {
 	Order Kind
 	OK    bool
 	Err   string
+}
+
+// Failed is nil where the order was obeyed, or says why it was not.
+func (e *Echo) Failed() error {
+	switch {
+	case e.OK:
+		return nil
+	case e.Err == "":
+		return errors.New("refused")
+	}
+	return errors.New(e.Err)
 }
 
 // Table is one cycle on one disk: what was written, and the beat table that was

@@ -51,7 +51,7 @@ func NewDoor(addresses []netip.AddrPort, id *Identity, log zerolog.Logger) *Door
 // address that is not there is tried again.
 func (d *Door) Run(ctx context.Context, h http.Handler) error {
 	server := &http.Server{
-		Handler: h, ReadHeaderTimeout: headers, IdleTimeout: idle, ErrorLog: log.New(d.log, "", 0),
+		Handler: d.id.guarded(h), ReadHeaderTimeout: headers, IdleTimeout: idle, ErrorLog: log.New(d.log, "", 0),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	var tasks sync.WaitGroup

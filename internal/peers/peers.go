@@ -24,11 +24,21 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Identity is what a node shows and accepts.
+// Identity is what a node shows and accepts. It may be used by several goroutines.
 type Identity struct {
+	now atomic.Pointer[shown]
+
+	mu      sync.Mutex
+	changed []func() // under mu: called when it shows or accepts something else
+}
+
+// shown is an identity by the keys of one moment.
+type shown struct {
 	cert     tls.Certificate
 	accepted []ed25519.PublicKey
 }
@@ -40,26 +50,66 @@ const info = "holdfast daemons asking each other, version 1"
 // NewIdentity derives an identity from the cluster key. previous is accepted as
 // well unless it is zero: while a key is exchanged, a peer may show the other one.
 func NewIdentity(current, previous [32]byte) (*Identity, error) {
+	id := &Identity{}
+	return id, id.Set(current, previous)
+}
+
+// Set exchanges the keys. Connections that were made before go on for as long as the
+// key that the other end has shown is accepted.
+func (id *Identity) Set(current, previous [32]byte) error {
 	key, err := derive(current)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	id := &Identity{accepted: []ed25519.PublicKey{key.Public().(ed25519.PublicKey)}}
+	now := &shown{accepted: []ed25519.PublicKey{key.Public().(ed25519.PublicKey)}}
 	if previous != ([32]byte{}) {
 		other, err := derive(previous)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		id.accepted = append(id.accepted, other.Public().(ed25519.PublicKey))
+		now.accepted = append(now.accepted, other.Public().(ed25519.PublicKey))
 	}
-	// Nobody looks at the dates: the key is what is compared.
+	// Nobody looks at the dates: the key is what is compared, and it ends when it is exchanged.
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<33, 0)}
 	der, err := x509.CreateCertificate(nil, template, template, key.Public(), key) // Ed25519 signs without chance
 	if err != nil {
-		return nil, fmt.Errorf("certificate of the cluster key: %w", err)
+		return fmt.Errorf("certificate of the cluster key: %w", err)
 	}
-	id.cert = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-	return id, nil
+	now.cert = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	id.now.Store(now)
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	for _, f := range id.changed {
+		f()
+	}
+	return nil
+}
+
+// knows says whether the other end has shown a key that is accepted now.
+func (id *Identity) knows(s *tls.ConnectionState) bool {
+	if s == nil || len(s.PeerCertificates) != 1 {
+		return false
+	}
+	shown, is := s.PeerCertificates[0].PublicKey.(ed25519.PublicKey)
+	for _, a := range id.now.Load().accepted {
+		if is && subtle.ConstantTimeCompare(shown, a) == 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// guarded asks with every request what the handshake asked: a connection that was
+// made with a key which is no longer accepted is over.
+func (id *Identity) guarded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !id.knows(r.TLS) {
+			w.Header().Set("Connection", "close")
+			http.Error(w, ErrStranger.Error(), http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 func derive(key [32]byte) (ed25519.PrivateKey, error) {
@@ -73,22 +123,19 @@ func derive(key [32]byte) (ed25519.PrivateKey, error) {
 // ErrStranger says that the other end does not have the cluster's key.
 var ErrStranger = errors.New("the other end does not have this cluster's key")
 
-// config is for both ends: the names in certificates mean nothing, their key does.
+// config is for both ends: the names and dates in certificates mean nothing, their
+// key does. A clock that is wrong, by any number of years, shuts nobody out.
 func (id *Identity) config() *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{id.cert}, ClientAuth: tls.RequireAnyClientCert,
-		InsecureSkipVerify: true, // VerifyConnection takes its place
+		MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAnyClientCert,
+		GetCertificate:       func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &id.now.Load().cert, nil },
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &id.now.Load().cert, nil },
+		InsecureSkipVerify:   true, // VerifyConnection takes its place
 		VerifyConnection: func(s tls.ConnectionState) error {
-			if len(s.PeerCertificates) != 1 {
+			if !id.knows(&s) {
 				return ErrStranger
 			}
-			shown, is := s.PeerCertificates[0].PublicKey.(ed25519.PublicKey)
-			for _, a := range id.accepted {
-				if is && subtle.ConstantTimeCompare(shown, a) == 1 {
-					return nil
-				}
-			}
-			return ErrStranger
+			return nil
 		},
 	}
 }
@@ -128,7 +175,11 @@ func NewClient(id *Identity) *Client {
 		}
 		return t, nil
 	}
-	return &Client{&http.Client{Transport: &http.Transport{DialTLSContext: dial, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute}}}
+	c := &Client{&http.Client{Transport: &http.Transport{DialTLSContext: dial, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute}}}
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	id.changed = append(id.changed, c.Close) // the next question shows the new key
+	return c
 }
 
 // Get asks the node behind the addresses, one after the other until one answers.

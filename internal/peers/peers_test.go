@@ -181,3 +181,43 @@ func TestStrangers(t *testing.T) {
 		_ = again.Close()
 	}
 }
+
+// TestExchangeOfKeys: both ends exchange their key while they talk, and once the old
+// one is forgotten whoever has nothing else is a stranger, also on a connection that
+// was made before.
+func TestExchangeOfKeys(t *testing.T) {
+	t.Parallel()
+	a := address(t)
+	here, there, left := identity(t, key(1), [32]byte{}), identity(t, key(1), [32]byte{}), identity(t, key(1), [32]byte{})
+	open(t, a, there)
+	asking, behind := peers.NewClient(here), peers.NewClient(left)
+	defer asking.Close()
+	defer behind.Close()
+	ask := func(c *peers.Client, want int) {
+		t.Helper()
+		resp, err := c.Get(t.Context(), []netip.AddrPort{a}, "/v1/status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body) // so that the connection is used again
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("status %d, want %d", resp.StatusCode, want)
+		}
+	}
+	ask(behind, http.StatusOK)
+	for _, k := range [][2][32]byte{{key(1), key(2)}, {key(2), key(1)}, {key(2)}} {
+		for _, id := range []*peers.Identity{there, here} {
+			ask(asking, http.StatusOK)
+			if err := id.Set(k[0], k[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ask(asking, http.StatusOK)
+	}
+	ask(behind, http.StatusForbidden)
+	if resp, err := behind.Get(t.Context(), []netip.AddrPort{a}, "/v1/status"); err == nil {
+		_ = resp.Body.Close()
+		t.Errorf("who has the old key alone is answered %s", resp.Status)
+	}
+}

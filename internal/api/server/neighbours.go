@@ -27,6 +27,8 @@ type Around struct {
 	// Alerts tells the receivers of alerts, or those of that name or kind, that this
 	// is a test.
 	Alerts func(ctx context.Context, only string) ([]api.AlertTried, error)
+	// Keys exchanges the cluster's key.
+	Keys Keys
 }
 
 // Reach gives the server the other nodes and the doctor; it is called before Handler.
@@ -34,7 +36,8 @@ func (s *Server) Reach(a Around) { s.around = a }
 
 // askable are the paths below /v1/ that one node answers another: what people want
 // to see of all nodes. Nothing can be changed by them, and the configuration, which
-// may hold passwords, is none of them.
+// may hold passwords, is none of them. Only keys can be changed from another node
+// (keysOf).
 func askable() []string { return []string{"status", "timing", "events", "doctor"} }
 
 // givenRole is the place of a role in a request's context that does not follow from
@@ -48,6 +51,9 @@ func (s *Server) PeerHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && r.URL.Path == fitPath && s.around.Fit != nil {
 			s.judge(w, r)
+			return
+		}
+		if s.keysOf(w, r) {
 			return
 		}
 		what, is := strings.CutPrefix(r.URL.Path, "/v1/")

@@ -133,6 +133,7 @@ func (s *Server) Handler() http.Handler {
 	route("POST /v1/disks/{verb}", Admin, s.diskSet)
 	route("POST /v1/leave", Admin, func(r *http.Request) (any, error) { return s.ask(r.Context(), cluster.LeaveCluster{}, askWithin) })
 	route("POST /v1/token", Admin, s.token)
+	s.keyRoutes(route)
 	route("POST /v1/upgrade", Admin, s.upgrade)
 	route("GET /v1/doctor", Read, s.doctor)
 	route("POST /v1/alerts/test", Operate, s.alertTest)

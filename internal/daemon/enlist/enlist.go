@@ -63,6 +63,8 @@ type Settings struct {
 	Layout    func() (sector, nmax int, ok bool) // of the quorum disks, once one was opened
 	Wall      func() time.Time
 	Log       zerolog.Logger
+	// Hold keeps the cluster's key as it is until release is called, or fails.
+	Hold func() (release func(), err error)
 	// Listen waits for strangers on one of the addresses, until it is closed.
 	Listen func(netip.AddrPort) (net.Listener, error)
 }

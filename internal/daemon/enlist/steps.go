@@ -38,6 +38,7 @@ type offer struct {
 	disks   []ident.UUID
 	before  [][32]byte // what stood in the offered slot's probe sectors
 	nonces  [][32]byte // what this node has left in its own
+	key     string     // text of the key file that was given with it
 }
 
 // reply decodes a request, has it answered and encodes the answer.
@@ -93,6 +94,11 @@ func (s *Service) begin(ctx context.Context, p *pass, in *api.JoinRequest) (*api
 	if err := s.leaveNonces(ctx, o); err != nil {
 		return nil, err
 	}
+	release, err := s.set.Hold()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	p.offer = o
 	return s.describe(o, state)
 }
@@ -189,10 +195,11 @@ func (s *Service) describe(o *offer, state *cluster.State) (*api.JoinOffer, erro
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster key: %w", err)
 	}
+	o.key = string(key)
 	sector, nmax, _ := s.set.Layout()
 	out := &api.JoinOffer{
 		Version: api.JoinVersion, Session: o.session, Cluster: api.JoinRef{Name: s.set.Name, ID: s.set.ID.String(), Epoch: cluster.Epoch(state.DiskGen)},
-		Key: string(key), ID: int(o.id), Server: int(s.set.Self), Sector: sector, Nmax: nmax,
+		Key: o.key, ID: int(o.id), Server: int(s.set.Self), Sector: sector, Nmax: nmax,
 		Disks: []api.JoinDisk{}, Peers: []api.JoinPeer{},
 	}
 	for i, d := range o.disks {
@@ -224,6 +231,14 @@ func (s *Service) finish(ctx context.Context, p *pass, in *api.JoinProof) (*api.
 		if err := s.verify(ctx, o, i, in.Nonces[d.String()]); err != nil {
 			return nil, err
 		}
+	}
+	release, err := s.set.Hold() // a node that is let in has the key that all have
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if key, err := os.ReadFile(s.set.KeyFile); err != nil || string(key) != o.key {
+		return nil, api.Errorf(api.CodeRefused, "the cluster's key was exchanged since this join began (holdfast key status): join again with a new token")
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitWithin)
 	defer cancel()

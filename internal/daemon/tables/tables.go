@@ -14,10 +14,11 @@ import (
 // Reader decodes beat tables. It belongs to the task that listens to the
 // guard.
 type Reader struct {
-	Keys    quorumdisk.Keys
+	Keys    func() quorumdisk.Keys // those that are valid now
 	Cluster ident.UUID
 	Number  func(ident.UUID) (int, bool) // of a disk
 	codec   *quorumdisk.Codec
+	by      quorumdisk.Keys // what the codec was made of
 }
 
 // Open decodes a table. Slots that were never written are left out.
@@ -43,14 +44,15 @@ func (r *Reader) Open(m guardwire.Table) cluster.Table {
 // decode takes the layout from the superblock in front of the first table, which
 // the guard has checked against the settings.
 func (r *Reader) decode(table []byte, out *cluster.Table) error {
-	if r.codec == nil {
+	if keys := r.Keys(); r.codec == nil || r.by != keys {
 		super, err := quorumdisk.DecodeSuperblock(table, 0)
 		if err != nil {
 			return err
 		}
-		if r.codec, err = quorumdisk.NewCodec(r.Keys, r.Cluster, super.Layout); err != nil {
+		if r.codec, err = quorumdisk.NewCodec(keys, r.Cluster, super.Layout); err != nil {
 			return err
 		}
+		r.by = keys
 	}
 	l := r.codec.Layout()
 	if len(table) != l.TableSize() {
