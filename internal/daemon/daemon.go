@@ -60,6 +60,7 @@ import (
 	"github.com/holdfast-ha/holdfast/quorumdisk"
 	"github.com/holdfast-ha/holdfast/storage"
 	"github.com/holdfast-ha/holdfast/storage/program"
+	"github.com/holdfast-ha/holdfast/storage/scsi"
 )
 
 // Files in the run directory.
@@ -165,7 +166,7 @@ func New(deps Deps) (*Daemon, error) {
 	d.others.door = peers.NewDoor(deps.Node.Links, d.others.id, deps.Log)
 	d.others.join = newJoinService(d)
 	d.ways.keys = reservations.New(reservations.Settings{
-		Cluster: deps.Node.Cluster.ID, Open: reservations.OpenDevice, Now: d.watch.instant, Attach: new(sessions.Holder).Attach,
+		Cluster: deps.Node.Cluster.ID, Open: scsi.OpenLUN, Now: d.watch.instant, Attach: new(sessions.Holder).Attach,
 	})
 	d.ways.Ways = ways.New(ways.Settings{Controllers: deps.Node.Controllers, Open: deps.Power, Now: d.watch.instant, Secrets: filepath.Dir(deps.Node.Key)})
 	return d, nil

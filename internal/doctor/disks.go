@@ -357,6 +357,9 @@ func reservations(f *Facts) []Finding {
 	}
 	for _, l := range f.LUNs {
 		on := l.Service + " " + l.Device
+		if len(l.Silent) > 0 && l.Problem == "" {
+			found = append(found, warn(on, "multipath -ll", "no answer by %s: no key is registered there, and until one is, writes by it fail", strings.Join(l.Silent, ", ")))
+		}
 		switch {
 		case l.Problem != "":
 			found = append(found, fail(on, "sg_persist --in --report-capabilities "+l.Device, "persistent reservations cannot be read: %s", l.Problem))

@@ -117,6 +117,7 @@ type LUN struct {
 	Persisting bool   // registrations outlive a loss of power of the array
 	Held       bool
 	Keys       int
+	Silent     []string // paths that do not answer
 }
 
 // Power is how this machine is switched, and how it switches others.

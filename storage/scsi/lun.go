@@ -151,8 +151,19 @@ func (l LUN) answering(patience time.Duration) (live LUN, silent []string, err e
 	return live, silent, nil
 }
 
-// Look reads keys, reservation and capabilities, by the first path that answers.
+// Look reads keys, reservation and capabilities, and which paths do not answer.
 func (l LUN) Look() (Report, error) {
+	l, silent, err := l.answering(prompt)
+	if err != nil {
+		return Report{Silent: silent}, err
+	}
+	r, err := l.look()
+	r.Silent = silent
+	return r, err
+}
+
+// look is Look by paths that answer: the first one that does.
+func (l LUN) look() (Report, error) {
 	var r Report
 	err := l.first(func(p Path) error {
 		keys, err := readKeys(p)
@@ -202,7 +213,7 @@ func (l LUN) Register(key uint64) (Report, error) {
 	if err != nil {
 		return Report{Silent: silent}, err
 	}
-	before, err := l.Look()
+	before, err := l.look()
 	if err != nil {
 		return before, err
 	}
@@ -222,7 +233,7 @@ func (l LUN) Register(key uint64) (Report, error) {
 // reserve makes or joins the reservation: for all registrants where the device
 // offers that, so that it does not end with its holder.
 func (l LUN) reserve(key uint64, c Capabilities) error {
-	r, err := l.Look()
+	r, err := l.look()
 	if err != nil || r.Reservation.Held && r.Reservation.Type.guards() {
 		return err
 	}
@@ -258,7 +269,7 @@ func (l LUN) Check(key uint64) (Report, error) {
 
 // check is Check by paths that answer.
 func (l LUN) check(key uint64) (Report, error) {
-	r, err := l.Look()
+	r, err := l.look()
 	switch {
 	case err != nil:
 		return r, err
@@ -300,7 +311,7 @@ func (l LUN) Take(key uint64, others Others) (Report, error) {
 	if err != nil {
 		return Report{Silent: silent}, err
 	}
-	r, err := l.Look()
+	r, err := l.look()
 	if err != nil {
 		return r, err
 	}

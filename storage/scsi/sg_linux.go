@@ -86,6 +86,36 @@ func OpenPath(name string) (Path, func() error, error) {
 	return &device{filepath.Base(name), f}, f.Close, nil
 }
 
+// OpenLUN opens a disk or a multipath map of the kernel: by the paths that can be
+// opened, if there is one, for the kernel lets nobody open a path that it has given up.
+func OpenLUN(device string) (LUN, func(), error) {
+	l := LUN{Name: device}
+	var ends []func() error
+	end := func() {
+		for _, f := range ends {
+			_ = f() // nothing was written through it
+		}
+	}
+	names, err := PathsOf(device)
+	if err != nil {
+		return LUN{}, nil, err
+	}
+	var failed []error
+	for _, name := range names {
+		p, f, err := OpenPath(name)
+		if err != nil {
+			failed = append(failed, err)
+			l.Paths = append(l.Paths, Unreachable(filepath.Base(name), err))
+			continue
+		}
+		l.Paths, ends = append(l.Paths, p), append(ends, f)
+	}
+	if len(failed) == len(names) {
+		return LUN{}, nil, errors.Join(failed...)
+	}
+	return l, end, nil
+}
+
 // Name implements Path.
 func (d *device) Name() string { return d.name }
 

@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -47,36 +46,6 @@ type Keeper struct {
 
 // New returns what carries out Reserves.
 func New(set Settings) *Keeper { return &Keeper{set: set, busy: map[string]bool{}} }
-
-// OpenDevice opens a disk or a multipath map of the kernel: by the paths that can be
-// opened, if there is one, for the kernel lets nobody open a path that it has given up.
-func OpenDevice(device string) (scsi.LUN, func(), error) {
-	l := scsi.LUN{Name: device}
-	var ends []func() error
-	end := func() {
-		for _, f := range ends {
-			_ = f() // nothing was written through it
-		}
-	}
-	names, err := scsi.PathsOf(device)
-	if err != nil {
-		return scsi.LUN{}, nil, err
-	}
-	var failed []error
-	for _, name := range names {
-		p, f, err := scsi.OpenPath(name)
-		if err != nil {
-			failed = append(failed, err)
-			l.Paths = append(l.Paths, scsi.Unreachable(filepath.Base(name), err))
-			continue
-		}
-		l.Paths, ends = append(l.Paths, p), append(ends, f)
-	}
-	if len(failed) == len(names) {
-		return scsi.LUN{}, nil, errors.Join(failed...)
-	}
-	return l, end, nil
-}
 
 // CarryOut works on every LUN below the service and tells what was shown: once,
 // or of a REGISTER that has not returned in time a second time when it has. It

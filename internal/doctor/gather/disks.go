@@ -144,7 +144,7 @@ func (m *Machine) luns(conf *cluster.Config) []doctor.LUN {
 			if err != nil {
 				l.Problem = err.Error()
 			}
-			l.Held, l.Keys = r.Reservation.Held, len(r.Keys)
+			l.Held, l.Keys, l.Silent = r.Reservation.Held, len(r.Keys), r.Silent
 			l.Persisting = r.Capabilities.Persisting || len(r.Keys) == 0 && r.Capabilities.Persists
 			all = append(all, l)
 		}

@@ -76,6 +76,7 @@ func faults() []fault {
 		{"iscsi-recovery", f, func(m *machine) { m.record = "120"; m.put("sys/class/iscsi_session/session1/recovery_tmo", "120") }, "120 s"},
 		{"reservations", f, func(m *machine) { m.keysErr = errors.New("illegal request") }, "illegal request"},
 		{"reservations", w, func(m *machine) { m.keys.Capabilities = scsi.Capabilities{} }, "APTPL"},
+		{"reservations", w, func(m *machine) { m.keys.Silent = []string{"sdq"} }, "no answer by sdq"},
 		{"reservations", w, func(m *machine) { m.conf.Fencing = nil }, "does not stand under fencing.ways of alpha"},
 		{"controller", f, func(m *machine) { m.master = errors.New("another machine") }, "another machine"},
 		{"privileges", w, func(m *machine) { m.node.BMC.URL = "redfish://holdfast@10.9.0.11" }, "when it is switched"},

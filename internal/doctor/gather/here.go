@@ -114,21 +114,13 @@ func room(path string) (free, total uint64, err error) {
 	return s.Bavail * uint64(s.Bsize), s.Blocks * uint64(s.Bsize), nil
 }
 
-// reserved reads keys and reservation by every path; nothing is changed.
+// reserved reads keys and reservation, and asks every path; nothing is changed.
 func reserved(device string) (scsi.Report, error) {
-	names, err := scsi.PathsOf(device)
+	l, end, err := scsi.OpenLUN(device)
 	if err != nil {
 		return scsi.Report{}, err
 	}
-	l := scsi.LUN{Name: device}
-	for _, n := range names {
-		p, end, err := scsi.OpenPath(n)
-		if err != nil {
-			return scsi.Report{}, err
-		}
-		defer func() { _ = end() }()
-		l.Paths = append(l.Paths, p)
-	}
+	defer end()
 	return l.Look()
 }
 
