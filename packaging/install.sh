@@ -38,11 +38,11 @@ put_programs() {
 
 put_texts() {
   local man=$usr/share/man doc=$usr/share/doc/holdfast
-  mkdir -p "$man" "$usr/share/bash-completion/completions" "$usr/share/zsh/vendor-completions" "$usr/share/fish/vendor_completions.d"
+  mkdir -p "$man" "$usr/share/bash-completion/completions" "$usr/share/zsh/site-functions" "$usr/share/fish/vendor_completions.d"
   "$RUN" man "$man"
   find "$man" -type f -name '*.[578]' -exec gzip -9nf {} +
   "$RUN" completion bash >"$usr/share/bash-completion/completions/holdfast"
-  "$RUN" completion zsh >"$usr/share/zsh/vendor-completions/_holdfast"
+  "$RUN" completion zsh >"$usr/share/zsh/site-functions/_holdfast"
   "$RUN" completion fish >"$usr/share/fish/vendor_completions.d/holdfast.fish"
   put 644 packaging/copyright "$doc/copyright"
   put 644 packaging/lint/holdfast "$usr/share/lintian/overrides/holdfast"

@@ -60,7 +60,7 @@ func (a *app) reportInit(e *enrol.Enrolled) {
 	a.reportAdopted(e)
 	doctor.Before(&a.Shell, n)
 	a.Say("\ngo on")
-	a.Say("  1. start the daemons on this node:  systemctl enable --now holdfast-guard holdfastd")
+	a.Say("  1. start the daemons on this node:  systemctl enable --now holdfast")
 	a.Say("  2. make a one-time token:           holdfast token%s", a.configFlag())
 	a.Say("  3. on every other node:             holdfast join TOKEN")
 	a.Say("  4. describe the services:           holdfast config export > cluster.yaml,")

@@ -32,7 +32,7 @@ func (a *app) joinCommand() *cobra.Command {
 		a.reportDerived(e)
 		doctor.Before(&a.Shell, n)
 		a.Say("\ngo on")
-		a.Say("  start the daemons on this node:  systemctl enable --now holdfast-guard holdfastd")
+		a.Say("  start the daemons on this node:  systemctl enable --now holdfast")
 		a.Say("  then look:                       holdfast status%s", a.configFlag())
 		return nil
 	})

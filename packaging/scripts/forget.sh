@@ -1,3 +1,3 @@
-# The units and the rules are gone. A node that was no member runs nothing that has to be stopped.
+# The units and the rules are gone.
 if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi
 if command -v udevadm >/dev/null 2>&1; then udevadm control --reload >/dev/null 2>&1 || true; fi

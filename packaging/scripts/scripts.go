@@ -35,8 +35,8 @@ func all() []script {
 		{"preinst.rpm", []part{{`[ "$1" -gt 1 ]`, "refuse-downgrade.sh"}}},
 		{"postinst.deb", []part{{`[ "$1" = configure ]`, "settle.sh"}}},
 		{"postinst.rpm", []part{{"true", "settle.sh"}}},
-		{"prerm.deb", []part{{`[ "$1" = remove ]`, "refuse-while-member.sh"}}},
-		{"prerm.rpm", []part{{`[ "$1" -eq 0 ]`, "refuse-while-member.sh"}}},
+		{"prerm.deb", []part{{`[ "$1" = remove ]`, "refuse-while-member.sh"}, {`[ "$1" = remove ]`, "stop.sh"}}},
+		{"prerm.rpm", []part{{`[ "$1" -eq 0 ]`, "refuse-while-member.sh"}, {`[ "$1" -eq 0 ]`, "stop.sh"}}},
 		{"postrm.deb", []part{{`[ "$1" = purge ]`, ""}, {"true", "forget.sh"}}},
 		{"postrm.rpm", []part{{"true", "forget.sh"}}},
 	}

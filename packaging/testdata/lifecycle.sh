@@ -4,7 +4,7 @@
 set -eu
 packages=$1 newer=$2
 fail() { echo "FAIL: $*"; exit 1; }
-is() { [ "$1" "$2" ] || fail "not: $1 $2"; }
+is() { [ "$@" ] || fail "not: $*"; }
 refused() { # refused WORDS COMMAND...
 	words=$1
 	shift
@@ -14,12 +14,18 @@ refused() { # refused WORDS COMMAND...
 
 dpkg -i "$packages"/holdfast_*_amd64.deb "$packages"/holdfast-doc_*_all.deb
 for f in /usr/bin/holdfast /usr/sbin/holdfastd /usr/sbin/holdfast-guard; do is -x $f; done
-for g in holdfast-read holdfast-operate holdfast-admin; do getent group $g >/dev/null || fail "no group $g"; done
-is -d /run/holdfast
-is -d /var/lib/holdfast
+settled() { # settled FOLDER: what the scriptlets of both families do; where its zsh looks for completion
+	for g in $groups; do getent group $g >/dev/null || fail "no group $g"; done
+	for d in /run/holdfast /var/lib/holdfast /etc/holdfast; do is -d $d; done
+	is "$(stat -c %a /etc/holdfast)" = 755
+	is "$(stat -c %a /etc/holdfast/secrets)" = 700
+	systemd-analyze verify /usr/lib/systemd/system/holdfast*.service 2>/tmp/verify || true
+	! grep holdfast /tmp/verify || fail "units: $(cat /tmp/verify)"
+	for f in bash-completion/completions/holdfast zsh/"$1"/_holdfast fish/vendor_completions.d/holdfast.fish; do is -s /usr/share/$f; done
+}
 command -v systemd-analyze >/dev/null || fail "no systemd-analyze"
-systemd-analyze verify /usr/lib/systemd/system/holdfast*.service 2>/tmp/verify || true
-! grep holdfast /tmp/verify || fail "units: $(cat /tmp/verify)"
+groups="holdfast-read holdfast-operate holdfast-admin"
+settled vendor-completions
 holdfast version
 holdfast status >/tmp/out 2>&1 && fail "a status without a cluster"
 man -w holdfast.yaml >/dev/null || fail "no man page"
@@ -50,14 +56,22 @@ dpkg -P holdfast holdfast-doc
 [ ! -e /etc/holdfast ] || fail "purge leaves /etc/holdfast"
 echo "ok: removed and purged"
 
+for g in $groups; do groupdel $g; done
 rpm --initdb
 rpm -i --nodeps "$packages"/holdfast-0*.x86_64.rpm "$packages"/holdfast-doc-*.noarch.rpm
 rpm -V --nodeps holdfast || fail "files differ from the package"
 is -x /usr/sbin/holdfast-guard
+settled site-functions
+rpm -qc holdfast | grep -qx /etc/systemd/sleep.conf.d/50-holdfast.conf || fail "rpm: sleep.conf.d is no configuration file"
+rpm -qd holdfast | grep -q /man8/holdfast.8 || fail "rpm: man pages are no documentation"
 mkdir -p /run/holdfast/alpha
 touch /run/holdfast/alpha/bound
 rpm -U --nodeps "$newer"/holdfast-[0-9]*.x86_64.rpm >/tmp/out
 grep -q 'holdfast node upgrade' /tmp/out || fail "an upgrade does not say how to change over"
+cp /usr/bin/holdfast /tmp/holdfast.kept
+printf '#!/bin/sh\necho "{\\"disk_format\\": 99}"\n' >/usr/bin/holdfast
+refused 'writes quorum disks of format 99' rpm -U --nodeps --oldpackage "$packages"/holdfast-[0-9]*.x86_64.rpm
+cp /tmp/holdfast.kept /usr/bin/holdfast
 refused 'is a member of a cluster' rpm -e holdfast
 is -x /usr/sbin/holdfast-guard
 rm /run/holdfast/alpha/bound

@@ -44,6 +44,9 @@ const (
 	adminGroup   = "holdfast-admin"
 )
 
+// group is the one whose members have the role.
+func (r Role) group() string { return [...]string{"", readGroup, operateGroup, adminGroup}[r&3] }
+
 // Roles says who may do what, by the numbers of groups. The zero value: root and
 // the daemon's own user are admin, and nobody else may do anything.
 type Roles struct{ Read, Operate, Admin []int }

@@ -94,7 +94,7 @@ func (s *Server) Handler() http.Handler {
 	route := func(pattern string, need Role, h handler) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if have := s.role(r); have < need {
-				answer(w, nil, api.Errorf(api.CodeForbidden, "%s %s needs the role %s, you have %s: run it as root", r.Method, r.URL.Path, need, have))
+				answer(w, nil, api.Errorf(api.CodeForbidden, "%s %s needs the role %s, you have %s: run it as root, or as a member of the group %s", r.Method, r.URL.Path, need, have, need.group()))
 				return
 			}
 			v, err := h(r)

@@ -119,7 +119,7 @@ func (s *Server) node(ctx context.Context, f *Facts, r *http.Request) (any, erro
 		return nil, api.Errorf(api.CodeNotFound, "there is no node %q%s", name, known(nodeNames(&f.View)))
 	}
 	if verb != api.NodeStandby && verb != api.NodeOnline && verb != api.NodeMaintenance && s.role(r) < Admin {
-		return nil, api.Errorf(api.CodeForbidden, "node %s needs the role %s: run it as root", verb, Admin)
+		return nil, api.Errorf(api.CodeForbidden, "node %s needs the role %s: run it as root, or as a member of the group %s", verb, Admin, adminGroup)
 	}
 	switch verb {
 	case api.NodeStandby, api.NodeOnline:

@@ -52,7 +52,7 @@ func (a *app) follow() error {
 	if err := keepFiles(a.Config, n, s); err != nil {
 		return err
 	}
-	a.Say("node %s uses the new quorum disks; start it: systemctl restart holdfast-guard holdfastd", n.Name)
+	a.Say("node %s uses the new quorum disks; start it: systemctl restart holdfast-guard holdfastd holdfast", n.Name)
 	return nil
 }
 

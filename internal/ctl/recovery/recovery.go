@@ -206,10 +206,10 @@ func (a *app) tellNext(r *recovery) {
 	a.Say("\ncluster %s is at version %d on %d new quorum disks, epoch %d", r.node.Cluster.Name, r.next.Ver, len(r.fresh), r.node.Cluster.Epoch)
 	a.Say("\ngo on")
 	a.Say("  1. see that the old disks stay away from every node: unmap them, then holdfast disk wipe where one answers")
-	a.Say("  2. start this node:            systemctl restart holdfast-guard holdfastd")
+	a.Say("  2. start this node:            systemctl restart holdfast-guard holdfastd holdfast")
 	a.Say("  3. on every other node, before its daemons start:")
 	a.Say("     holdfast disk recover --adopt%s", repeated(a.disks))
-	a.Say("     then                        systemctl restart holdfast-guard holdfastd")
+	a.Say("     then                        systemctl restart holdfast-guard holdfastd holdfast")
 	a.Say("A node that was forgotten stays out and says so, as long as it hears this one.")
 }
 

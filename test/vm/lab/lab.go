@@ -117,6 +117,8 @@ type Plan struct {
 	Watchdog bool
 	Memory   int    // MiB, 0: 256
 	UUID     string // of its firmware; with one it has a management network too
+	// Root is a disk with a whole system, of which the machine gets a copy to start from; empty: none.
+	Root string
 }
 
 // Address is a machine's address on the network of that place in its Plan.
@@ -144,6 +146,12 @@ func (l *Lab) Machine(p Plan) *machine.Machine {
 			l.t.Fatal(err)
 		}
 		s.Disks = append(s.Disks, machine.Disk{Serial: d.Serial, Socket: socket})
+	}
+	if p.Root != "" {
+		s.Root = filepath.Join(l.Dir, p.Name+".root.img")
+		if err := image.Copy(p.Root, s.Root); err != nil {
+			l.t.Fatal(err)
+		}
 	}
 	m := machine.New(l.Dir, s)
 	l.machines = append(l.machines, m)

@@ -21,8 +21,14 @@ type Spec struct {
 	// Management gives it a card of its own, the last one, on which Host is this machine's loopback interface and nothing
 	// else is.
 	Management bool
-	Extra      []string
+	// Root is the file of a disk with a whole system, which the machine starts; it writes there. Empty: it stays in its
+	// initial file system.
+	Root  string
+	Extra []string
 }
+
+// rootSerial is the serial number of the disk of Root.
+const rootSerial = "ROOT"
 
 // Card is a network card on one end of a pair of datagram sockets.
 type Card struct {
@@ -88,6 +94,11 @@ func (m *Machine) arguments() []string {
 			"-blockdev", fmt.Sprintf("driver=nbd,node-name=%s,server.type=unix,server.path=%s,cache.direct=on", d.Serial, d.Socket),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=%s,share-rw=on,serial=%s,werror=report,rerror=report", d.Serial, d.Serial)) // not: stop the machine
 	}
+	if s.Root != "" {
+		a = append(a,
+			"-blockdev", "driver=file,node-name="+rootSerial+",filename="+s.Root+",cache.direct=off",
+			"-device", "virtio-blk-pci,drive="+rootSerial+",serial="+rootSerial)
+	}
 	if s.Watchdog {
 		a = append(a, "-device", "i6300esb", "-action", "watchdog=reset")
 	}
@@ -104,11 +115,15 @@ func (s Spec) commandLine() string {
 	if s.Management {
 		addresses = append(addresses, Own)
 	}
-	return strings.Join([]string{
+	words := []string{
 		"console=ttyS0 quiet panic=0 clocksource=hpet tsc=unstable nolapic_timer no_timer_check mitigations=off nokaslr cryptomgr.notests net.ifnames=0",
 		"random.trust_cpu=on uroot.initflags=systemd=true",
 		wire.NameFlag + "=" + s.Name,
 		wire.NetFlag + "=" + strings.Join(addresses, ","),
 		wire.ModulesFlag + "=" + strings.Join(append(basic(), s.Modules...), ","),
-	}, " ")
+	}
+	if s.Root != "" {
+		words = append(words, wire.RootFlag+"="+rootSerial)
+	}
+	return strings.Join(words, " ")
 }

@@ -19,6 +19,7 @@ const (
 	Run     Op = "run"     // run Args to its end; Output has both outputs, Code the exit status
 	Start   Op = "start"   // start Args[1:] under the name Args[0]; its end is an event
 	Signal  Op = "signal"  // send signal number Code to the process group of the started program Args[0]
+	Tell    Op = "tell"    // write Data to the standard input of the started program Args[0]
 	Write   Op = "write"   // write Data to the file Args[0], in one write if it exists, else with Mode
 	Read    Op = "read"    // Output is the file Args[0]
 	Put     Op = "put"     // write Data to the disk Args[0] at Offset, past the cache of the kernel; both in whole sectors
@@ -64,4 +65,5 @@ const (
 	ModulesFlag = "holdfast.modules" // modules to load, separated by commas
 	NetFlag     = "holdfast.net"     // addresses with prefix length for eth0, eth1 and so on, separated by commas
 	NameFlag    = "holdfast.name"    // the host name
+	RootFlag    = "holdfast.root"    // the serial number of the disk with a whole system that is to be started; none: init stays
 )

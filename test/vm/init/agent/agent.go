@@ -27,7 +27,8 @@ type agent struct {
 	control io.Writer
 
 	mu      sync.Mutex
-	started map[string]int // process groups by name
+	started map[string]int       // process groups by name
+	ears    map[string]io.Writer // their standard inputs
 }
 
 // Run answers requests until the line breaks.
@@ -42,7 +43,7 @@ func Run() error {
 	}
 	// The machine may be made busy on purpose; what asks it has to get through.
 	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -15)
-	a := &agent{control: control, log: &lines{to: log}, started: map[string]int{}}
+	a := &agent{control: control, log: &lines{to: log}, started: map[string]int{}, ears: map[string]io.Writer{}}
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return err
@@ -107,6 +108,8 @@ func (a *agent) do(r wire.Request) wire.Answer {
 		err = a.start(r)
 	case wire.Signal:
 		err = a.signal(name, unix.Signal(r.Code))
+	case wire.Tell:
+		err = a.tell(name, r.Data)
 	case wire.Write:
 		err = write(name, r)
 	case wire.Read:

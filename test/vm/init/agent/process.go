@@ -53,12 +53,15 @@ func (a *agent) start(r wire.Request) error {
 		return err
 	}
 	cmd.Stdout, cmd.Stderr = in, in
-	err = cmd.Start()
+	ear, err := cmd.StdinPipe() // closed with the program's end
+	if err == nil {
+		err = cmd.Start()
+	}
 	if err = errors.Join(err, in.Close()); err != nil {
 		return errors.Join(err, out.Close())
 	}
 	a.mu.Lock()
-	a.started[name] = cmd.Process.Pid
+	a.started[name], a.ears[name] = cmd.Process.Pid, ear
 	a.mu.Unlock()
 	go prefix(name, out, a.log) // ends with the last process that has the pipe
 	go func() {                 // ends with the program
@@ -77,6 +80,18 @@ func (a *agent) signal(name string, s unix.Signal) error {
 		return fmt.Errorf("no program %q was started", name)
 	}
 	return unix.Kill(-pid, s)
+}
+
+// tell writes to a started program's standard input.
+func (a *agent) tell(name string, words []byte) error {
+	a.mu.Lock()
+	ear := a.ears[name]
+	a.mu.Unlock()
+	if ear == nil {
+		return fmt.Errorf("no program %q was started", name)
+	}
+	_, err := ear.Write(words)
+	return err
 }
 
 // prefix copies lines and puts a name before each.

@@ -17,6 +17,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/holdfast-ha/holdfast/test/vm/init/system"
 	"github.com/holdfast-ha/holdfast/test/vm/wire"
 )
 
@@ -32,6 +33,9 @@ func Run() error {
 		if err := step(); err != nil {
 			fmt.Println("init:", err)
 		}
+	}
+	if serial, is := cmdline.Flag(wire.RootFlag); is {
+		fmt.Println("init:", handOver(serial))
 	}
 	for {
 		agent, err := startAgent()
@@ -60,6 +64,21 @@ func reap(agent int) {
 			return
 		}
 	}
+}
+
+// handOver makes the system on a disk the machine's, and returns only if that fails: then the agent can be asked why.
+func handOver(serial string) error {
+	name, _ := cmdline.Flag(wire.NameFlag)
+	const groups = "/sys/fs/cgroup"
+	for _, d := range []string{groups + "/holdfast/services", groups + "/holdfast"} {
+		if err := os.Remove(d); err != nil {
+			return err
+		}
+	}
+	if err := unix.Unmount(groups, 0); err != nil {
+		return fmt.Errorf("leave the cgroups to systemd: %w", err)
+	}
+	return system.Start(serial, name)
 }
 
 // mounts makes what u-root does not: cgroups of version 2 with a home for services, and folders in memory.
