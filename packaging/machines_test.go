@@ -20,14 +20,16 @@ import (
 	"github.com/holdfast-ha/holdfast/test/vm/wire"
 )
 
-// What the two machines have, and what the cluster promises on emulated
-// processors that other programs slow down.
+// What the two machines have, and what the cluster promises: as much as emulated
+// processors keep that other programs slow down. Nothing takes as long as patience,
+// which bounds every step, unless it never comes.
 const (
 	quorumPath = "/dev/disk/by-id/virtio-QUORUM1"
 	dataPath   = "/dev/disk/by-id/virtio-DATA1"
 	served     = "10.78.0.100"
-	within     = 60 * time.Second
-	bite       = 10 * time.Second
+	within     = 150 * time.Second
+	bite       = 30 * time.Second
+	patience   = 15 * time.Minute
 )
 
 // town is two servers with Debian, what they share, and somebody outside who
@@ -109,7 +111,7 @@ func (w *town) step(format string, args ...any) {
 
 // sh runs a shell command on the server.
 func (s *server) sh(ctx context.Context, command string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	out, err := s.Run(ctx, "/bin/sh", "-c", command)
 	return strings.TrimSpace(out), err
@@ -135,9 +137,9 @@ func (w *town) refuses(s *server, command, words string) {
 }
 
 // await polls until met returns nil.
-func (w *town) await(bound time.Duration, what string, met func() error) {
+func (w *town) await(what string, met func() error) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), bound)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -149,7 +151,7 @@ func (w *town) await(bound time.Duration, what string, met func() error) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			w.t.Fatalf("%s: not in %v: %v", what, bound, err)
+			w.t.Fatalf("%s: not in %v: %v", what, patience, err)
 		}
 	}
 }
@@ -157,7 +159,7 @@ func (w *town) await(bound time.Duration, what string, met func() error) {
 // booted waits until systemd has started everything that is enabled.
 func (w *town) booted(s *server) {
 	w.t.Helper()
-	w.await(5*time.Minute, s.Name+" is up", func() error {
+	w.await(s.Name+" is up", func() error {
 		out, _ := s.sh(w.t.Context(), "systemctl is-system-running")
 		if out != "running" && out != "degraded" {
 			return fmt.Errorf("it is %q", out)
@@ -167,7 +169,7 @@ func (w *town) booted(s *server) {
 	if out, _ := s.sh(w.t.Context(), "systemctl --failed --no-legend --plain"); out != "" {
 		w.t.Errorf("%s: units that failed: %s", s.Name, out)
 	}
-	w.must(s, "udevadm settle -t 180")
+	w.must(s, "udevadm settle -t 600")
 	for _, r := range []wire.Request{
 		{Op: wire.Mkdir, Args: []string{"/packages"}},
 		{Op: wire.Mount, Args: []string{"ext4", "/packages", "/dev/disk/by-id/virtio-PACKAGES"}},

@@ -46,7 +46,7 @@ func TestMachines(t *testing.T) {
 	w.step("upgrade of beta, which runs the service")
 	w.upgraded(beta)
 	w.step("two versions beside each other")
-	w.must(beta, "holdfast service move orders --to alpha --wait 2m")
+	w.must(beta, "holdfast service move orders --to alpha --wait 10m")
 	w.step("upgrade of alpha, which runs the service")
 	w.upgraded(alpha)
 	w.step("reboot of alpha, which runs the service")
@@ -116,7 +116,7 @@ func (w *town) formed() {
 func (w *town) members(servers ...*server) {
 	w.t.Helper()
 	for _, s := range servers {
-		w.await(4*time.Minute, s.Name+" knows all members", func() error {
+		w.await(s.Name+" knows all members", func() error {
 			st, err := s.status(w.t.Context())
 			if err != nil {
 				return err
@@ -168,7 +168,7 @@ services:
 	}
 	w.must(alpha, "holdfast apply --yes -f /root/cluster.yaml")
 	w.runsOn(alpha)
-	if err := w.client.Start(w.t.Context(), "client", "/usr/bin/demo", "client", "-url", "http://"+served, "-every", "100ms", "-patience", "5s"); err != nil {
+	if err := w.client.Start(w.t.Context(), "client", "/usr/bin/demo", "client", "-url", "http://"+served, "-every", "100ms", "-patience", "20s"); err != nil {
 		w.t.Fatal(err)
 	}
 	w.answered(alpha, 20)
@@ -177,7 +177,7 @@ services:
 // runsOn waits until the service runs on a server, by its own word.
 func (w *town) runsOn(s *server) {
 	w.t.Helper()
-	w.await(4*time.Minute, "the service runs on "+s.Name, func() error {
+	w.await("the service runs on "+s.Name, func() error {
 		st, err := s.status(w.t.Context())
 		if err != nil {
 			return err
@@ -212,7 +212,7 @@ func (w *town) answered(s *server, n int) []ledger.Record {
 	w.t.Helper()
 	from := len(w.records())
 	var list []ledger.Record
-	w.await(4*time.Minute, fmt.Sprintf("%d writes are answered by %s", n, s.Name), func() error {
+	w.await(fmt.Sprintf("%d writes are answered by %s", n, s.Name), func() error {
 		list = w.records()[from:]
 		good := 0
 		for _, r := range list {
@@ -255,7 +255,7 @@ func (w *town) failedOver(from, to *server) {
 	if err := from.Panic(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := from.Await(w.Context(time.Minute), "WATCHDOG", struck); err != nil {
+	if _, err := from.Await(w.Context(patience), "WATCHDOG", struck); err != nil {
 		w.t.Fatal(err)
 	}
 	w.answered(to, 10)
@@ -266,7 +266,7 @@ func (w *town) failedOver(from, to *server) {
 // back waits until a server has booted again and is a member.
 func (w *town) back(s *server, boot int) {
 	w.t.Helper()
-	if _, err := s.AwaitBoot(w.Context(4*time.Minute), boot); err != nil {
+	if _, err := s.AwaitBoot(w.Context(patience), boot); err != nil {
 		w.t.Fatal(err)
 	}
 	w.booted(s)
@@ -315,7 +315,7 @@ func (w *town) upgraded(s *server) {
 		w.t.Errorf("%s: the installation has changed what runs: %v, %v, want the processes %s", s.Name, st, err, before)
 	}
 	w.must(s, "holdfast node upgrade --dry-run")
-	w.step("%s", w.must(s, "holdfast node upgrade"))
+	w.step("%s", w.must(s, "holdfast node upgrade --wait 5m"))
 	w.members(w.nodes...)
 	st, err := s.status(w.t.Context())
 	if err != nil || !strings.Contains(st.Self.Build, "0.9.1") {
@@ -364,7 +364,7 @@ func (w *town) rebooted(s, other *server) {
 	if _, err := s.sh(w.t.Context(), "systemctl reboot"); err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := s.Await(w.Context(4*time.Minute), "RESET", began); err != nil {
+	if _, err := s.Await(w.Context(patience), "RESET", began); err != nil {
 		w.t.Fatal(err)
 	}
 	w.step("%s is reset, %v after the command", s.Name, time.Since(began).Round(time.Second))
@@ -387,7 +387,7 @@ func (w *town) rebooted(s, other *server) {
 // stopped stops the whole cluster, which disarms everything, and starts it again.
 func (w *town) stopped() {
 	w.t.Helper()
-	w.must(w.nodes[0], "holdfast cluster stop --yes --wait 3m")
+	w.must(w.nodes[0], "holdfast cluster stop --yes --wait 10m")
 	for _, s := range w.nodes {
 		w.watchdogs(s, "inactive")
 		if n := w.disarmed(s); n < 2 {
@@ -396,7 +396,7 @@ func (w *town) stopped() {
 	}
 	w.must(w.nodes[0], "holdfast cluster start")
 	w.members(w.nodes...)
-	w.await(4*time.Minute, "the service answers again", func() error {
+	w.await("the service answers again", func() error {
 		if list := w.records(); list[len(list)-1].Err != "" {
 			return fmt.Errorf("write %d: %s", list[len(list)-1].Seq, list[len(list)-1].Err)
 		}
@@ -462,7 +462,7 @@ func (w *town) lastWords() {
 		return
 	}
 	for _, s := range w.nodes {
-		ctx := w.Context(time.Minute)
+		ctx := w.Context(patience)
 		out, err := s.Run(ctx, "/bin/sh", "-c", "journalctl --no-pager -o short-monotonic -n 150 -u 'holdfast*'; holdfast status; holdfast events | tail -30; systemctl --failed --no-legend")
 		w.t.Logf("%s: %v\n%s", s.Name, err, out)
 	}

@@ -161,7 +161,13 @@ func (l *Lab) Machine(p Plan) *machine.Machine {
 // PowerOn gives machines power and waits until all of them have booted.
 func (l *Lab) PowerOn(machines ...*machine.Machine) {
 	l.t.Helper()
-	ctx := l.Context(2 * time.Minute)
+	bound := 2 * time.Minute
+	for _, m := range machines {
+		if m.Spec.Root != "" {
+			bound = 10 * time.Minute // a whole system has hundreds of processes to start
+		}
+	}
+	ctx := l.Context(bound)
 	results := make(chan error)
 	for _, m := range machines {
 		go func() { results <- m.PowerOn(ctx) }() // ends with ctx at the latest
