@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -111,8 +112,12 @@ func (a *app) changeDisks(ctx context.Context, f *setFlags, goes func(*api.Statu
 			r.To, r.Paths = append(r.To, d.ID), append(r.Paths, d.Path)
 		}
 	}
+	making := a.Shell
+	if a.JSON && !f.dry { // the result is the document
+		making.Out = io.Discard
+	}
 	for i, path := range f.add {
-		id, made, err := diskcmd.Make(&a.Shell, enrol.StableName(path), diskcmd.Wish{Index: len(r.To), Force: f.force, Yes: f.yes, Dry: f.dry})
+		id, made, err := diskcmd.Make(&making, enrol.StableName(path), diskcmd.Wish{Index: len(r.To), Force: f.force, Yes: f.yes, Dry: f.dry})
 		if err != nil || !made && f.dry {
 			return err
 		}

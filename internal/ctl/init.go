@@ -21,7 +21,7 @@ import (
 func (a *app) initCommand() *cobra.Command {
 	var o enrol.Options
 	var n enrol.NewCluster
-	c := shell.Command("init --disk PATH [--disk PATH --disk PATH]", cobra.NoArgs, func(*cobra.Command, []string) error {
+	c := a.PrintsJSON(shell.Command("init --disk PATH [--disk PATH --disk PATH]", cobra.NoArgs, func(*cobra.Command, []string) error {
 		if len(o.Disks) == 0 {
 			return shell.Usage(errors.New("give the quorum disk: holdfast init --disk /dev/disk/by-id/NAME"))
 		}
@@ -29,9 +29,12 @@ func (a *app) initCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if a.JSON {
+			return a.printMade(e)
+		}
 		a.reportInit(e)
 		return nil
-	})
+	}))
 	a.bindNode(c, &o)
 	fs := c.Flags()
 	fs.StringVar(&n.Name, "cluster", "holdfast", "`name` of the new cluster")
@@ -126,8 +129,18 @@ func (a *app) reportDerived(e *enrol.Enrolled) {
 			a.Say("  %-22s %7s, at worst %s", x.Proof, screen.Seconds(x.Typ), screen.Seconds(x.Worst))
 		}
 	}
-	var better []string
-	better = append(better, e.Hardware.Notes...)
+	better := better(e)
+	if len(better) > 0 {
+		a.Say("\nwould be better")
+		for _, b := range better {
+			a.Say("  - %s", screen.Wrap(b, screen.Width-4, "    "))
+		}
+	}
+}
+
+// better is what would make the node faster or safer.
+func better(e *enrol.Enrolled) []string {
+	n, better := e.Node, append([]string{}, e.Hardware.Notes...)
 	for _, s := range timing.Savings(e.Hardware.Input) {
 		better = append(better, fmt.Sprintf("%s: failover_within down to %s", s.What, screen.Seconds(s.Smallest)))
 	}
@@ -139,10 +152,5 @@ func (a *app) reportDerived(e *enrol.Enrolled) {
 			better = append(better, d.Path+" may have another name after a boot: use one of /dev/disk/by-id in node.yaml and guard.conf")
 		}
 	}
-	if len(better) > 0 {
-		a.Say("\nwould be better")
-		for _, b := range better {
-			a.Say("  - %s", screen.Wrap(b, screen.Width-4, "    "))
-		}
-	}
+	return better
 }

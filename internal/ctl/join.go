@@ -12,7 +12,7 @@ import (
 
 func (a *app) joinCommand() *cobra.Command {
 	var o enrol.Options
-	c := shell.Command("join TOKEN", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
+	c := a.PrintsJSON(shell.Command("join TOKEN", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
 		token, err := api.ParseToken(args[0])
 		if err != nil {
 			return err
@@ -20,6 +20,9 @@ func (a *app) joinCommand() *cobra.Command {
 		e, err := enrol.Join(c.Context(), o, token)
 		if err != nil {
 			return err
+		}
+		if a.JSON {
+			return a.printMade(e)
 		}
 		n := e.Node
 		a.Say("node %s joined cluster %s (%v) as node %d", n.Name, n.Cluster.Name, n.Cluster.ID, n.ID)
@@ -35,7 +38,7 @@ func (a *app) joinCommand() *cobra.Command {
 		a.Say("  start the daemons on this node:  systemctl enable --now holdfast")
 		a.Say("  then look:                       holdfast status%s", a.configFlag())
 		return nil
-	})
+	}))
 	a.bindNode(c, &o)
 	return c
 }

@@ -424,21 +424,33 @@ func (d *command) takeBack(ctx context.Context, n *config.Node) error {
 // Before looks at a machine that has just become a node, and says what should be
 // repaired before it has work.
 func Before(sh *shell.Shell, n *config.Node) {
+	for i, x := range Found(n) {
+		if i == 0 {
+			sh.Say("\nbefore it has work (holdfast doctor, and --fix)")
+		}
+		show(sh, &x)
+	}
+}
+
+// Finding is what one check says of one thing.
+type Finding = doctor.Finding
+
+// Found are the warnings and failures of a machine that has just become a node, but
+// for those that init and join say themselves.
+func Found(n *config.Node) []Finding {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	f := gather.Here().Facts(ctx, n, &cluster.Config{}, "")
 	f.Boot.Own = doctor.Unit{} // the next line of init says how to enable it
 	r := doctor.Examine(f, "kernel", "watchdogs", "quorum disks", "power", "time", "links", "boot")
-	bad := 0
+	list := []Finding{}
 	for _, s := range r.Sections {
 		for _, x := range s.Findings {
-			if x.Level != doctor.Warning && x.Level != doctor.Failure || x.Check == "measured" || x.Check == "count" { // init says these itself
+			if x.Level != doctor.Warning && x.Level != doctor.Failure || x.Check == "measured" || x.Check == "count" {
 				continue
 			}
-			if bad++; bad == 1 {
-				sh.Say("\nbefore it has work (holdfast doctor, and --fix)")
-			}
-			show(sh, &x)
+			list = append(list, x)
 		}
 	}
+	return list
 }

@@ -255,6 +255,15 @@ func TestTest(t *testing.T) {
 	if events := m.power.Events(); !slices.ContainsFunc(events, func(e power.Event) bool { return e.What == power.Bite && e.Device == "hw" }) {
 		t.Errorf("events %+v", events)
 	}
+	m.boot()
+	r := m.there("watchdog", "test", "hw", "--yes", "--timeout", "500ms", "--json")
+	v := struct {
+		Device  string  `json:"device"`
+		Timeout float64 `json:"timeout_seconds"`
+	}{}
+	if err := json.Unmarshal([]byte(r.out), &v); err != nil || v.Device != "hw" || v.Timeout != 0.5 {
+		t.Errorf("%v: %s", err, r.out)
+	}
 }
 
 // A run that was not ended by the device does not count, and says why.

@@ -51,11 +51,14 @@ func (r *command) applyCommand() *cobra.Command {
 	var dryRun, yes bool
 	c := r.PrintsJSON(shell.Command("apply -f FILE", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
 		client, plan, err := r.plan(c, ask)
-		if err != nil || dryRun {
+		if err != nil {
 			return err
 		}
+		if dryRun {
+			return r.planned(plan.Plan)
+		}
 		if len(plan.Changes) == 0 {
-			return nil
+			return r.nothing()
 		}
 		if !yes {
 			if ask.File == "-" || r.JSON {
@@ -78,6 +81,14 @@ func (r *command) applyCommand() *cobra.Command {
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "only show what it would do, as plan does")
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return c
+}
+
+// planned prints the plan of apply --dry-run for a program.
+func (r *command) planned(p *api.Plan) error {
+	if !r.JSON {
+		return nil
+	}
+	return r.PrintJSON(p)
 }
 
 // planned is a plan and the text that it is for.
@@ -157,18 +168,7 @@ func (r *command) configCommand() *cobra.Command {
 		return err
 	}))
 	export.Flags().Uint64Var(&version, "version", 0, "an older `version`, as holdfast history lists them (default: the present one)")
-	check := shell.Command("check FILE", cobra.ExactArgs(1), func(_ *cobra.Command, args []string) error {
-		text, err := r.readFile(args[0])
-		if err != nil {
-			return err
-		}
-		conf, err := config.ParseCluster(args[0], text)
-		if err != nil {
-			return err
-		}
-		r.Say("%s: well formed, %s; what it would do: holdfast plan -f %s", args[0], screen.Plural(len(conf.Services), "service"), args[0])
-		return nil
-	})
+	check := r.PrintsJSON(shell.Command("check FILE", cobra.ExactArgs(1), func(_ *cobra.Command, args []string) error { return r.check(args[0]) }))
 	schema := shell.Command("schema [node]", cobra.MaximumNArgs(1), func(_ *cobra.Command, args []string) error {
 		text := config.ClusterSchema()
 		if len(args) > 0 {
@@ -181,6 +181,33 @@ func (r *command) configCommand() *cobra.Command {
 		return err
 	})
 	return shell.Group("config", export, check, schema)
+}
+
+// Checked is what config check says of a file.
+type Checked struct {
+	Version  int    `json:"version"`
+	File     string `json:"file"`
+	OK       bool   `json:"ok"`
+	Services int    `json:"services"`
+	Problem  string `json:"problem,omitempty"` // all that is wrong, with places
+}
+
+func (r *command) check(file string) error {
+	text, err := r.readFile(file)
+	if err != nil {
+		return err
+	}
+	conf, err := config.ParseCluster(file, text)
+	switch {
+	case r.JSON && err != nil:
+		return errors.Join(r.PrintJSON(&Checked{Version: api.Version, File: file, Problem: err.Error()}), shell.Code(1))
+	case err != nil:
+		return err
+	case r.JSON:
+		return r.PrintJSON(&Checked{Version: api.Version, File: file, OK: true, Services: len(conf.Services)})
+	}
+	r.Say("%s: well formed, %s; what it would do: holdfast plan -f %s", file, screen.Plural(len(conf.Services), "service"), file)
+	return nil
 }
 
 func (r *command) historyCommand() *cobra.Command {
@@ -211,7 +238,10 @@ func (r *command) historyCommand() *cobra.Command {
 // rollbackCommand applies an older version again, as a new one.
 func (r *command) rollbackCommand() *cobra.Command {
 	var yes bool
-	c := shell.Command("rollback VERSION", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
+	c := r.PrintsJSON(shell.Command("rollback VERSION", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error {
+		if r.JSON && !yes {
+			return shell.Usage(errors.New("rollback: --yes is needed with --json: nobody can be asked"))
+		}
 		version, err := strconv.ParseUint(args[0], 10, 64)
 		if err != nil || version == 0 {
 			return shell.Usage(fmt.Errorf("rollback %s: want a version that holdfast history lists", args[0]))
@@ -230,12 +260,14 @@ func (r *command) rollbackCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		r.show(plan)
+		if !r.JSON {
+			r.show(plan)
+		}
 		switch {
 		case len(plan.Problems) > 0:
 			return fmt.Errorf("refused, nothing was changed: %s", strings.Join(plan.Problems, "; "))
 		case len(plan.Changes) == 0:
-			return nil
+			return r.nothing()
 		case !yes:
 			if err := r.Confirm("go back to this", "yes"); err != nil {
 				return err
@@ -247,7 +279,15 @@ func (r *command) rollbackCommand() *cobra.Command {
 			return err
 		}
 		return r.result(done)
-	})
+	}))
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return c
+}
+
+// nothing says to a program that nothing was to be changed; people have read it.
+func (r *command) nothing() error {
+	if !r.JSON {
+		return nil
+	}
+	return r.PrintJSON(&api.Result{Version: api.Version, Text: "no changes"})
 }

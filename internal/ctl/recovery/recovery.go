@@ -40,18 +40,21 @@ type app struct {
 // Command is holdfast disk recover.
 func Command(s *shell.Shell) *cobra.Command {
 	a := &app{Shell: s}
-	c := shell.Command("recover --from-cache|--adopt --disk NEW [--disk NEW --disk NEW]", cobra.NoArgs, func(*cobra.Command, []string) error {
+	c := s.PrintsJSON(shell.Command("recover --from-cache|--adopt --disk NEW [--disk NEW --disk NEW]", cobra.NoArgs, func(*cobra.Command, []string) error {
 		if a.fromCache == a.adopt {
 			return shell.Usage(errors.New("give --from-cache on the one node that recovers the cluster, or --adopt on each other node afterwards"))
 		}
 		if n := len(a.disks); n != 1 && n != 3 {
 			return shell.Usage(fmt.Errorf("%d new quorum disks given: one or three, --disk PATH for each", n))
 		}
+		if a.JSON && (a.adopt || !a.dry) {
+			return shell.Usage(errors.New("disk recover: --json is for --from-cache --dry-run: the rest asks a person"))
+		}
 		if a.adopt {
 			return a.follow()
 		}
 		return a.recover()
-	})
+	}))
 	f := c.Flags()
 	f.BoolVar(&a.fromCache, "from-cache", false, "write a new set of quorum disks from the newest state that is found")
 	f.BoolVar(&a.adopt, "adopt", false, "let this node use the disks that another one has recovered the cluster onto")
@@ -96,6 +99,9 @@ func (a *app) recover() (err error) {
 		return err
 	}
 	defer closeAll(r.fresh)
+	if a.JSON {
+		return a.PrintJSON(r.plan())
+	}
 	a.tell(r)
 	if a.dry {
 		a.Say("\nnothing was written (--dry-run)")
@@ -113,6 +119,29 @@ func (a *app) recover() (err error) {
 	}
 	a.tellNext(r)
 	return nil
+}
+
+// Plan is what disk recover --dry-run has found and would write, for programs.
+type Plan struct {
+	Version int      `json:"version"`
+	Sources []string `json:"sources"` // each with what it holds
+	Newest  uint64   `json:"newest_state_version"`
+	Where   string   `json:"where"`
+	Known   uint64   `json:"highest_known_version"` // above newest: what was decided in between is lost
+	Writes  uint64   `json:"written_state_version"`
+	Disks   []string `json:"disks"` // that would be written
+}
+
+func (r *recovery) plan() *Plan {
+	best := r.found.best
+	p := &Plan{Version: 1, Sources: []string{}, Newest: best.state.Ver, Where: best.where, Known: max(best.state.Ver, r.found.top()), Writes: r.found.version(), Disks: []string{}}
+	for _, s := range r.found.sources {
+		p.Sources = append(p.Sources, s.line())
+	}
+	for _, c := range r.fresh {
+		p.Disks = append(p.Disks, c.path)
+	}
+	return p
 }
 
 // tell says what was found, what may be lost, and what would be written.
