@@ -265,6 +265,7 @@ type Run struct {
 	From    int      // a RunStop of the members from this place in the stack on, from 0 on; 0: of everything
 	To      int      // a RunCheck of the members before this place; 0: of all
 	Was     *Service // of a RunReload: with what it runs so far
+	Handed  bool     // a RunStart of what another node has released a moment ago, by a verified stop: nobody else has its addresses
 	Beside  []string // of a RunFit: kinds of members that other services bring, which go with this one or before it
 }
 

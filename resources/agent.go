@@ -77,6 +77,9 @@ type Request struct {
 	Guarded bool `json:"guarded,omitempty"`
 	// Was is what Spec has said so far; only with the verb "reload".
 	Was json.RawMessage `json:"was,omitempty"`
+	// Handed says that another node has released the member a moment ago, verified
+	// stopped: what it uses there, nobody else uses; only with the verb "start".
+	Handed bool `json:"handed,omitempty"`
 	// Left are the processes that earlier starts of this member left running.
 	Left []int `json:"left,omitempty"`
 	// Above are the kinds of the members above this one in the stack; only with the

@@ -35,6 +35,7 @@ type operation struct {
 	limit  time.Duration
 	above  []string
 	was    json.RawMessage
+	handed bool
 }
 
 // answer is what came of it.
@@ -118,7 +119,7 @@ type child struct {
 func (r *Runner) launch(op operation) (*child, error) {
 	request, err := json.Marshal(Request{
 		Service: op.svc, Term: op.term, Member: op.member.ID, Spec: op.member.Spec, Guarded: op.member.Guarded,
-		Left: op.left, Above: op.above, Was: op.was, Timeout: op.limit,
+		Left: op.left, Above: op.above, Was: op.was, Handed: op.handed, Timeout: op.limit,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("specification: %w", err)

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/holdfast-ha/holdfast/resources/groups"
 	"github.com/holdfast-ha/holdfast/resources/secret"
 )
@@ -73,6 +75,10 @@ type turn struct {
 	stops     int                     // Stops that wait for their turn
 }
 
+// fitsAtOnce is how many members of a service are asked at a time whether they could
+// run here: a planned move waits for the answer.
+const fitsAtOnce = 4
+
 // fitPrefix stands before the service in the groups of questions, those of Fit and
 // those for a kind's own limits, which may be asked while the service is started:
 // they hold no term.
@@ -109,6 +115,9 @@ type StartOptions struct {
 	// From begins with this member, counted from 0: those below it are up, and stay
 	// so if the start fails.
 	From int
+	// Handed says that another node has released the service a moment ago, verified
+	// stopped: what it consists of was in use there until then, and so nowhere else.
+	Handed bool
 }
 
 // Start brings a service up in a term, top to bottom. If a member fails or gives
@@ -127,6 +136,7 @@ func (r *Runner) Start(ctx context.Context, svc Service, term uint32, opts Start
 		return refusal(err)
 	}
 	w := r.work(svc, term)
+	w.handed = opts.Handed
 	count := len(svc.Stack)
 	if opts.StorageOnly {
 		count = storagePrefix(svc.Stack)
@@ -234,12 +244,24 @@ func (r *Runner) Fit(ctx context.Context, svc Service, beside []string) Result {
 	if err := svc.validate(); err != nil {
 		return refusal(err)
 	}
+	steps := make([]Step, len(svc.Stack))
+	var asked errgroup.Group
+	asked.SetLimit(fitsAtOnce)
+	for i := range svc.Stack {
+		asked.Go(func() error {
+			one := r.work(svc, 0)
+			one.beside = beside
+			steps[i] = one.carryOut(ctx, task{i, VerbFit})
+			return nil
+		})
+	}
+	_ = asked.Wait() // what went wrong is in the steps
 	w := r.work(svc, 0)
-	w.result.Outcome, w.beside = OK, beside
+	w.result.Outcome = OK
 	var missing []string
 	for i, m := range svc.Stack {
-		s := w.do(ctx, task{i, VerbFit})
-		if s.Outcome == OK {
+		s := steps[i]
+		if w.tell(s); s.Outcome == OK {
 			continue
 		}
 		if missing = append(missing, joinText(m.ID, s.Text)); w.result.Member == "" {

@@ -19,6 +19,7 @@ type work struct {
 	result Result
 	was    map[string]json.RawMessage // of a Reload
 	beside []string                   // of a Fit
+	handed bool                       // of a Start: see StartOptions
 }
 
 func (r *Runner) work(svc Service, term uint32) *work {
@@ -27,6 +28,21 @@ func (r *Runner) work(svc Service, term uint32) *work {
 
 // do carries out one task and records it.
 func (w *work) do(ctx context.Context, t task) Step {
+	s := w.carryOut(ctx, t)
+	w.tell(s)
+	return s
+}
+
+// tell records what came of a task.
+func (w *work) tell(s Step) {
+	w.result.Steps = append(w.result.Steps, s)
+	if w.r.cfg.OnStep != nil {
+		w.r.cfg.OnStep(s)
+	}
+}
+
+// carryOut does one task.
+func (w *work) carryOut(ctx context.Context, t task) Step {
 	s := Step{Service: w.svc.Name, Term: w.term, Verb: t.verb, Began: w.r.cfg.Now()}
 	var m Member
 	if t.member != whole {
@@ -41,10 +57,6 @@ func (w *work) do(ctx context.Context, t task) Step {
 	}
 	s.Took = w.r.cfg.Now().Sub(s.Began)
 	s.Outcome, s.Text, s.Holders, s.Severity = a.outcome, a.text, a.holders, a.reach
-	w.result.Steps = append(w.result.Steps, s)
-	if w.r.cfg.OnStep != nil {
-		w.r.cfg.OnStep(s)
-	}
 	return s
 }
 
@@ -69,7 +81,7 @@ func (w *work) operate(ctx context.Context, m Member, verb Verb) answer {
 			return answer{outcome: seen.Outcome, text: seen.Text, reach: seen.Severity}
 		}
 	}
-	op := operation{svc: w.svc.Name, term: w.term, member: m, verb: verb, left: left, was: w.was[m.ID]}
+	op := operation{svc: w.svc.Name, term: w.term, member: m, verb: verb, left: left, was: w.was[m.ID], handed: w.handed && verb == VerbStart}
 	if verb == VerbFit {
 		op.above = slices.Clone(w.beside)
 		for _, above := range w.svc.Stack {

@@ -153,7 +153,7 @@ type selfSide struct {
 // clockSide holds the deadlines of what is done periodically.
 type clockSide struct {
 	permit ident.Instant
-	send   ident.Instant
+	send   pages.Pace    // of the network beats
 	proof  ident.Instant // when a proof by time may begin
 	tick   ident.Instant
 	check  ident.Instant // when the disks are to be checked for a rollback

@@ -6,6 +6,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/grace"
+	"github.com/holdfast-ha/holdfast/cluster/pages"
 )
 
 // publish tells the guard, and through it the disk, what has changed.
@@ -89,11 +90,10 @@ func (c *Core) periodic() {
 		c.next.permit = c.now.Add(renew)
 		c.order(cluster.Order{Kind: cluster.OrderPermit, Inc: c.guard.bound, Until: c.now.Add(until)})
 	}
-	if c.now >= c.next.send {
-		c.next.send = c.now.Add(c.netPeriod())
+	if c.next.send.Due(c.now, c.netPeriod(), pages.NewsOf(c.set.Self, cluster.ClaimOf(c.reg.m.Claim()), c.reg.state, c.services.News(c.releaseEchoed()))) {
 		c.sendAll()
 	}
-	c.next.tick = min(c.now.Add(50*time.Millisecond), c.next.send, c.next.proof, c.reg.m.NextDeadline())
+	c.next.tick = min(c.now.Add(50*time.Millisecond), c.next.send.Next(), c.next.proof, c.reg.m.NextDeadline())
 	c.next.tick = max(c.next.tick, c.now.Add(time.Millisecond))
 }
 

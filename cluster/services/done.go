@@ -53,6 +53,7 @@ func (s *Set) startDone(l *local, e cluster.RunDone) {
 	if e.Outcome == cluster.OK {
 		l.state, l.text, l.keep, l.partial, l.wrong = cluster.Up, "", "", false, false
 		l.checkAt = s.env.Now.Add(l.spec.CheckEvery())
+		s.news++
 		s.emit(cluster.Note{Kind: cluster.NoteStarted, Service: l.name, Term: l.term, Text: e.Text})
 		return
 	}
@@ -256,6 +257,7 @@ func (s *Set) stopFailed(l *local, e cluster.RunDone) {
 	grace := l.spec.Patience.Stop
 	l.state, l.text, l.borne = cluster.Broken, e.Text, s.env.Now.Sub(l.broken) < grace
 	l.retryAt = s.env.Now.Add(time.Second)
+	s.news++
 	text := "stop: " + e.Text
 	if l.borne {
 		text += fmt.Sprintf("; it is tried again for %s, then this node is fenced", (grace - s.env.Now.Sub(l.broken)).Round(time.Second))

@@ -29,6 +29,7 @@ type fits struct {
 	ver  uint64             // of the state that was looked at,
 	next ident.Instant      // and when the next question is due
 	said []cluster.RunState // see Lacks; never changed in place
+	told uint64             // how often that was made anew
 }
 
 // fitting is what is known of one.
@@ -185,6 +186,7 @@ func (s *Set) fitDone(e cluster.RunDone) bool {
 // tell makes the list of Lacks anew.
 func (f *fits) tell() {
 	f.said = nil
+	f.told++
 	for name, x := range f.of {
 		if x.said && !(x.move.ready && x.move.service == name) {
 			f.said = append(f.said, cluster.RunState{Service: name, Text: x.lacks})

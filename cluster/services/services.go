@@ -58,8 +58,10 @@ type Set struct {
 	inherited map[string]uint64          // terms of this incarnation that a former life knew
 	ops       uint64                     // number of the latest Run
 	releases  uint64
+	news      uint64 // see News
 	over      over
 	fits      fits
+	handed    handed
 	out       []cluster.Action
 }
 
@@ -95,7 +97,7 @@ func (s *Set) Releases() uint64 { return s.releases }
 
 // Renew forgets everything: a new incarnation begins with nothing.
 func (s *Set) Renew() {
-	s.local, s.order, s.inherited, s.over, s.fits = map[string]*local{}, nil, nil, over{}, fits{}
+	s.local, s.order, s.inherited, s.over, s.fits = map[string]*local{}, nil, nil, over{}, fits{told: s.fits.told}
 }
 
 // Resume continues the incarnation of a former life: what it was granted by now
@@ -140,6 +142,7 @@ func (s *Set) Clear(env Env) bool {
 // Manage moves every service one step, if one is due.
 func (s *Set) Manage(env Env) {
 	s.env = env
+	s.handover()
 	for i := range env.State.Services {
 		s.meet(&env.State.Services[i])
 	}
@@ -406,7 +409,7 @@ func (s *Set) runFrom(l *local, kind cluster.RunKind, from int, why string) {
 		l.started = l.op
 	}
 	l.op, l.kind = s.ops, kind
-	r := cluster.Run{Op: l.op, Kind: kind, Term: l.term, From: from}
+	r := cluster.Run{Op: l.op, Kind: kind, Term: l.term, From: from, Handed: kind == cluster.RunStart && s.wasHanded(l.name)}
 	switch kind {
 	case cluster.RunStart:
 		l.state, l.partial = cluster.Starting, from > 0

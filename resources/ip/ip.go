@@ -77,11 +77,15 @@ func (Agent) Start(ctx context.Context, req resources.Request) resources.Report 
 	if err := usable(link); err != nil {
 		return resources.Failure("%v", err)
 	}
-	if err := spec.take(ctx, link); err != nil {
+	if err := spec.take(ctx, link, req.Handed); err != nil {
 		return resources.Failure("%v", err)
 	}
 	if speaks(link) {
-		if err := spec.announce(ctx, link); err != nil {
+		owner, err := spec.announce(ctx, link, req.Handed && spec.checks())
+		switch {
+		case owner != nil:
+			return spec.yield(owner)
+		case err != nil:
 			return resources.Failure("%s is on %s, but could not be announced: %v", spec.Address, link.Attrs().Name, err)
 		}
 	}
@@ -283,8 +287,25 @@ func speaks(link netlink.Link) bool {
 	return a.Flags&net.FlagLoopback == 0 && a.RawFlags&unix.IFF_NOARP == 0 && len(a.HardwareAddr) == 6
 }
 
-// take makes the address ours on the link, unless another machine has it.
-func (s Spec) take(ctx context.Context, link netlink.Link) error {
+// checks says that duplicates are looked for.
+func (s Spec) checks() bool { return s.DuplicateCheck == nil || *s.DuplicateCheck }
+
+// yield gives an address back that another machine has.
+func (s Spec) yield(owner error) resources.Report {
+	present, err := s.present()
+	for _, a := range present {
+		err = errors.Join(err, remove(a))
+	}
+	if err != nil {
+		return resources.Failure("%v; and here it could not be taken off again: %v", owner, err)
+	}
+	return resources.Failure("%v", owner)
+}
+
+// take makes the address ours on the link, unless another machine has it. One that was
+// handed over is taken at once: the node that had it until a moment ago has verified that
+// it is gone there, so nobody is expected to have it, and announce asks.
+func (s Spec) take(ctx context.Context, link netlink.Link, handed bool) error {
 	present, err := s.present()
 	if err != nil {
 		return fmt.Errorf("addresses of this host: %w", err)
@@ -299,8 +320,8 @@ func (s Spec) take(ctx context.Context, link netlink.Link) error {
 		IP:   s.Address.Addr().AsSlice(),
 		Mask: net.CIDRMask(s.Address.Bits(), s.Address.Addr().BitLen()),
 	}}
-	if len(present) == 0 && speaks(link) && (s.DuplicateCheck == nil || *s.DuplicateCheck) {
-		asked, err := s.refuseDuplicate(ctx, link)
+	if len(present) == 0 && speaks(link) && s.checks() && !handed {
+		asked, err := s.refuseDuplicate(ctx, link, nil)
 		if err != nil {
 			return err
 		}

@@ -262,6 +262,57 @@ func TestAnAddressInUseIsRefused(t *testing.T) {
 	}
 }
 
+// An address that another node has just released is there before anybody was asked,
+// and given back if a third machine has it all the same.
+func TestAnAddressThatWasHandedOver(t *testing.T) {
+	w := newWire(t)
+	w.linkLocalReady()
+	start := func(address string, handed bool) (r resources.Report, took time.Duration) {
+		raw, err := json.Marshal(map[string]any{"address": address, "interface": "near0", "arp": 1})
+		w.must(err)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		began, there := time.Now(), make(chan time.Duration, 1)
+		watch := make(chan netlink.AddrUpdate, 16)
+		done := make(chan struct{})
+		defer close(done)
+		w.must(netlink.AddrSubscribeAt(w.near, watch, done))
+		go func() { // ends with the first address, or with the subscription
+			for u := range watch {
+				if u.NewAddr {
+					there <- time.Since(began)
+					return
+				}
+			}
+		}()
+		r = ip.Agent{}.Start(ctx, resources.Request{Service: "orders", Member: "ip", Spec: raw, Timeout: 20 * time.Second, Handed: handed})
+		if r.Outcome == resources.OK {
+			took = <-there
+		}
+		return r, took
+	}
+	for _, address := range []string{"192.0.2.10/24", "2001:db8::10/64"} {
+		w.at(w.near)
+		r, asked := start(address, false)
+		if r.Outcome != resources.OK {
+			t.Fatalf("%s: %s", address, r.Text)
+		}
+		w.want("stop", map[string]any{"address": address}, resources.OK, "")
+		r, handed := start(address, true)
+		if r.Outcome != resources.OK || 2*handed > asked {
+			t.Errorf("%s: %v %s; it was there after %v, and after %v where everybody was asked first", address, r.Outcome, r.Text, handed, asked)
+		}
+		w.want("stop", map[string]any{"address": address}, resources.OK, "")
+		w.at(w.far)
+		w.add("far0", address)
+		w.at(w.near)
+		if r, _ := start(address, true); r.Outcome != resources.Failed || !strings.Contains(r.Text, "in use by the machine") {
+			t.Errorf("%s: %v %s", address, r.Outcome, r.Text)
+		}
+		w.want("probe", map[string]any{"address": address}, resources.NotRunning, "")
+	}
+}
+
 func TestLifeOfAnIPv6Address(t *testing.T) {
 	w := newWire(t)
 	w.linkLocalReady()

@@ -20,17 +20,17 @@ import (
 
 // refuseDuplicate asks whether another machine has the address. asked is false
 // when that was impossible: an IPv6 interface without a usable link-local
-// address; the kernel then checks by itself.
-func (s Spec) refuseDuplicate(ctx context.Context, link netlink.Link) (asked bool, err error) {
+// address; the kernel then checks by itself. Beside each question something may be done.
+func (s Spec) refuseDuplicate(ctx context.Context, link netlink.Link, beside func() error) (asked bool, err error) {
 	var owner net.HardwareAddr
 	addr := s.Address.Addr()
 	ifi := interfaceOf(link)
 	if addr.Is4() {
 		// RFC 5227, 2.1.1: a probe has the sender 0.0.0.0, so that it changes
 		// nobody's mind about who has the address.
-		owner, err = askARP(ctx, ifi, netip.IPv4Unspecified(), addr, question{asks, askWait})
+		owner, err = askARP(ctx, ifi, netip.IPv4Unspecified(), addr, question{asks, askWait, beside})
 	} else {
-		owner, err = askNDP(ctx, ifi, ndp.LinkLocal, addr, question{asks, askWait})
+		owner, err = askNDP(ctx, ifi, ndp.LinkLocal, addr, question{asks, askWait, beside})
 		if err != nil {
 			return false, nil
 		}
@@ -44,30 +44,47 @@ func (s Spec) refuseDuplicate(ctx context.Context, link netlink.Link) (asked boo
 	return true, nil
 }
 
-// announce tells the neighbours where the address is now.
-func (s Spec) announce(ctx context.Context, link netlink.Link) error {
-	count := s.ARP
-	if count == 0 {
-		count = defaultAnnounce
+// announce tells the neighbours where the address is now. Where it asks as well, it asks
+// them meanwhile whether another machine has it, and owner says so.
+func (s Spec) announce(ctx context.Context, link netlink.Link, ask bool) (owner, err error) {
+	left := s.ARP
+	if left == 0 {
+		left = defaultAnnounce
 	}
 	send, done, err := announcer(interfaceOf(link), s.Address.Addr())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer done()
-	for i := range count {
-		if i > 0 {
+	begun := false
+	once := func() error {
+		if left == 0 {
+			return nil
+		}
+		left, begun = left-1, true
+		return send()
+	}
+	if ask {
+		if asked, err := s.refuseDuplicate(ctx, link, once); err != nil {
+			if asked {
+				return err, nil
+			}
+			return nil, err
+		}
+	}
+	for left > 0 {
+		if begun {
 			select {
 			case <-time.After(announceEvery):
 			case <-ctx.Done():
-				return ctx.Err()
+				return nil, ctx.Err()
 			}
 		}
-		if err := send(); err != nil {
-			return err
+		if err := once(); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // reach asks the address that must answer: by ARP or neighbour solicitation if
@@ -80,9 +97,9 @@ func (s Spec) reach(ctx context.Context, link netlink.Link) error {
 	case !s.onLink(link) || !speaks(link):
 		return s.ping(ctx)
 	case s.Reach.Is4():
-		found, err = askARP(ctx, ifi, s.Address.Addr(), s.Reach, question{reachAsks, reachWait})
+		found, err = askARP(ctx, ifi, s.Address.Addr(), s.Reach, question{reachAsks, reachWait, nil})
 	default:
-		found, err = askNDP(ctx, ifi, ndp.Addr(s.Address.Addr().String()), s.Reach, question{reachAsks, reachWait})
+		found, err = askNDP(ctx, ifi, ndp.Addr(s.Address.Addr().String()), s.Reach, question{reachAsks, reachWait, nil})
 	}
 	if err != nil {
 		return fmt.Errorf("ask %s over %s: %w", s.Reach, ifi.Name, err)
@@ -129,10 +146,20 @@ func interfaceOf(link netlink.Link) *net.Interface {
 	return &net.Interface{Index: a.Index, MTU: a.MTU, Name: a.Name, HardwareAddr: a.HardwareAddr, Flags: a.Flags}
 }
 
-// question is how patiently to ask: so many times, waiting so long each time.
+// question is how patiently to ask: so many times, waiting so long each time, and
+// what is done with each; nil: nothing.
 type question struct {
-	times int
-	wait  time.Duration
+	times  int
+	wait   time.Duration
+	beside func() error
+}
+
+// put sends the question once, and does what goes with it.
+func (q question) put(send func() error) error {
+	if err := send(); err != nil || q.beside == nil {
+		return err
+	}
+	return q.beside()
 }
 
 // askARP asks who has target and returns the hardware address of another machine
@@ -150,7 +177,7 @@ func askARP(ctx context.Context, ifi *net.Interface, sender, target netip.Addr, 
 	}
 	buf := make([]byte, 256)
 	for range q.times {
-		if err := sendFrame(conn, ask); err != nil {
+		if err := q.put(func() error { return sendFrame(conn, ask) }); err != nil {
 			return nil, err
 		}
 		if err := conn.SetReadDeadline(deadline(ctx, q.wait)); err != nil {
@@ -219,7 +246,7 @@ func askNDP(ctx context.Context, ifi *net.Interface, sender ndp.Addr, target net
 		&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: ifi.HardwareAddr},
 	}}
 	for range q.times {
-		if err := conn.WriteTo(ask, nil, group); err != nil {
+		if err := q.put(func() error { return conn.WriteTo(ask, nil, group) }); err != nil {
 			return nil, err
 		}
 		if err := conn.SetReadDeadline(deadline(ctx, q.wait)); err != nil {
@@ -233,7 +260,7 @@ func askNDP(ctx context.Context, ifi *net.Interface, sender ndp.Addr, target net
 			if err != nil {
 				return nil, err
 			}
-			if na, ok := m.(*ndp.NeighborAdvertisement); ok && na.TargetAddress == target {
+			if na, ok := m.(*ndp.NeighborAdvertisement); ok && na.TargetAddress == target && linkAddress(na).String() != ifi.HardwareAddr.String() {
 				return linkAddress(na), nil
 			}
 		}

@@ -281,3 +281,30 @@ func TestBadSpecifications(t *testing.T) {
 		t.Error("metadata that are none were read")
 	}
 }
+
+// An agent is asked for its metadata once, and again when its program is another.
+func TestMetadataAreKept(t *testing.T) {
+	a := newAgent(t)
+	count := filepath.Join(a.dir, "count")
+	counting := strings.Replace(stub, "meta-data) cat", "meta-data) echo x >> "+count+"; cat", 1)
+	asked := func(want int) {
+		t.Helper()
+		ctx, req := a.request()
+		if r := (ocf.Agent{}).Fit(ctx, req); r.Outcome != resources.OK {
+			t.Fatalf("%+v", r)
+		}
+		if text, _ := os.ReadFile(count); strings.Count(string(text), "x") != want {
+			t.Errorf("it was asked %d times, want %d", strings.Count(string(text), "x"), want)
+		}
+	}
+	a.write("stub", counting)
+	asked(1)
+	asked(1)
+	a.write("stub", counting+"\n# a newer one\n")
+	asked(2)
+	if err := os.WriteFile(filepath.Join(filepath.Dir(filepath.Dir(a.dir)), "run", "ocf-metadata", "test:stub"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	asked(3)
+	asked(3)
+}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -41,6 +42,8 @@ func run(ctx context.Context, args []string) error {
 	events := flags.String("events", strings.Join([]string{rounds.Kill, rounds.Freeze, rounds.Cut, rounds.Move, rounds.Idle}, ","), "which to play")
 	record := flags.String("record", "peers.jsonl", "file to which every result is appended")
 	show := flags.Bool("show", false, "play nothing, print the tables of what the file has")
+	only := flags.String("only", "", "play only this manager: Pacemaker or Holdfast")
+	story := flags.Bool("story", false, "after every move of Holdfast's, print what its nodes tell of it, in milliseconds from the order")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -60,7 +63,10 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer out.Close()
-	play := func(setting, event string) error { return both(ctx, tree, setting, event, json.NewEncoder(out)) }
+	p := player{tree: tree, only: *only, out: json.NewEncoder(out)}
+	if *story {
+		p.told = os.Stderr
+	}
 	for i := range *times {
 		for _, setting := range strings.Split(*settings, ",") {
 			for _, event := range strings.Split(*events, ",") {
@@ -68,7 +74,7 @@ func run(ctx context.Context, args []string) error {
 				if event == rounds.Idle && (i > 0 || setting != settingNames()[0]) {
 					continue
 				}
-				if err := play(setting, event); err != nil {
+				if err := p.both(ctx, setting, event); err != nil {
 					return err
 				}
 			}
@@ -77,20 +83,32 @@ func run(ctx context.Context, args []string) error {
 	return tables(*record, os.Stdout)
 }
 
+// player is what all rounds of a run have in common.
+type player struct {
+	tree string
+	only string    // the manager to play; empty: all of them
+	told io.Writer // where the nodes' own story of a move goes; nil: nowhere
+	out  *json.Encoder
+}
+
 // both plays one event on each contender, one after the other.
-func both(ctx context.Context, tree, setting, event string, out *json.Encoder) error {
+func (p *player) both(ctx context.Context, setting, event string) error {
 	makers, ok := contenders()[setting]
 	if !ok {
 		return fmt.Errorf("-settings %s: want some of %v", setting, settingNames())
 	}
 	for _, make := range makers {
-		for _, r := range rounds.Run(ctx, make(), tree, event) {
+		c := make()
+		if p.only != "" && c.About().Manager != p.only {
+			continue
+		}
+		for _, r := range rounds.Run(ctx, c, rounds.Round{Tree: p.tree, Event: event, Told: p.told}) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			line, _ := json.Marshal(r) // plain fields
 			fmt.Println(string(line))
-			if err := out.Encode(r); err != nil {
+			if err := p.out.Encode(r); err != nil {
 				return err
 			}
 		}

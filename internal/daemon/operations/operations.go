@@ -108,7 +108,7 @@ func CarryOut(ctx context.Context, r Runner, w Watch, a cluster.Run) cluster.Run
 	var res resources.Result
 	switch a.Kind {
 	case cluster.RunStart:
-		res = r.Start(ctx, svc, term, resources.StartOptions{StorageOnly: a.Storage, From: a.From})
+		res = r.Start(ctx, svc, term, resources.StartOptions{StorageOnly: a.Storage, From: a.From, Handed: a.Handed})
 		done.Outcome = outcomeOf(res.Outcome)
 	case cluster.RunStop, cluster.RunKill:
 		res = r.Stop(ctx, svc, term, resources.StopOptions{Kill: a.Kind == cluster.RunKill, From: a.From})

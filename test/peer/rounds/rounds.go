@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/test/demo/ledger"
 	"github.com/holdfast-ha/holdfast/test/demo/stage"
 	"github.com/holdfast-ha/holdfast/test/peer/contender"
 )
@@ -45,14 +47,21 @@ type Result struct {
 	Error   string  `json:"error,omitempty"`
 }
 
+// Round says what to play.
+type Round struct {
+	Tree  string    // the Debian tree that the machines boot from
+	Event string    // one of those above
+	Told  io.Writer // where the nodes' own story of a move goes, if they have one; nil: nowhere
+}
+
 // Run plays one event on a fresh cluster.
-func Run(ctx context.Context, c contender.Contender, tree, event string) []Result {
+func Run(ctx context.Context, c contender.Contender, what Round) []Result {
 	who := c.About()
-	r := Result{Manager: who.Manager, Setting: who.Setting, Event: event, Load: load()}
+	r := Result{Manager: who.Manager, Setting: who.Setting, Event: what.Event, Load: load()}
 	began := time.Now()
 	raising, cancel := context.WithTimeout(ctx, raiseLimit)
 	defer cancel()
-	s, err := c.Raise(raising, tree)
+	s, err := c.Raise(raising, what.Tree)
 	if err != nil {
 		r.Error = err.Error()
 		return []Result{r}
@@ -65,11 +74,11 @@ func Run(ctx context.Context, c contender.Contender, tree, event string) []Resul
 	case <-time.After(settle):
 	case <-ctx.Done():
 	}
-	switch event {
+	switch what.Event {
 	case Idle:
 		r.Cost, err = cost(ctx, s, who.Daemons)
 	case Move:
-		return moves(ctx, c, s, r)
+		return moves(ctx, c, s, r, what.Told)
 	default:
 		err = fault(ctx, s, &r)
 	}
@@ -139,11 +148,11 @@ func cut(ctx context.Context, s *stage.Stage, r *Result) error {
 }
 
 // moves moves the service there and back.
-func moves(ctx context.Context, c contender.Contender, s *stage.Stage, r Result) []Result {
+func moves(ctx context.Context, c contender.Contender, s *stage.Stage, r Result, told io.Writer) []Result {
 	var all []Result
 	for _, way := range [][2]*stage.Node{{s.Nodes[0], s.Nodes[1]}, {s.Nodes[1], s.Nodes[0]}} {
 		from, to := way[0], way[1]
-		began := time.Now()
+		began, mono := time.Now(), ledger.Now()
 		ordered := make(chan error, 1)
 		go func() { ordered <- c.Move(ctx, s, to) }()
 		took, err := await(ctx, func() bool { return runs(to) && !runs(from) }, began)
@@ -158,8 +167,19 @@ func moves(ctx context.Context, c contender.Contender, s *stage.Stage, r Result)
 		case <-time.After(settle):
 		case <-ctx.Done():
 		}
+		if told != nil {
+			tell(ctx, s, mono, took, told)
+		}
 	}
 	return all
+}
+
+// tell prints what the nodes have noted since a move was ordered.
+func tell(ctx context.Context, s *stage.Stage, from int64, took time.Duration, to io.Writer) {
+	fmt.Fprintf(to, "a move that took %v, in milliseconds from the order:\n", took)
+	for _, e := range s.Story(ctx, from) {
+		fmt.Fprintf(to, "%8.1f  %-6s %-12s %s\n", float64(e.Mono-from)/1e6, e.Observer, e.Kind, e.Text)
+	}
 }
 
 func await(ctx context.Context, met func() bool, began time.Time) (time.Duration, error) {
