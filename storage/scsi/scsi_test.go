@@ -7,8 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/holdfast-ha/holdfast/storage/scsi"
 	"github.com/holdfast-ha/holdfast/storage/scsi/scsitest"
+	"github.com/holdfast-ha/holdfast/storage/storagetest"
 )
 
 const (
@@ -206,6 +209,25 @@ func TestForeignKey(t *testing.T) {
 	target.Foreign(0x123abc)
 	if _, err := l.Take(beta, others); !errors.Is(err, scsi.ErrForeign) || !strings.Contains(err.Error(), "0x0000000000123abc") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestNoSCSIDisk: the kernel is asked, and its refusal told; a path that was given
+// back is not asked by the number that it had.
+func TestNoSCSIDisk(t *testing.T) {
+	p, end, err := scsi.OpenPath(storagetest.Loop(t, storagetest.File(t, 1<<20), 512))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := scsi.LUN{Name: "lun", Paths: []scsi.Path{p}}
+	if _, err := l.Look(); !errors.Is(err, unix.ENOTTY) && !errors.Is(err, unix.EINVAL) {
+		t.Errorf("a loop device: %v", err)
+	}
+	if err := end(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Look(); !errors.Is(err, unix.EBADF) {
+		t.Errorf("a path that was given back: %v", err)
 	}
 }
 
