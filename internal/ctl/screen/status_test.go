@@ -44,6 +44,10 @@ func healthy() *api.Status {
 			{Index: 1, Peer: "beta", Local: "10.1.0.11:7320", Remote: "10.1.0.12:7320", Age: sec(.1), Up: true},
 		},
 		Watchdogs: dogs,
+		Fencing: []api.Readiness{
+			{Node: "beta", Ways: []api.Way{{Way: "bmc", State: "works", Age: sec(100)}, {Way: "disk", State: "works", Age: sec(.8)}}},
+			{Node: "gamma", Ways: []api.Way{{Way: "fence_virsh", State: "works", Age: sec(220)}, {Way: "disk", State: "works", Age: sec(.8)}}},
+		},
 		Failover: api.Failover{Within: 10, Expected: []api.Expected{
 			{Proof: "E1 released", Known: true, Typical: .025, Worst: .8},
 			{Proof: "E2 newer incarnation", Why: "as soon as the node is back"},
@@ -71,6 +75,9 @@ func fencing() *api.Status {
 	s.Links[0].Up, s.Links[0].Age = false, sec(4.3)
 	s.Disks = append(s.Disks, api.Disk{Path: "/dev/disk/by-id/wwn-0xdead", Error: "read: no answer within the deadline; the request is still in flight"})
 	s.Failover.Last = nil
+	s.Fencing[0].Ways[0] = api.Way{Way: "bmc", State: "unknown", Text: "10.0.0.12 does not answer", Age: sec(40)}
+	s.Fencing[1].Ways[0].Age, s.Fencing[1].Ways[0].Stale = sec(3000), true
+	s.Fencing[1].Ways[1] = api.Way{Way: "disk", State: "not checked yet"}
 	s.Warnings = []string{"quorum disk 1 does not answer: quorum rests on the others", "all links to beta are down, while it was seen on the disk 4 s ago; that alone would fence nobody"}
 	return s
 }
