@@ -86,6 +86,8 @@ func askedOfDaemon(file string) []asked {
 		{"cluster maintenance", []string{"--for", "10m"}, ""},
 		{"version", nil, ""},
 		{"node upgrade", []string{"--dry-run"}, ""},
+		{"key status", nil, ""},
+		{"key rotate", nil, ""},
 	}
 	for _, verb := range []string{"start", "stop", "restart", "failback", "freeze", "unfreeze", "clear"} {
 		list = append(list, asked{"service " + verb, []string{"orders"}, ""})
@@ -110,6 +112,8 @@ func answering(t *testing.T) *fakeDaemon {
 	d.answer("POST /v1/token", &api.TokenReply{Token: "hf1-x", Valid: 3600})
 	d.answer("POST /v1/leave", done)
 	d.answer("POST /v1/upgrade", done)
+	d.answer("GET /v1/key", &api.KeyStatus{Version: 1, Stage: api.KeySettled})
+	d.answer("POST /v1/key", &api.KeyProgress{Done: true})
 	d.answer("POST /v1/alerts/test", []api.AlertTried{{Receiver: "script", OK: true}})
 	d.answer("POST /v1/simulate", &api.Simulation{Version: 1})
 	for _, what := range []string{"service/orders", "node/beta", "event/1"} {

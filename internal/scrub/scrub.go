@@ -3,7 +3,9 @@
 // It knows secrets by where they stand: the values of keys such as password in YAML
 // files, what those keys name files of, and whatever it is given. What it knows it
 // removes from every text, wherever it stands there, as it is and as JSON, URLs,
-// hexadecimal digits or base64 would write it.
+// hexadecimal digits or base64 would write it. Beside that it removes what tells by
+// its form that it is a secret, whoever has written it: join tokens, private keys,
+// passwords in addresses, in options and in the headers of requests.
 package scrub
 
 import (
@@ -89,12 +91,27 @@ func base64s(v string) []string {
 	return list
 }
 
-// Clean removes every secret that is known from a text.
+// Clean removes every secret that is known from a text, and what has the form of one.
 func (s *Scrubber) Clean(text []byte) []byte {
 	for _, f := range s.forms {
 		text = bytes.ReplaceAll(text, []byte(f), []byte(Removed))
 	}
+	for _, f := range formed() {
+		text = regexp.MustCompile(f).ReplaceAll(text, []byte("${before}"+Removed))
+	}
 	return text
+}
+
+// formed are what secrets look like that nobody has named: what stands in the group
+// before stays.
+func formed() []string {
+	return []string{
+		`(?P<before>\bhf1-)[A-Za-z0-9_-]{16,}`, // a token of holdfast join, as in the log of sudo
+		`(?s)(?P<before>-----BEGIN [A-Z ]*PRIVATE KEY-----).*?-----END [A-Z ]*PRIVATE KEY-----`,
+		`(?P<before>\b[a-z][a-z0-9+.-]*://[^\s/:@"'<>]+:)[^\s/@"'<>]+@`, // user:password@host
+		`(?i)(?P<before>\b(?:proxy-)?authorization: *(?:[a-z]+ +)?)[^\s"']+`,
+		`(?i)(?P<before>\b[a-z0-9_-]*(?:password|passwd|passphrase|secret|token|api[_-]?key)=)[^\s"',;&<>]+`,
+	}
 }
 
 // Holds says whether a text holds a secret that is known.
@@ -106,13 +123,13 @@ func (s *Scrubber) Holds(text []byte) bool {
 // one.
 func secretKey(name string) bool {
 	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
-	return regexp.MustCompile(`pass(word|wd|phrase)?$|passwd|secret|token|community|api_?key|private_?key|key_value|credential`).MatchString(name) && !secretFile(name)
+	return regexp.MustCompile(`pass(word|wd|phrase)?$|passwd|pwd$|secret|token|community|api_?key|private_?key|key_value|credential`).MatchString(name) && !secretFile(name)
 }
 
 func secretFile(name string) bool {
 	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
 	base, is := strings.CutSuffix(name, "_file")
-	return is && (base == "key" || secretKey(base))
+	return is && (base == "key" || base == "header" || secretKey(base))
 }
 
 // Learn makes the secrets of a YAML file known, and gives the files that it names as
@@ -131,6 +148,9 @@ func (s *Scrubber) walk(key string, v any, read func(path string) ([]byte, error
 	switch x := v.(type) {
 	case map[string]any:
 		for k, below := range x {
+			if key == "webhook" && k == "url" { // the same as a webhook that is only an address
+				k = key
+			}
 			s.walk(k, below, read)
 		}
 	case []any:
@@ -172,6 +192,12 @@ func (s *Scrubber) AddFile(text []byte) {
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
 		s.Add(line)
+		if _, value, is := strings.Cut(line, ": "); is { // the line of a header: what it says may stand elsewhere alone
+			words := strings.Fields(value)
+			if n := len(words); n > 0 && len(words[n-1]) >= least {
+				s.Add(words[n-1])
+			}
+		}
 		if raw, err := hex.DecodeString(line); err == nil && len(raw) >= 16 { // a key in digits: its bytes are the secret
 			s.Add(string(raw))
 		}

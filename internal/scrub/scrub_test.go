@@ -70,17 +70,21 @@ fencing:
 alerts:
   - webhook: https://hooks.example/services/T000/path-four?key=query-five
   - mail: smtp://user:password-six@mail.example
+  - webhook: {url: "https://hooks.example/services/T001/path-eight", header_file: /etc/hook}
 key: /etc/holdfast/cluster.key
 `), func(path string) ([]byte, error) {
 		if path == "/etc/chap" {
 			return []byte("password-two\n"), nil
+		}
+		if path == "/etc/hook" {
+			return []byte("Authorization: Bearer bearer-nine\n"), nil
 		}
 		return nil, errors.New("not there")
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []string{"password-one", "password-two", "password-three", "12345678", "path-four", "query-five", "password-six", "password-seven"} {
+	for _, secret := range []string{"password-one", "password-two", "password-three", "12345678", "path-four", "query-five", "password-six", "password-seven", "bearer-nine"} {
 		if !s.Holds([]byte("x "+secret+" y")) && !s.Holds([]byte("services/T000/"+secret)) && !s.Holds([]byte("key="+secret)) {
 			t.Errorf("%s is not known", secret)
 		}
@@ -90,7 +94,31 @@ key: /etc/holdfast/cluster.key
 			t.Errorf("%s is taken for a secret", open)
 		}
 	}
+	if !s.Holds([]byte("POST /services/T001/path-eight")) {
+		t.Error("the path of a webhook with headers is not known")
+	}
 	if err := s.Learn([]byte("a: [b\nc: {"), nil); err == nil {
 		t.Error("what is no YAML was understood")
+	}
+}
+
+// TestFormed: what tells by its form that it is a secret goes, though nobody has named
+// it, and what only looks like it stays.
+func TestFormed(t *testing.T) {
+	t.Parallel()
+	var s scrub.Scrubber
+	for text, want := range map[string]string{
+		"sudo: COMMAND=/usr/bin/holdfast join hf1-Zm9vYmFyYmF6cXV4eHl6enk --name beta":             "sudo: COMMAND=/usr/bin/holdfast join hf1-" + scrub.Removed + " --name beta",
+		"-----BEGIN EC PRIVATE KEY-----\nMHcCAQ\nEEIB\n-----END EC PRIVATE KEY-----\nx":            "-----BEGIN EC PRIVATE KEY-----" + scrub.Removed + "\nx",
+		"postgres://app:s3cret@10.0.0.5/db":                                                        "postgres://app:" + scrub.Removed + "10.0.0.5/db",
+		"> Authorization: Bearer abc.def":                                                          "> Authorization: Bearer " + scrub.Removed,
+		"fence_x --password=s3cret --ip=10.0.0.1 exited":                                           "fence_x --password=" + scrub.Removed + " --ip=10.0.0.1 exited",
+		"PGPASSWORD=hunter22 psql":                                                                 "PGPASSWORD=" + scrub.Removed + " psql",
+		"holdfast join TOKEN; password_file: /etc/x; token hf1-short; redfish://holdfast@10.9.0.1": "holdfast join TOKEN; password_file: /etc/x; token hf1-short; redfish://holdfast@10.9.0.1",
+		"-----BEGIN CERTIFICATE-----":                                                              "-----BEGIN CERTIFICATE-----",
+	} {
+		if got := string(s.Clean([]byte(text))); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

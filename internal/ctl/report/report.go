@@ -178,9 +178,7 @@ func learn(s *scrub.Scrubber, file string, n *config.Node, made *Made) error {
 	if err != nil {
 		return err
 	}
-	secrets, _ := filepath.Glob(filepath.Join(filepath.Dir(n.Key), "*.secret")) // fails only for a bad pattern
-	more, _ := filepath.Glob(filepath.Join(filepath.Dir(n.Key), "bmc", "*.secret"))
-	for _, f := range append(secrets, more...) {
+	for _, f := range secretFiles(filepath.Dir(n.Key), filepath.Base(n.Key)) {
 		if text, err := os.ReadFile(f); err == nil {
 			s.AddFile(text)
 		}
@@ -195,6 +193,24 @@ func learn(s *scrub.Scrubber, file string, n *config.Node, made *Made) error {
 		}
 	}
 	return nil
+}
+
+// credentials is where systemd shows a unit what it was passed (systemd.exec(5)).
+const credentials = "/run/credentials"
+
+// secretFiles are the files of secrets that no configuration names: passwords of
+// controllers, the key that comes or was before, what services name by secret:NAME,
+// and what systemd passed to the daemon.
+func secretFiles(dir, key string) []string {
+	var all []string
+	for _, pattern := range []string{
+		filepath.Join(dir, "*.secret"), filepath.Join(dir, "bmc", "*.secret"), filepath.Join(dir, "secrets", "*"),
+		filepath.Join(dir, key+".*"), filepath.Join(dir, "."+key+".*"), filepath.Join(credentials, "holdfast*", "*"),
+	} {
+		found, _ := filepath.Glob(pattern) // fails only for a bad pattern
+		all = append(all, found...)
+	}
+	return all
 }
 
 // items are the files of the archive but for the decision log.

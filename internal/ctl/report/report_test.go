@@ -27,9 +27,21 @@ const (
 	chapSecret = "chap-s3cret"
 	oldSecret  = "the-password-of-last-year"
 	newSecret  = "fence-Passw0rd"
+	peerSecret = "bmc-of-beta-s3cret"
+	appSecret  = "app-t0ken-of-a-service"
+	nextKey    = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100"
+	envSecret  = "pg-h0t-water"
+	hookPath   = "services/T000/B000/s3cretPath"
+	hookHeader = "s3cret-bearer"
+	mailSecret = "mail-s3cret"
+	trapSecret = "trap-c0mmunity"
+	joinToken  = "hf1-Zm9vYmFyYmF6cXV4eHl6enk"
+	tlsKey     = "MHcCAQEEIBs3cretKeyOfTheMetricsAddress"
 )
 
-func secrets() []string { return []string{clusterKey, bmcSecret, chapSecret, oldSecret, newSecret} }
+func secrets() []string {
+	return []string{clusterKey, bmcSecret, chapSecret, oldSecret, newSecret, peerSecret, appSecret, nextKey, envSecret, hookPath, hookHeader, mailSecret, trapSecret, joinToken, tlsKey}
+}
 
 // planted is a node's directory with secrets in every place where one may stand.
 func planted(t *testing.T) (dir, node string) {
@@ -57,6 +69,12 @@ directories: {state: `+dir+`/state, run: `+dir+`/run}
 	put("etc/cluster.key", clusterKey+"\n")
 	put("etc/bmc.secret", bmcSecret+"\n")
 	put("etc/chap", chapSecret+"\n")
+	put("etc/bmc/beta.secret", peerSecret+"\n")
+	put("etc/secrets/app-token", appSecret+"\n")
+	put("etc/cluster.key.new", nextKey+"\n")
+	put("etc/hook.secret-header", "Authorization: Bearer "+hookHeader+"\n")
+	put("etc/mailpass", mailSecret+"\n")
+	put("etc/trap", trapSecret+"\n")
 	put("state/versions/0001-20251101T000000Z.yaml", "fencing: {ways: {beta: [{agent: fence_x, with: {password: "+oldSecret+"}}]}}\n")
 	put("state/versions/0002-20261101T000000Z.yaml", cluster(dir))
 	put("state/events.jsonl", `{"id":1,"kind":"way","text":"fence_x --password=`+newSecret+` failed"}`+"\n")
@@ -66,7 +84,8 @@ directories: {state: `+dir+`/state, run: `+dir+`/run}
 }
 
 func cluster(dir string) string {
-	return "services: {orders: {stack: [{iscsi: {target: iqn.x, password_file: " + dir + "/etc/chap}}]}}\n" +
+	return "services: {orders: {stack: [{iscsi: {target: iqn.x, password_file: " + dir + "/etc/chap}}, {exec: {run: [app], env: {PGPASSWORD: " + envSecret + ", TOKEN: 'secret:app-token'}}}]}}\n" +
+		"alerts: [{webhook: {url: 'https://hooks.example.org/" + hookPath + "', header_file: " + dir + "/etc/hook.secret-header}}, {mail: {to: a@b.c, user: ha, password_file: " + dir + "/etc/mailpass}}, {trap: {to: '10.0.0.9:162', community_file: " + dir + "/etc/trap}}]\n" +
 		"fencing: {ways: {beta: [{agent: fence_x, with: {ip: 10.0.0.1, password: " + newSecret + "}}]}}\n"
 }
 
@@ -139,7 +158,9 @@ func made(t *testing.T, node string) (map[string]string, string) {
 	r.tool = func(_ context.Context, argv ...string) ([]byte, error) {
 		switch argv[0] {
 		case "journalctl":
-			return []byte("holdfastd: curl -u admin:" + bmcSecret + " http://x?k=bmc-p4ss%26word " + base64.StdEncoding.EncodeToString([]byte("admin:"+bmcSecret)) + " chap " + chapSecret + " " + strings.ToUpper(clusterKey)), nil
+			return []byte("holdfastd: curl -u admin:" + bmcSecret + " http://x?k=bmc-p4ss%26word " + base64.StdEncoding.EncodeToString([]byte("admin:"+bmcSecret)) + " chap " + chapSecret + " " + strings.ToUpper(clusterKey) +
+				" " + strings.Join(secrets()[:13], " and ") + "\nPOST https://hooks.example.org/" + hookPath + "\nsudo: holdfast join " + joinToken +
+				"\n-----BEGIN EC PRIVATE KEY-----\n" + tlsKey + "\n-----END EC PRIVATE KEY-----\n"), nil
 		case "multipath":
 			return nil, errors.New("not installed, says " + chapSecret)
 		}
