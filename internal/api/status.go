@@ -57,6 +57,7 @@ type Status struct {
 type Notes struct {
 	Warnings []string `json:"warnings"`
 	Next     []Step   `json:"next"` // what to do, the most urgent first; empty: nothing is wrong
+	Drills   *Drills  `json:"drills,omitempty"`
 }
 
 // Step is one thing that is not as it should be, and what the administrator does

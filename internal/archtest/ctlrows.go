@@ -35,7 +35,7 @@ func ctlRows() []row {
 			why: "a status is asked for and drawn, and nothing is changed",
 		},
 		{
-			tree: "internal/ctl/drill", may: []string{"internal/api", "internal/ctl/screen", "internal/ctl/shell"},
+			tree: "internal/ctl/drill", may: []string{"internal/api", "internal/incidents", "internal/rehearsal", "internal/ctl/screen", "internal/ctl/shell"},
 			why: "a drill asks the daemon, step by step, and touches nothing itself",
 		},
 		{

@@ -13,6 +13,10 @@ func guardRows() []row {
 			why:  "what the devices are and what may rest on them is found once, before anything is fed",
 		},
 		{
+			tree: "internal/guard/cut", may: []string{"cluster/ident", "internal/clock"},
+			why: "a drill that cuts the disks is an end on a clock, and knows no disk",
+		},
+		{
 			tree: "internal/guard/holding", may: []string{"sbd/watchdog/holder", "internal/guard/realtime"},
 			why: "who only holds descriptors knows nothing of what they are",
 		},

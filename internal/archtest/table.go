@@ -347,6 +347,7 @@ func machineRows() []row {
 			why: "who is told what happened follows from what was noted; nothing is decided, and nothing waits for it",
 		},
 		{tree: "internal/scrub", why: "what is secret in a text is told by the text alone"},
+		{tree: "internal/rehearsal", may: []string{"internal/api", "internal/incidents"}, why: "whether a drill may be run, and went well, follows from what was asked and noted; it breaks nothing"},
 		{tree: "internal/incidents", may: []string{"internal/api"}, why: "what happened is told from what was noted, wherever that is read"},
 		{
 			tree: "internal/doctor", may: []string{"internal/api", "sbd/watchdog", "storage/kind"},
@@ -368,6 +369,11 @@ func machineRows() []row {
 		{
 			tree: "internal/daemon/agents", may: []string{"internal/config", "resources", "resources/groups", "resources/kinds", "resources/secret"},
 			why: "operations of services are processes of the daemon's own program",
+		},
+		{
+			tree: "internal/daemon/drills",
+			may:  []string{"cluster", "cluster/ident", "internal/api", "internal/config", "internal/daemon/operations", "internal/guardwire", "resources", "sbd", "storage", "storage/program"},
+			why:  "what a drill breaks is this node's own, or ordered by mail; whether it may is judged by who asks",
 		},
 		{
 			tree: "internal/daemon/upgrade", may: []string{"internal/guardwire"},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -43,28 +44,42 @@ func ParseCluster(file string, src []byte, opts ...Option) (*cluster.Config, err
 // ParseAlerts reads the receivers of events, which are no concern of the core's,
 // from the cluster's configuration. The error is that of ParseCluster.
 func ParseAlerts(file string, src []byte) ([]Alert, error) {
-	_, alerts, err := parseCluster(file, src, nil)
-	return alerts, err
+	_, more, err := parseCluster(file, src, nil)
+	return more.alerts, err
 }
 
-func parseCluster(file string, src []byte, opts []Option) (*cluster.Config, []Alert, error) {
+// ParseDrills reads how often each kind of drill is wanted; 0: it is not said. The
+// error is that of ParseCluster.
+func ParseDrills(file string, src []byte) (time.Duration, error) {
+	_, more, err := parseCluster(file, src, nil)
+	return more.drills, err
+}
+
+// beside is what a configuration says that is no concern of the core's.
+type beside struct {
+	alerts []Alert
+	drills time.Duration
+}
+
+func parseCluster(file string, src []byte, opts []Option) (*cluster.Config, beside, error) {
 	var o options
 	for _, f := range opts {
 		f(&o)
 	}
 	r, v := form.Read(file, src, clusterShape())
 	if v == nil {
-		return nil, nil, r.Err()
+		return nil, beside{}, r.Err()
 	}
 	c := &clusterReader{Reader: r, options: o, services: map[string]*form.Value{}, kinds: members.All()}
 	conf := c.config(v)
-	alerts := c.alerts(v)
+	more := beside{alerts: c.alerts(v)}
+	more.drills, _ = phrase.Every(v.Str("drills"))
 	c.references(conf)
 	c.copy(conf)
 	if err := r.Err(); err != nil {
-		return nil, nil, err
+		return nil, beside{}, err
 	}
-	return conf, alerts, nil
+	return conf, more, nil
 }
 
 // clusterReader turns values of the right shape into a configuration.

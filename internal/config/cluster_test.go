@@ -48,6 +48,7 @@ fencing:
 alerts:
   - webhook: https://example.org/hook
   - mail: ops@example.org
+drills: every 90d
 `
 
 func TestParseCluster(t *testing.T) {
@@ -100,6 +101,14 @@ func TestParseCluster(t *testing.T) {
 	alerts, err := config.ParseAlerts("cluster.yaml", []byte(whole))
 	if err != nil || !reflect.DeepEqual(alerts, []config.Alert{{Webhook: &config.Webhook{URL: "https://example.org/hook"}}, {Mail: &config.Mail{To: "ops@example.org", Server: config.LocalMail}}}) {
 		t.Errorf("alerts %+v, %v", alerts, err)
+	}
+	if every, err := config.ParseDrills("cluster.yaml", []byte(whole)); err != nil || every != 90*24*time.Hour {
+		t.Errorf("drills every %v, %v", every, err)
+	}
+	for text, want := range map[string]time.Duration{"": 0, "drills: off\n": 0, "drills: every 36h\n": 36 * time.Hour} {
+		if every, err := config.ParseDrills("cluster.yaml", []byte("cluster: {name: x, failover_within: 10s}\n"+text)); err != nil || every != want {
+			t.Errorf("%q: every %v, %v", text, every, err)
+		}
 	}
 }
 
@@ -235,6 +244,8 @@ func TestProblems(t *testing.T) {
 		{head + "fencing: {ways: {gamma: [bmc]}}\n", 2, 18, `no node "gamma"`},
 		{head + "alerts: [{mail: a@b, script: /x}]\n", 2, 10, "2 receivers"},
 		{head + "alerts: [{webhook: ftp://x}]\n", 2, 20, "no http"},
+		{head + "drills: every 5m\n", 2, 9, "every DURATION"},
+		{head + "drills: 90d\n", 2, 9, "every DURATION"},
 	} {
 		_, err := config.ParseCluster("f", []byte(c.src), config.KnownNodes([]string{"alpha", "beta", "n"}))
 		var all config.Problems

@@ -31,6 +31,8 @@ func clusterShape() *form.Shape {
 		)),
 		form.Optional("nodes", form.Table("What the nodes have for services", nodeName, form.Object("A node",
 			form.Required("offers", form.Table("How much it has of what services need; what is not named here it has none of", amountName, form.Raw("", "64G")))))),
+		form.Optional("drills", form.Text("How often each kind of drill is wanted: holdfast status reminds of those that are overdue. A day is 24 hours", "every 90d",
+			form.Parsed(phrase.Every, "is neither off nor every DURATION, of a day or more"))),
 		form.Optional("alerts", form.List("Who is told", alertShape())),
 	)
 	return &s

@@ -134,7 +134,7 @@ func (a *app) root() *cobra.Command {
 		a.initCommand(), a.joinCommand(), a.tokenCommand(),
 		doctor.Command(&a.Shell, a.dialAll), report.Command(&a.Shell), alertcmd.Command(&a.Shell, a.alertTest),
 		statuscmd.Command(&a.Shell, func() (statuscmd.Daemon, error) { return a.dial() }), a.checkCommand(), story.Explain(&a.Shell, a.dial), story.Events(&a.Shell, a.dial), a.timingCommand(), simulate.Command(&a.Shell, a.dial),
-		a.serviceCommand(), a.nodeCommand(), a.clusterCommand(), drill.Command(&a.Shell, func() (drill.Daemon, error) { return a.dial() }), diskcmd.Command(&a.Shell, a.diskReplace(), a.diskGrow(), recovery.Command(&a.Shell)), dogcmd.Command(&a.Shell),
+		a.serviceCommand(), a.nodeCommand(), a.clusterCommand(), drill.Command(&a.Shell, func() (drill.Daemon, error) { return a.dial() }, a.dial), diskcmd.Command(&a.Shell, a.diskReplace(), a.diskGrow(), recovery.Command(&a.Shell)), dogcmd.Command(&a.Shell),
 		keycmd.Command(&a.Shell, func() (keycmd.Daemon, error) { return a.dial() }, errWaited),
 		sbdcmd.Command(func(code int) error { return shell.Code(code) }),
 		a.versionCommand(), a.completionCommand(), a.manCommand(),

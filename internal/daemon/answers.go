@@ -38,7 +38,7 @@ func (d *Daemon) Facts(ctx context.Context) (server.Facts, error) {
 	f := server.Facts{
 		View: v, Name: d.deps.Node.Name, Cluster: d.deps.Node.Cluster.ID.String(), Build: build.Version(), Life: d.loop.life,
 		Emulated: s.Emulated, Holder: s.Holder.String(), RealTime: s.RealTime, Guard: d.guard.state(),
-		Watchdogs: shown.Watchdogs(s.Watchdogs), Links: shown.Links(d.links.LinkStates(), &v, d.deps.Node.Links), Last: d.events.LastTakeover(),
+		Watchdogs: shown.Watchdogs(s.Watchdogs), Links: shown.Links(d.links.LinkStates(), &v, d.deps.Node.Links), Past: server.Past{Last: d.events.LastTakeover(), Drills: d.ways.drills.All(&v)},
 	}
 	for i := range v.Disks {
 		f.DiskPaths = append(f.DiskPaths, d.roster.Path(v.Disks[i].UUID))

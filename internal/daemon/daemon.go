@@ -95,10 +95,12 @@ type Devices struct {
 	File string // node.yaml, which is written anew when the disks change; empty: it is not
 }
 
-// fences is what acts on other nodes: on their power and on their storage.
+// fences is what acts on other nodes: on their power and on their storage, and, in a
+// drill, on anything.
 type fences struct {
 	*ways.Ways
-	keys *reservations.Keeper
+	drills *drills.Drills
+	keys   *reservations.Keeper
 }
 
 // others is how machines that are no members, and daemons of other nodes, reach this
@@ -169,7 +171,30 @@ func New(deps Deps) (*Daemon, error) {
 		Cluster: deps.Node.Cluster.ID, Open: scsi.OpenLUN, Now: d.watch.instant, Attach: new(sessions.Holder).Attach,
 	})
 	d.ways.Ways = ways.New(ways.Settings{Controllers: deps.Node.Controllers, Open: deps.Power, Now: d.watch.instant, Secrets: filepath.Dir(deps.Node.Key)})
+	d.newDrills()
 	return d, nil
+}
+
+// newDrills makes what breaks things on purpose, and puts it before the runner.
+func (d *Daemon) newDrills() {
+	var err error
+	d.ways.drills, err = drills.New(drills.Settings{
+		Ways: d.ways, Tell: d.events.Add, Now: d.watch.instant, Wall: d.deps.Wall, Self: d.deps.Node.Name, Links: d.deps.Node.Links,
+		Run: d.deps.Node.Dirs.Run, State: d.deps.Node.Dirs.State, Open: d.deps.Disks.Open, Call: program.Run, Program: os.Executable,
+		Machine: drills.Machine{Register: &d.shared.cut, Guard: func() any { return d.guard.connected() }, Stir: func(ctx context.Context, s, why string) {
+			post[cluster.Event](ctx, d.loop.events, cluster.Stirred{Service: s, Text: why})
+		}},
+		Disks: func() (paths []string) {
+			for _, k := range d.disks.all() {
+				paths = append(paths, d.roster.Path(k.want.Disk))
+			}
+			return paths
+		},
+	})
+	if err != nil {
+		d.deps.Log.Warn().Err(err).Msg("drills")
+	}
+	d.deps.Runner = d.ways.drills.Runner(d.deps.Runner)
 }
 
 // alarm puts something that people must see into the story.
@@ -235,7 +260,7 @@ func (d *Daemon) live(ctx context.Context) error {
 	}
 	task("heartbeat links", d.deps.RunLinks)
 	task("network beats", d.listen)
-	local := server.New(d, stores{d.events, d.cache}, server.GroupRoles(), d.upgrade, drills.New(d.ways, d.events.Add, d.watch.instant).Step)
+	local := server.New(d, stores{d.events, d.cache}, server.GroupRoles(), d.upgrade, d.ways.drills)
 	local.Count(d.counts()...)
 	task("watch of services", func(ctx context.Context) error { return operations.Listen(ctx, d.deps.Runner, d.loop.events) })
 	task("api", func(ctx context.Context) error { return local.Serve(ctx, socket) })
@@ -252,6 +277,7 @@ func (d *Daemon) live(ctx context.Context) error {
 	})
 	task("alerts", herald.Run)
 	local.Reach(server.Around{Get: asking.Get, Post: asking.Post, Fit: fitness.Of(d.deps.Runner), Alerts: herald.Try, Keys: d.exchange(asking.Post), Doctor: examiner.New(program.Run, d.deps.Disks.File, os.Executable, d.deps.Wall).Report})
+	task("drills", func(ctx context.Context) error { return d.ways.drills.Follow(ctx, d.loop.view, asking.Get) })
 	task("door", func(ctx context.Context) error { return d.others.door.Run(ctx, local.PeerHandler()) })
 	task("join service", d.others.join.Run)
 	task("service manager", d.notify)
@@ -315,7 +341,7 @@ func (d *Daemon) begin(client Guard, adopted []cluster.Adopted) (core.Settings, 
 	}
 	set := core.Settings{
 		Self: node.ID, Name: node.Name, Cluster: node.Cluster.ID, Epoch: node.Cluster.Epoch, Host: id.Host, Boot: id.Boot, Life: uint64(now),
-		Timing: machine.Timing(s, node), WaitLess: waitLess(node, d.deps.Log),
+		Timing: machine.Timing(s, node), WaitLess: machine.WaitLess(node, d.deps.Log),
 	}
 	sum := sha256.New()
 	for _, q := range node.Disks {
@@ -325,7 +351,7 @@ func (d *Daemon) begin(client Guard, adopted []cluster.Adopted) (core.Settings, 
 	copy(set.Digest[:], sum.Sum(nil))
 	d.loop.life = set.Life
 	d.guard = newGuardLink(d.deps.Dial, client, d.deps.Log)
-	d.guard.events = d.loop.events
+	d.guard.events, d.guard.mail = d.loop.events, d.ways.drills.Letter
 	reader := &tables.Reader{Keys: d.others.ring.Keys, Cluster: node.Cluster.ID, Number: d.disks.number}
 	d.guard.open = reader.Open
 	d.events.Add(api.Event{

@@ -55,7 +55,11 @@ type diskShared struct {
 	alarm    func(what string)      // says something loudly
 	alarmed  atomic.Pointer[string] // what was said last
 	layout   atomic.Pointer[quorumdisk.Layout]
+	cut      atomic.Pointer[time.Time] // until when a drill has every request fail; nil: none
 }
+
+// errCut stands for what a lost path would say.
+var errCut = errors.New("a drill keeps this node from its quorum disks for a while (holdfast drill cut-disk)")
 
 // diskJob is one piece of work. It gets the disk, or the reason why there is
 // none, and returns what went wrong.
@@ -77,6 +81,9 @@ func (d *disk) run(ctx context.Context) error {
 
 // ready opens the disk if it is not open.
 func (d *disk) ready(patience time.Duration) error {
+	if until := d.shared.cut.Load(); until != nil && time.Now().Before(*until) {
+		return errCut
+	}
 	keys := d.keys()
 	if d.volume != nil && d.by == keys {
 		return nil

@@ -33,9 +33,9 @@ var errGuardRestarted = errors.New("the guard is not the one, or not in the stat
 type guardLink struct {
 	dial   func() (Guard, error)
 	open   func(guardwire.Table) cluster.Table
-	events chan<- cluster.Event
 	orders *queue.Queue[cluster.Order]
 	log    zerolog.Logger
+	ears
 
 	mu      sync.Mutex
 	client  Guard                    // under mu; nil: no connection
@@ -48,6 +48,12 @@ type guardLink struct {
 
 	next successor               // under mu, but for its channel
 	keys map[uint64]chan<- error // under mu: who waits for the guard to use other keys, by the number on the wire
+}
+
+// ears are who is told what the guard says.
+type ears struct {
+	events chan<- cluster.Event
+	mail   func(text string) bool // takes mail that is an order of a drill; nil: nobody does
 }
 
 func newGuardLink(dial func() (Guard, error), first Guard, log zerolog.Logger) *guardLink {
@@ -178,6 +184,8 @@ func (g *guardLink) noticed(m *guardwire.Notice) []cluster.Event {
 		g.mu.Lock()
 		g.killed = true
 		g.mu.Unlock()
+	case m.What == guardwire.NoticeMail && g.mail != nil && g.mail(m.Text):
+		return nil
 	case !ev.Leave:
 		ev.Text = "the guard: " + m.Text
 	}
@@ -261,6 +269,13 @@ func (g *guardLink) redial(ctx context.Context) (Guard, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// connected is the connection that there is; nil: none.
+func (g *guardLink) connected() Guard {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.client
 }
 
 // state is "connected", or why not.

@@ -23,6 +23,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/daemon/agents"
+	"github.com/holdfast-ha/holdfast/internal/daemon/drills"
 	"github.com/holdfast-ha/holdfast/internal/daemon/process"
 	"github.com/holdfast-ha/holdfast/internal/daemon/upgrade"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
@@ -55,6 +56,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if len(args) == 3 && args[0] == "agent" {
 		_ = agents.Unprotect() // raising it is always allowed; without /proc it is not needed
 		return kinds.All().AgentMain(args[1], args[2], resources.ProcessStdio())
+	}
+	if len(args) > 1 && args[0] == drills.FreezeVerb {
+		return drills.FreezeMain(args[1:], stderr)
 	}
 	flags := flag.NewFlagSet("holdfastd", flag.ContinueOnError)
 	flags.SetOutput(stderr)

@@ -218,7 +218,7 @@ func (r *Report) Bad() []string {
 }
 
 // overdue is after how long a drill should be repeated where the configuration does
-// not say.
+// not say (drills: every 90d).
 const overdue = 90 * 24 * time.Hour
 
 func drills(f *Facts) []Finding {
@@ -226,7 +226,14 @@ func drills(f *Facts) []Finding {
 	if s == nil || len(s.Nodes) < 2 {
 		return nil
 	}
+	limit := overdue
 	var found []Finding
+	if d := s.Drills; d != nil && d.Every > 0 {
+		limit = d.Every.Duration()
+		for _, kind := range d.Overdue {
+			found = append(found, warn("", "holdfast drill "+kind+" --help", "the drill %s is overdue: one is wanted every %d days", kind, int(limit.Hours()/24)))
+		}
+	}
 	for _, n := range s.Nodes {
 		if n.Name == s.Self.Name {
 			continue
@@ -243,7 +250,7 @@ func drills(f *Facts) []Finding {
 			found = append(found, warn(n.Name, command, "no drill of it is known on this node: that a takeover works is not shown"))
 		case !last.OK:
 			found = append(found, warn(n.Name, command, "its latest drill (%s, %s) has failed", last.Kind, last.Time.Format(time.DateOnly)))
-		case f.Cluster.Now.Sub(last.Time) > overdue:
+		case f.Cluster.Now.Sub(last.Time) > limit:
 			found = append(found, warn(n.Name, command, "its latest drill (%s) was %d days ago", last.Kind, int(f.Cluster.Now.Sub(last.Time).Hours()/24)))
 		default:
 			found = append(found, ok(n.Name, "its latest drill (%s, %s) went well", last.Kind, last.Time.Format(time.DateOnly)))

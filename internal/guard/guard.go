@@ -33,6 +33,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/quorum"
 	"github.com/holdfast-ha/holdfast/internal/clock"
 	"github.com/holdfast-ha/holdfast/internal/guard/arming"
+	"github.com/holdfast-ha/holdfast/internal/guard/cut"
 	"github.com/holdfast-ha/holdfast/internal/guard/handover"
 	"github.com/holdfast-ha/holdfast/internal/guard/mark"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
@@ -122,6 +123,7 @@ type fate struct {
 	said    chan struct{} // a worker has left it
 	settled atomic.Bool   // the first look is over
 	ending  atomic.Bool   // the feeding ends: everything is about to be disarmed
+	cut     cut.Cut       // a drill has every disk request fail
 }
 
 // disks are the workers.

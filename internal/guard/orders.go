@@ -83,6 +83,8 @@ func (g *Guard) obey(seq uint64, o guardwire.Order) error {
 		return g.useDisks(o)
 	case *guardwire.Promise:
 		return g.promise(o)
+	case *guardwire.Cut:
+		return g.cut.Begin(g.deps.Platform, o.For)
 	case *guardwire.Upgrade:
 		return g.upgrade(o.Path)
 	}

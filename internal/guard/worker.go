@@ -136,6 +136,9 @@ func (w *worker) turn(whole bool) error {
 }
 
 func (w *worker) cycle(whole bool) error {
+	if err := w.g.cut.Check(w.g.deps.Platform); err != nil {
+		return err
+	}
 	if w.disk == nil {
 		if err := w.open(); err != nil {
 			return err

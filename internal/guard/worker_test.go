@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
 	"github.com/holdfast-ha/holdfast/internal/guard/arming"
+	"github.com/holdfast-ha/holdfast/internal/guard/cut"
 	"github.com/holdfast-ha/holdfast/internal/guard/handover"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 	"github.com/holdfast-ha/holdfast/quorumdisk"
@@ -96,6 +97,11 @@ func TestCyclesThatDoNotCount(t *testing.T) {
 		"another disk": func(r *rig, d int) {
 			r.disks[d].Poke(quorumdisk.SuperOffset, r.disks[2].Peek(quorumdisk.SuperOffset, 512))
 		},
+		"cut by a drill": func(r *rig, _ int) {
+			if err := r.g.obey(9, &guardwire.Cut{For: time.Minute}); err != nil {
+				panic(err)
+			}
+		},
 		"no clock": func(r *rig, _ int) { r.p.noisy = true },
 		"no permission": func(r *rig, _ int) {
 			r.p.step(31 * time.Second)
@@ -115,6 +121,30 @@ func TestCyclesThatDoNotCount(t *testing.T) {
 				t.Errorf("the lease was renewed from %v to %v", time.Duration(before), time.Duration(got))
 			}
 		})
+	}
+}
+
+// What a drill cuts comes back by itself, and makes no request meanwhile; one that
+// would last too long is refused.
+func TestCutEnds(t *testing.T) {
+	r := newRig(t).start().claim()
+	r.turn()
+	must(t, r.g.obey(3, &guardwire.Cut{For: 5 * time.Second}))
+	if err := r.g.obey(4, &guardwire.Cut{For: time.Hour}); !errors.Is(err, cut.ErrLong) {
+		t.Errorf("an hour: %v", err)
+	}
+	wrote := r.countWrites(0)
+	for range 4 {
+		r.p.step(time.Second)
+		r.turn()
+	}
+	if s := r.g.workers[0].snapshot(); *wrote != 0 || r.start0() != 1000*sec || s.Err == "" {
+		t.Errorf("%d beats were written while the disks were cut; lease from %v; %+v", *wrote, time.Duration(r.start0()), s)
+	}
+	r.p.step(time.Second)
+	r.turn()
+	if s := r.g.workers[0].snapshot(); r.start0() != 1005*sec || s.Err != "" {
+		t.Errorf("after the drill the lease counts from %v; %+v", time.Duration(r.start0()), s)
 	}
 }
 

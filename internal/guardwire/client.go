@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // patience bounds what a client waits for a guard that does not read or answer.
@@ -138,6 +140,21 @@ func (c *Client) assemble(m *Table) bool {
 	}
 	m.Bytes = append([]byte(nil), have.Bytes...)
 	return true
+}
+
+// PID is the guard's process, as the kernel says.
+func (c *Client) PID() (int, error) {
+	raw, err := c.conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var failed error
+	err = raw.Control(func(fd uintptr) { cred, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err = errors.Join(err, failed); err != nil {
+		return 0, fmt.Errorf("guard: who it is: %w", err)
+	}
+	return int(cred.Pid), nil
 }
 
 // Close ends the connection; a Receive that waits returns. The guard goes on

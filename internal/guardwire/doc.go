@@ -89,6 +89,7 @@ const (
 	KindUpgrade
 	KindDisks
 	KindPromise
+	KindCut
 )
 
 // What the guard says.
@@ -101,7 +102,7 @@ const (
 
 // String names the kind for people.
 func (k Kind) String() string {
-	orders := [...]string{"", "hello", "payload", "permission", "grace", "claim", "stopping", "retire", "kick", "reset", "rekey", "upgrade", "disks", "promise"}
+	orders := [...]string{"", "hello", "payload", "permission", "grace", "claim", "stopping", "retire", "kick", "reset", "rekey", "upgrade", "disks", "promise", "cut"}
 	answers := [...]string{"snapshot", "echo", "table", "notice"}
 	switch {
 	case k > 0 && int(k) < len(orders):

@@ -8,7 +8,7 @@ import (
 )
 
 // Order is what the daemon tells the guard: one of Hello, Payload, Permission,
-// Grace, Claim, Stopping, Retire, Kick, Reset, Rekey, Upgrade, Disks and Promise. Every one but
+// Grace, Claim, Stopping, Retire, Kick, Reset, Rekey, Upgrade, Disks, Promise and Cut. Every one but
 // Hello is answered with an Echo once it is obeyed or refused.
 type Order interface {
 	body
@@ -105,6 +105,11 @@ type Promise struct {
 	F, G, H time.Duration
 }
 
+// Cut has every request to the quorum disks fail, unmade, for a time, as where the
+// path to them is lost: a drill. It can only end the node's lease, never prolong it.
+// A later one takes its place; zero ends it.
+type Cut struct{ For time.Duration }
+
 func (*Hello) order()      {}
 func (*Payload) order()    {}
 func (*Permission) order() {}
@@ -118,6 +123,7 @@ func (*Rekey) order()      {}
 func (*Upgrade) order()    {}
 func (*Disks) order()      {}
 func (*Promise) order()    {}
+func (*Cut) order()        {}
 
 // Kind returns KindHello.
 func (*Hello) Kind() Kind { return KindHello }
@@ -158,6 +164,9 @@ func (*Disks) Kind() Kind { return KindDisks }
 // Kind returns KindPromise.
 func (*Promise) Kind() Kind { return KindPromise }
 
+// Kind returns KindCut.
+func (*Cut) Kind() Kind { return KindCut }
+
 func newOrder(k Kind) body {
 	switch k {
 	case KindHello:
@@ -186,6 +195,8 @@ func newOrder(k Kind) body {
 		return &Disks{}
 	case KindPromise:
 		return &Promise{}
+	case KindCut:
+		return &Cut{}
 	}
 	return nil
 }
@@ -233,6 +244,9 @@ func (g *Grace) decode(r *reader) { g.Inc, g.Until = r.inc(), r.instant() }
 
 func (p *Promise) encode(w *writer) { w.inc(p.Inc); w.span(p.F); w.span(p.G); w.span(p.H) }
 func (p *Promise) decode(r *reader) { p.Inc, p.F, p.G, p.H = r.inc(), r.span(), r.span(), r.span() }
+
+func (c *Cut) encode(w *writer) { w.span(c.For) }
+func (c *Cut) decode(r *reader) { c.For = r.span() }
 
 func (s *Stopping) encode(w *writer) { w.inc(s.Inc) }
 func (s *Stopping) decode(r *reader) { s.Inc = r.inc() }

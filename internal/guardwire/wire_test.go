@@ -27,7 +27,7 @@ func orders() []Order {
 		&Payload{Bytes: []byte("what the daemon says")},
 		&Permission{Inc: inc, Until: 1 << 40}, &Grace{Inc: inc, Until: ident.LongAgo},
 		&Claim{Inc: inc, Until: 99, Params: params, Payload: []byte{1, 2, 3}},
-		&Stopping{Inc: inc}, &Retire{Inc: inc},
+		&Stopping{Inc: inc}, &Retire{Inc: inc}, &Cut{For: 9 * time.Second},
 		&Reset{Why: "a stop failed"}, &Upgrade{Path: "/usr/sbin/holdfast-guard"},
 		&Disks{Gen: 4, Use: []DiskUse{{UUID: ident.UUID{1}, Path: "/dev/disk/by-id/wwn-1", Sets: 3}, {UUID: ident.UUID{2}}}},
 	}

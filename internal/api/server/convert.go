@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -18,7 +19,7 @@ func StatusOf(f *Facts, now time.Time) *api.Status {
 	s := &api.Status{
 		Version: api.Version, Time: now.UTC(), Cluster: clusterOf(f), Self: selfOf(f),
 		Nodes: []api.Node{}, Services: []api.Service{}, Disks: []api.Disk{}, DiskSet: diskSetOf(f), Links: f.Links, Watchdogs: f.Watchdogs,
-		Failover: failoverOf(f), Fencing: fencingOf(v), Notes: api.Notes{Warnings: append(append([]string{}, v.Warnings...), f.Warnings...)},
+		Failover: failoverOf(f), Fencing: fencingOf(v), Notes: api.Notes{Warnings: append(append([]string{}, v.Warnings...), f.Warnings...), Drills: f.Drills},
 	}
 	for i := range v.Nodes {
 		s.Nodes = append(s.Nodes, nodeOf(f, &v.Nodes[i]))
@@ -104,12 +105,25 @@ func ownWarnings(f *Facts) []string {
 			list = append(list, fmt.Sprintf("link %d to %s is silent (%s to %s): %s", l.Index, l.Peer, l.Local, l.Remote, orElse(l.Error, "nothing arrives")))
 		}
 	}
+	if d := f.Drills; d != nil && d.Running != nil {
+		list = append(list, fmt.Sprintf("the drill %s is under way on this node; everything is as before in %s", d.Running.Kind, time.Until(d.Running.Ends).Round(time.Second)))
+	}
+	if d := f.Drills; d != nil && len(d.Overdue) > 0 {
+		list = append(list, fmt.Sprintf("%s: %s (wanted every %d days; holdfast drill list)", overdueWord(len(d.Overdue)), strings.Join(d.Overdue, ", "), int(d.Every.Duration().Hours())/24))
+	}
 	for _, w := range f.Watchdogs {
 		if w.Why != "" {
 			list = append(list, fmt.Sprintf("watchdog %s is not qualified: %s", w.Path, w.Why))
 		}
 	}
 	return list
+}
+
+func overdueWord(n int) string {
+	if n == 1 {
+		return "a drill is overdue"
+	}
+	return "drills are overdue"
 }
 
 // guardConnected is Facts.Guard when nothing is wrong.

@@ -38,7 +38,7 @@ func (s *Server) Reach(a Around) { s.around = a }
 // to see of all nodes. Nothing can be changed by them, and the configuration, which
 // may hold passwords, is none of them. Only keys can be changed from another node
 // (keysOf).
-func askable() []string { return []string{"status", "timing", "events", "doctor"} }
+func askable() []string { return []string{"status", "timing", "events", "doctor", "drills"} }
 
 // givenRole is the place of a role in a request's context that does not follow from
 // the user at the other end of the socket.

@@ -39,8 +39,15 @@ type Store interface {
 	Lasted() map[string]api.Lasted
 }
 
-// Drill takes one step of a drill on a node; that of drills.Drills does.
-type Drill func(ctx context.Context, v *cluster.View, node string, q api.DrillRequest) (*api.DrillStep, error)
+// Drills breaks things on purpose; drills.Drills does.
+type Drills interface {
+	// Step takes one step of a drill of fencing on a node.
+	Step(ctx context.Context, v *cluster.View, node string, q api.DrillRequest) (*api.DrillStep, error)
+	// Begin begins what a drill breaks, which ends by itself.
+	Begin(ctx context.Context, v *cluster.View, q api.DrillStart) (*api.DrillRun, error)
+	// Record keeps what came of a drill.
+	Record(r api.DrillRecord) error
+}
 
 // Facts is everything that a status is made from.
 type Facts struct {
@@ -56,7 +63,13 @@ type Facts struct {
 	Watchdogs     []api.Watchdog
 	Links         []api.Link
 	DiskPaths     []string
-	Last          *api.Measured
 	ConfigProblem string // why the committed configuration cannot be read here
 	Warnings      []string
+	Past
+}
+
+// Past is what has been shown of takeovers.
+type Past struct {
+	Last   *api.Measured // the latest one; nil: none
+	Drills *api.Drills   // what is known of drills; nil: nothing
 }

@@ -32,7 +32,7 @@ type Server struct {
 	store  Store
 	roles  Roles
 	newer  Upgrader
-	drill  Drill
+	drills Drills
 	around Around
 	now    func() time.Time
 	busy   sync.Mutex // held while something is simulated
@@ -44,8 +44,8 @@ type Server struct {
 type Upgrader func(ctx context.Context, dry bool) (string, error)
 
 // New makes a server. Times in its answers are the wall clock's.
-func New(d Daemon, s Store, r Roles, u Upgrader, drill Drill) *Server {
-	return &Server{daemon: d, store: s, roles: r, newer: u, drill: drill, now: time.Now}
+func New(d Daemon, s Store, r Roles, u Upgrader, x Drills) *Server {
+	return &Server{daemon: d, store: s, roles: r, newer: u, drills: x, now: time.Now}
 }
 
 // Listen makes the socket at path, for everybody, whose role is asked for with
@@ -127,8 +127,11 @@ func (s *Server) Handler() http.Handler {
 		if err := body(r, &q); err != nil {
 			return nil, err
 		}
-		return s.drill(ctx, &f.View, r.PathValue("name"), q)
+		return s.drills.Step(ctx, &f.View, r.PathValue("name"), q)
 	}))
+	route("GET /v1/drills", Read, s.facts(func(_ context.Context, f *Facts, _ *http.Request) (any, error) { return f.Drills, nil }))
+	route("POST /v1/drills", Admin, s.facts(s.beginDrill))
+	route("POST /v1/drills/record", Admin, s.recordDrill)
 	route("POST /v1/cluster/{verb}", Admin, s.whole)
 	route("POST /v1/disks/{verb}", Admin, s.diskSet)
 	route("POST /v1/leave", Admin, func(r *http.Request) (any, error) { return s.ask(r.Context(), cluster.LeaveCluster{}, askWithin) })
@@ -164,6 +167,27 @@ func (s *Server) upgrade(r *http.Request) (any, error) {
 		return nil, api.Errorf(api.CodeRefused, "%v", err)
 	}
 	return &api.Result{Version: api.Version, Text: text}, nil
+}
+
+// beginDrill breaks something.
+func (s *Server) beginDrill(ctx context.Context, f *Facts, r *http.Request) (any, error) {
+	var q api.DrillStart
+	if err := body(r, &q); err != nil {
+		return nil, err
+	}
+	return s.drills.Begin(ctx, &f.View, q)
+}
+
+// recordDrill keeps what came of a drill.
+func (s *Server) recordDrill(r *http.Request) (any, error) {
+	var q api.DrillRecord
+	if err := body(r, &q); err != nil {
+		return nil, err
+	}
+	if err := s.drills.Record(q); err != nil {
+		return nil, err
+	}
+	return &api.Result{Version: api.Version, Text: "kept"}, nil
 }
 
 // Metrics answers scrapes of Prometheus from whoever reaches it.

@@ -39,6 +39,21 @@ func Quarantine(s string) (cluster.FlapRule, bool) {
 	return cluster.FlapRule{Budget: b, For: d}, ok && err == nil && b.Count > 0 && d > 0 && d <= 30*24*time.Hour
 }
 
+// Every reads off, or every DURATION, of a day or more, where d stands for 24 hours;
+// empty and off are 0.
+func Every(s string) (time.Duration, bool) {
+	if s == "" || s == "off" {
+		return 0, true
+	}
+	text, ok := strings.CutPrefix(s, "every ")
+	if days, is := strings.CutSuffix(text, "d"); ok && is {
+		n, err := strconv.Atoi(days)
+		return time.Duration(n) * 24 * time.Hour, err == nil && n >= 1 && n <= 3650
+	}
+	d, err := time.ParseDuration(text)
+	return d, ok && err == nil && d >= 24*time.Hour && d <= 3650*24*time.Hour
+}
+
 // Budget reads COUNT in DURATION; empty is no budget.
 func Budget(s string) (cluster.Budget, bool) {
 	words := strings.Fields(s)

@@ -37,8 +37,6 @@ type Daemon interface {
 	Timing(ctx context.Context) (*api.Timing, error)
 	// Config is a version of the configuration; 0 is the current one.
 	Config(ctx context.Context, version uint64) (*api.Config, error)
-	// Events calls each for the events that fit.
-	Events(ctx context.Context, q api.EventQuery, each func(api.Event) error) error
 }
 
 // Other is what the doctor asks the daemon of another node, through this one's.
@@ -260,13 +258,11 @@ func ask(ctx context.Context, daemon Daemon, f *doctor.Facts) {
 			}
 		}
 	}
-	// Without the events, no drill is known, and that is what is said.
-	_ = daemon.Events(ctx, api.EventQuery{Kind: "drill"}, func(e api.Event) error {
-		if strings.Contains(e.Text, ": "+api.DrillVerdict+": ") {
-			c.Drills = append(c.Drills, doctor.Drill{Kind: "fence", Node: e.Node, Time: e.Time, OK: e.Outcome == "proven"})
+	if s.Drills != nil { // else no drill is known, and that is what is said
+		for _, d := range s.Drills.Last {
+			c.Drills = append(c.Drills, doctor.Drill{Kind: d.Kind, Node: d.Node, Time: d.Time, OK: d.OK})
 		}
-		return nil
-	})
+	}
 }
 
 // Show prints a report; brief leaves out what is well.

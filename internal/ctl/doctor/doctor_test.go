@@ -21,7 +21,10 @@ import (
 // daemon answers as that of a healthy node.
 type daemon struct{ status api.Status }
 
-func (d *daemon) Status(context.Context) (*api.Status, error) { return &d.status, nil }
+func (d *daemon) Status(context.Context) (*api.Status, error) {
+	d.status.Drills = &api.Drills{Last: []api.DrillRecord{{Kind: api.DrillFence, Node: "beta", Way: "bmc", Time: time.Now(), OK: true, Text: "it came back"}}}
+	return &d.status, nil
+}
 
 func (d *daemon) Timing(context.Context) (*api.Timing, error) {
 	return &api.Timing{Rows: []api.Row{{Name: "F", Value: 6}}}, nil
@@ -29,10 +32,6 @@ func (d *daemon) Timing(context.Context) (*api.Timing, error) {
 
 func (d *daemon) Config(context.Context, uint64) (*api.Config, error) {
 	return &api.Config{Text: "cluster:\n  name: hospital\n  failover_within: 10s\nservices: {}\n"}, nil
-}
-
-func (d *daemon) Events(_ context.Context, _ api.EventQuery, each func(api.Event) error) error {
-	return each(api.Event{Kind: "drill", Node: "beta", Outcome: "proven", Text: "drill: bmc: verdict: proven: it came back"})
 }
 
 // other is the daemon of another node, by its name.

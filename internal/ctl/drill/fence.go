@@ -64,8 +64,8 @@ type fence struct {
 	daemon Daemon
 }
 
-// Command makes holdfast drill. dial reaches the daemon of this node.
-func Command(sh *shell.Shell, dial func() (Daemon, error)) *cobra.Command {
+// Command makes holdfast drill. dial and reach reach the daemon of this node.
+func Command(sh *shell.Shell, dial func() (Daemon, error), reach func() (*api.Client, error)) *cobra.Command {
 	f := &fence{Shell: sh, dial: dial, poll: poll, late: settle}
 	c := sh.PrintsJSON(shell.Command("fence NODE", cobra.ExactArgs(1), func(c *cobra.Command, args []string) error { return f.run(c.Context(), args[0]) }))
 	fs := c.Flags()
@@ -73,7 +73,7 @@ func Command(sh *shell.Shell, dial func() (Daemon, error)) *cobra.Command {
 	fs.BoolVar(&f.cycle, "cycle", false, "take the node's power and give it back; the node must be on standby")
 	fs.BoolVarP(&f.yes, "yes", "y", false, "do not ask before --cycle")
 	fs.DurationVar(&f.wait, "wait", 15*time.Minute, "with --cycle: how much `time` the node has to go, and to come back")
-	return shell.Group("drill", c)
+	return shell.Group("drill", append(rehearsals(sh, reach), c)...)
 }
 
 func (f *fence) run(ctx context.Context, node string) error {

@@ -1,25 +1,40 @@
-// Package drills rehearses a fencing: it uses one way to cut a node's power, as a
-// fencing would, but decides nothing and proves nothing to the cluster. What was
-// shown, and how long it took, is an event.
+// Package drills breaks things on purpose, for a while, and keeps what came of it.
+// Whether the cluster can survive a drill, and whether it went as foretold, is judged
+// by whoever asks for it (package rehearsal); nothing here decides anything.
 //
-// The power is cut only where nothing can be lost: of a member on standby that owns
-// no service. The cluster notices, as it notices any node that falls silent, and
-// has nothing to take over.
+// Of a fencing it rehearses the ways (Step): it uses one way to cut a node's power, as
+// a fencing would, but proves nothing to the cluster. The power is cut only where
+// nothing can be lost: of a member on standby that owns no service.
+//
+// What else a drill breaks (Begin) ends by itself, whatever becomes of this process:
+// rules of the firewall have an end that the kernel keeps, the guard ends a cut of its
+// disks, and a frozen node is reset by its watchdogs, or goes on when the helper that
+// stopped it wakes it. A drill on another node is ordered by a message in that node's
+// mailbox on the quorum disks: "reset", which its guard obeys as it does for anybody, or
+// "test" from a sender such as "drill cut-disk 20s", which its guard passes on to its
+// daemon.
 package drills
 
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/storage"
+	"github.com/holdfast-ha/holdfast/storage/program"
 )
 
 // within bounds one step: an agent that waits for a cloud takes this long.
 const within = 3 * time.Minute
+
+// mostMail is how much mail may wait to be looked at; more is none of ours.
+const mostMail = 16
 
 // firstOp is above every number that the core gives to its own attempts.
 const firstOp = 1 << 63
@@ -30,18 +45,57 @@ type Ways interface {
 	Begin(ctx context.Context, f cluster.Fence) func() cluster.FenceDone
 }
 
-// Drills takes the steps of drills. It may be used by several goroutines.
-type Drills struct {
-	ways Ways
-	tell func(api.Event)
-	now  func() ident.Instant
-	ops  atomic.Uint64
+// Machine is what drills break on this node, beside its network.
+type Machine struct {
+	// Register is until when the daemon's own way to the quorum disks is cut.
+	Register *atomic.Pointer[time.Time]
+	// Guard is the connection to the guard; nil: there is none.
+	Guard func() any
+	// Stir has a service looked at now.
+	Stir func(ctx context.Context, service, why string)
 }
 
-// New returns what takes steps. What they show goes to tell; now is the interval
-// clock, which the ways use too.
-func New(w Ways, tell func(api.Event), now func() ident.Instant) *Drills {
-	return &Drills{ways: w, tell: tell, now: now}
+// Settings is what drills need of their daemon.
+type Settings struct {
+	Ways       Ways
+	Machine    Machine
+	Tell       func(api.Event)      // keeps an event
+	Now        func() ident.Instant // the interval clock, which the ways use too
+	Wall       func() time.Time
+	Self       string           // this node
+	Run, State string           // directories
+	Links      []netip.AddrPort // of this node
+	Disks      func() []string  // paths of the quorum disks
+	Open       func(path string, sector int) (storage.Disk, error)
+	Call       program.Runner // calls nft
+	Program    func() (string, error)
+}
+
+// Drills takes the steps of drills. It may be used by several goroutines.
+type Drills struct {
+	Settings
+	ops  atomic.Uint64
+	wake chan struct{} // there is another end to wait for
+	mail chan string   // what the guard said of its mail, for Follow
+	book *book
+
+	mu      sync.Mutex
+	running *api.DrillRun  // under mu
+	failing map[string]int // under mu: by service, how many of its checks are to fail
+	wanted  wanted         // under mu
+}
+
+// wanted is how often drills are wanted, by a version of the configuration.
+type wanted struct {
+	rev   uint64
+	every time.Duration
+}
+
+// New returns what takes steps. It reads what is known of earlier drills; a file that
+// cannot be read is begun anew, and that is the error, with which it works as well.
+func New(s Settings) (*Drills, error) {
+	b, err := openBook(s.State)
+	return &Drills{Settings: s, wake: make(chan struct{}, 1), mail: make(chan string, mostMail), book: b, failing: map[string]int{}}, err
 }
 
 // Step takes one step on a node of the view.
@@ -61,11 +115,11 @@ func (d *Drills) Step(ctx context.Context, v *cluster.View, node string, q api.D
 			return nil, api.Errorf(api.CodeRefused, "%s", why)
 		}
 	}
-	began := d.now()
-	done := d.ways.Begin(ctx, cluster.Fence{
+	began := d.Now()
+	done := d.Ways.Begin(ctx, cluster.Fence{
 		Op: firstOp + d.ops.Add(1), Kind: kind, Node: n.ID, Name: n.Name, Inc: n.Inc, Host: n.Host, Switch: n.Switch, Way: *way, Within: within,
 	})()
-	now := d.now()
+	now := d.Now()
 	s := &api.DrillStep{
 		Version: api.Version, Node: node, Way: q.Way, Step: q.Step, Outcome: done.Outcome.String(), Text: done.Text, Took: api.Of(now.Sub(began)),
 	}
@@ -88,16 +142,17 @@ func (d *Drills) verdict(node string, q api.DrillRequest) *api.DrillStep {
 		s.Outcome, level = cluster.FenceFailed.String(), "error"
 	}
 	d.add(level, s)
+	_, _ = d.book.add(api.DrillRecord{Kind: api.DrillFence, Node: node, Time: d.Wall().UTC(), By: d.Self, OK: q.OK, Way: q.Way, Text: s.Text})
 	return s
 }
 
 func (d *Drills) add(level string, s *api.DrillStep) {
-	e := api.Event{At: int64(d.now()), Kind: "drill", Level: level, Node: s.Node, Text: fmt.Sprintf("drill: %s: %s: %s: %s", s.Way, s.Step, s.Outcome, s.Text)}
+	e := api.Event{At: int64(d.Now()), Kind: "drill", Level: level, Node: s.Node, Text: fmt.Sprintf("drill: %s: %s: %s: %s", s.Way, s.Step, s.Outcome, s.Text)}
 	e.Way, e.Outcome = s.Way, s.Outcome
 	if s.Took > 0 {
 		e.Took = &s.Took
 	}
-	d.tell(e)
+	d.Tell(e)
 }
 
 // find gives the node, and its way that cuts power.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
@@ -33,12 +34,26 @@ func world() *cluster.View {
 	}}
 }
 
+// made is what takes steps on alpha.
+func made(t *testing.T, w drills.Ways, told *[]api.Event) *drills.Drills {
+	t.Helper()
+	d, err := drills.New(drills.Settings{
+		Ways: w, Tell: func(e api.Event) { *told = append(*told, e) }, Now: func() ident.Instant { return 1 }, Wall: time.Now,
+		Self: "alpha", Run: t.TempDir(), State: t.TempDir(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 // TestStep: what a step has shown is the answer and an event, with its duration.
 func TestStep(t *testing.T) {
 	var told []api.Event
 	now := ident.Instant(0)
 	s := &spy{done: cluster.FenceDone{Outcome: cluster.FenceProven, First: 1, Second: 2, Text: "off, read twice"}}
-	d := drills.New(s, func(e api.Event) { told = append(told, e) }, func() ident.Instant { now += 1e9; return now })
+	d := made(t, s, &told)
+	d.Now = func() ident.Instant { now += 1e9; return now }
 	got, err := d.Step(t.Context(), world(), "beta", api.DrillRequest{Step: api.DrillOff, Way: "bmc"})
 	if err != nil || got.Outcome != "proven" || got.Took != 1 || got.Off == nil {
 		t.Fatalf("%+v, %v", got, err)
@@ -75,7 +90,7 @@ func TestRefused(t *testing.T) {
 			c.change(v.State)
 		}
 		s := &spy{}
-		_, err := drills.New(s, func(api.Event) {}, func() ident.Instant { return 1 }).Step(t.Context(), v, c.node, api.DrillRequest{Step: c.step, Way: c.way})
+		_, err := made(t, s, new([]api.Event)).Step(t.Context(), v, c.node, api.DrillRequest{Step: c.step, Way: c.way})
 		var e *api.Error
 		if !errors.As(err, &e) || !strings.Contains(e.Message, words) || len(s.asked) != 0 {
 			t.Errorf("%s: %v, asked %v", words, err, s.asked)

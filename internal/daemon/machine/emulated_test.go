@@ -1,4 +1,4 @@
-package daemon
+package machine
 
 import (
 	"testing"
@@ -24,7 +24,7 @@ func TestWaitLess(t *testing.T) {
 	} {
 		t.Setenv(waitLessEnv, c.text)
 		node := &config.Node{Platform: config.Platform{Emulated: c.emulated}}
-		if got := waitLess(node, zerolog.Nop()); got != c.want {
+		if got := WaitLess(node, zerolog.Nop()); got != c.want {
 			t.Errorf("emulated %v, %q: %v, want %v", c.emulated, c.text, got, c.want)
 		}
 	}
