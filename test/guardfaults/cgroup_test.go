@@ -12,6 +12,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// starvedInPieces lets daemon, guard and both run for a sixth of the time only, with
+// pauses in between: real-time scheduling is no way out of that, as it is out of a
+// cgroup's share. The feeds come late, and still in time.
+func starvedInPieces(m *machine, long time.Duration) {
+	m.t.Helper()
+	for _, c := range []struct {
+		what string
+		whom []*process
+	}{{"the daemon", []*process{m.daemon}}, {"the guard", []*process{m.guard}}, {"both", []*process{m.daemon, m.guard}}} {
+		pieces := 0
+		for end := time.Now().Add(long); time.Now().Before(end); pieces++ {
+			for _, p := range c.whom {
+				p.signal(m.t, unix.SIGSTOP)
+			}
+			m.goesOn(timeout/8, c.what+" is stopped for a moment")
+			for _, p := range c.whom {
+				p.signal(m.t, unix.SIGCONT)
+			}
+			m.goesOn(timeout/40, c.what+" runs for a moment")
+		}
+		m.t.Logf("%s: %d pieces", c.what, pieces)
+	}
+}
+
 func pid(p *process) string { return strconv.Itoa(p.cmd.Process.Pid) }
 
 // starvedByCgroup leaves daemon, guard and both one hundredth of a processor each.
