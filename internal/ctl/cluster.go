@@ -128,6 +128,8 @@ func (m *maintenance) bind(c *cobra.Command) {
 // length is what to ask for: zero ends a maintenance.
 func (m *maintenance) length() (api.Seconds, error) {
 	switch {
+	case m.off && m.last != usualMaintenance:
+		return 0, shell.UsageError{Err: errors.New("--for and --off: choose one")}
 	case m.off:
 		return 0, nil
 	case m.last <= 0:

@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/build"
 	"github.com/holdfast-ha/holdfast/internal/ctl/alertcmd"
 	"github.com/holdfast-ha/holdfast/internal/ctl/contain"
 	"github.com/holdfast-ha/holdfast/internal/ctl/diskcmd"
@@ -121,11 +122,11 @@ type app struct {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "holdfast", SilenceErrors: true, SilenceUsage: true, DisableAutoGenTag: true,
-		SuggestionsMinimumDistance: 2,
+		SuggestionsMinimumDistance: 2, Version: build.String(),
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return shell.Usage(fmt.Errorf("%w; see: %s --help", err, c.CommandPath()))
+		return shell.Usage(fmt.Errorf("%w; see: %s --help", shell.Duration(err), c.CommandPath()))
 	})
 	fs := root.PersistentFlags()
 	fs.StringVar(&a.Config, "config", "/etc/holdfast/node.yaml", "this node's `file`")

@@ -164,6 +164,7 @@ func TestExplain(t *testing.T) {
 	d.holdfast("", "explain", "orders", "--json").says(t, 0, `"remedy": "holdfast node online beta"`)
 	d.holdfast("", "explain", "event", "nine").says(t, 2, "holdfast events")
 	d.holdfast("", "explain", "disk", "0").says(t, 2, "explain SERVICE")
+	d.holdfast("", "explain", "node").says(t, 2, "which one? holdfast explain node NODE")
 	d.holdfast("", "explain", "gamma").says(t, 1, "holdfast explain node gamma")
 }
 
@@ -177,6 +178,11 @@ func TestEvents(t *testing.T) {
 	d.holdfast("", "events", "--local", "--kind", "proof", "--follow", "-n", "5").says(t, 0, "silent for 2.5 s (beta)", "beta is known to have ended (proof E3 time)")
 	d.was(t, "follow=1")
 	d.was(t, "kind=proof")
+	d.holdfast("", "events", "--since", "yesterday").says(t, 2, "90s, 30m or 2h")
+	d.holdfast("", "events", "-n", "-3").says(t, 2, "above 0")
+	none := newDaemon(t)
+	none.answer("GET /v1/events", []api.Event{})
+	none.holdfast("", "events", "--local", "--kind", "nonsense").says(t, 0, "nothing that was noted fits")
 	r := d.holdfast("", "events", "--local", "--json", "--since", "2h")
 	r.says(t, 0)
 	d.was(t, "since=")
@@ -324,7 +330,8 @@ func TestServiceVerbs(t *testing.T) {
 	}
 	d.answer("POST /v1/service/reports/move", api.Errorf(api.CodeRefused, "beta cannot run reports: unit reports.service is not installed there"))
 	d.holdfast("", "service", "move", "reports", "--to", "beta").says(t, 1, "unit reports.service is not installed there")
-	d.holdfast("", "service", "move").says(t, 2, "accepts 1 arg", "holdfast service move SERVICE")
+	d.holdfast("", "service", "move").says(t, 2, "SERVICE is missing", "holdfast service move SERVICE")
+	d.holdfast("", "service", "move", "orders", "beta").says(t, 2, `"beta" is one word too many`)
 	d.holdfast("", "service", "mvoe", "orders").says(t, 2, "did you mean move?")
 }
 

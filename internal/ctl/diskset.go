@@ -64,7 +64,7 @@ func (a *app) diskGrow() *cobra.Command {
 	var f setFlags
 	c := a.PrintsJSON(shell.Command("grow", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
 		if len(f.add) != 2 {
-			return errors.New("grow goes from one quorum disk to three: give the two others, --disk PATH --disk PATH")
+			return shell.Usage(errors.New("grow goes from one quorum disk to three: give the two others, --disk PATH --disk PATH"))
 		}
 		return a.changeDisks(c.Context(), &f, func(s *api.Status) ([]string, error) {
 			if len(s.Disks) != 1 {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/build"
 	"github.com/holdfast-ha/holdfast/internal/metrics"
 )
 
@@ -151,7 +152,7 @@ func (s *Server) Handler() http.Handler {
 		figures.ServeHTTP(w, r)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, nil, api.Errorf(api.CodeNotFound, "%s %s: there is nothing; the paths begin with /v%d/", r.Method, r.URL.Path, api.Version))
+		answer(w, nil, api.Errorf(api.CodeNotFound, "%s %s: this daemon (%s) knows nothing of that kind; the paths begin with /v%d/. If holdfast is newer than the daemon: holdfast node upgrade", r.Method, r.URL.Path, build.Version(), api.Version))
 	})
 	return mux
 }

@@ -227,7 +227,11 @@ func (r *command) historyCommand() *cobra.Command {
 		t := screen.NewTable(r.Out)
 		t.Row("VERSION", "LEARNED", "STATE", "SIZE")
 		for _, v := range list {
-			t.Row(strconv.FormatUint(v.Config, 10), v.Time.Format(time.DateTime), strconv.FormatUint(v.State, 10), screen.Size(int64(v.Bytes)))
+			state := "-"
+			if v.State > 0 {
+				state = strconv.FormatUint(v.State, 10)
+			}
+			t.Row(strconv.FormatUint(v.Config, 10), v.Time.Format(time.DateTime), state, screen.Size(int64(v.Bytes)))
 		}
 		t.Done()
 		r.Say("to go back to one: holdfast rollback VERSION")

@@ -107,11 +107,41 @@ func Command(use string, args cobra.PositionalArgs, run func(c *cobra.Command, a
 	c := &cobra.Command{Use: use, RunE: run, DisableFlagsInUseLine: false}
 	c.Args = func(c *cobra.Command, given []string) error {
 		if err := args(c, given); err != nil {
-			return Usage(fmt.Errorf("%s: %w; usage: %s", c.CommandPath(), err, c.UseLine()))
+			return Usage(fmt.Errorf("%s: %w; usage: %s", c.CommandPath(), wanted(c, given, err), c.UseLine()))
 		}
 		return nil
 	}
 	return c
+}
+
+// wanted says in words which arguments are missing, or too many; the usage line names
+// them. What is wrong in another way is said as it is.
+func wanted(c *cobra.Command, given []string, err error) error {
+	var names []string
+	for _, word := range strings.Fields(c.Use)[1:] {
+		if word != strings.ToUpper(word) || strings.ContainsAny(word, "|[]-.") {
+			if len(given) == 0 {
+				return errors.New("say which")
+			}
+			return err // options, or several ways to call it
+		}
+		names = append(names, word)
+	}
+	switch {
+	case len(given) > len(names):
+		return fmt.Errorf("%q is one word too many", given[len(names)])
+	case len(given) < len(names):
+		return fmt.Errorf("%s is missing", strings.Join(names[len(given):], " and "))
+	}
+	return err
+}
+
+// Duration adds to the error of an option what a time looks like.
+func Duration(err error) error {
+	if strings.Contains(err.Error(), "invalid duration") {
+		return fmt.Errorf("%w: a time is written as 90s, 30m or 2h", err)
+	}
+	return err
 }
 
 // Group makes a command that only has others below it.

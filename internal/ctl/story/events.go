@@ -3,6 +3,7 @@ package story
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -29,6 +30,9 @@ func Events(sh *shell.Shell, dial Dial) *cobra.Command {
 	var q asked
 	var since time.Duration
 	c := a.PrintsJSON(shell.Command("events", cobra.NoArgs, func(c *cobra.Command, _ []string) error {
+		if since < 0 || q.Limit < 0 {
+			return shell.Usage(errors.New("--since and --number: want a value above 0"))
+		}
 		client, err := a.dial()
 		if err != nil {
 			return err
@@ -38,9 +42,14 @@ func Events(sh *shell.Shell, dial Dial) *cobra.Command {
 			q.Since = time.Now().Add(-since)
 		}
 		if q.local {
-			return client.Events(c.Context(), q.EventQuery, func(e api.Event) error { return a.line(&incidents.Told{Event: e}) })
+			err = client.Events(c.Context(), q.EventQuery, func(e api.Event) error { return a.line(&incidents.Told{Event: e}) })
+		} else {
+			err = a.merged(c.Context(), client, &q)
 		}
-		return a.merged(c.Context(), client, &q)
+		if err == nil && a.lines == 0 && !q.Follow {
+			fmt.Fprintln(a.Err, "holdfast: nothing that was noted fits; the kinds, services and nodes that there are: holdfast events")
+		}
+		return err
 	}))
 	fs := c.Flags()
 	fs.DurationVar(&since, "since", 0, "only what happened within this `time`, as 2h (default: all)")
@@ -56,6 +65,7 @@ func Events(sh *shell.Shell, dial Dial) *cobra.Command {
 
 // line prints one event; one without who has noted it is this node's.
 func (a *command) line(t *incidents.Told) error {
+	a.lines++
 	if a.JSON && t.By == "" {
 		return json.NewEncoder(a.Out).Encode(t.Event)
 	}
@@ -153,7 +163,7 @@ func (a *command) sources(ctx context.Context, client *api.Client, q api.EventQu
 		}
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("there is no node %q", by)
+		return nil, fmt.Errorf("there is no node %q: holdfast status lists them", by)
 	}
 	problems := make([]error, len(list))
 	var asking sync.WaitGroup

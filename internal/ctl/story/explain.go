@@ -26,6 +26,8 @@ type command struct {
 	*shell.Shell
 	dial Dial
 	self string // the name of the node whose daemon is asked
+	// lines counts the events that were shown.
+	lines int
 }
 
 // Explain makes holdfast explain.
@@ -87,6 +89,9 @@ func askWhy(c *cobra.Command, client explainer, args []string) (*api.Explanation
 		var failed *api.Error
 		if errors.As(err, &failed) && failed.Code == api.CodeNotFound {
 			err = fmt.Errorf("%w; for a node: holdfast explain node %s", err, args[0])
+			if args[0] == "node" || args[0] == "event" {
+				err = shell.Usage(fmt.Errorf("explain %s: which one? holdfast explain %[1]s %[2]s", args[0], strings.ToUpper(args[0])))
+			}
 		}
 		return x, err
 	case args[0] == "service":
