@@ -28,6 +28,10 @@ put_units() {
   put 644 packaging/magic/holdfast "$usr/share/holdfast/magic"
   put 644 packaging/monitoring/holdfast.rules.yml "$usr/share/holdfast/monitoring/holdfast.rules.yml"
   put 644 packaging/monitoring/holdfast.dashboard.json "$usr/share/holdfast/monitoring/holdfast.dashboard.json"
+  put 644 packaging/monitoring/holdfast.icinga2.conf "$usr/share/holdfast/monitoring/holdfast.icinga2.conf"
+  put 644 packaging/monitoring/holdfast.nagios.cfg "$usr/share/holdfast/monitoring/holdfast.nagios.cfg"
+  put 644 packaging/monitoring/holdfast.zabbix.yaml "$usr/share/holdfast/monitoring/holdfast.zabbix.yaml"
+  put 644 packaging/monitoring/holdfast.zabbix.conf "$usr/share/holdfast/monitoring/holdfast.zabbix.conf"
 }
 
 put_programs() {

@@ -92,9 +92,10 @@ type Self struct {
 	Incarnation string   `json:"incarnation,omitempty"`
 	Emulated    bool     `json:"emulated"` // a node of a power emulator: no device of this machine is armed
 	Build       string   `json:"build"`
-	Life        uint64   `json:"life"`                    // of the daemon: another one began anew
-	Lease       *Seconds `json:"lease_seconds,omitempty"` // how long it is still good
-	Holder      string   `json:"second_holder"`           // of the watchdogs' descriptors: systemd, process, none
+	Life        uint64   `json:"life"`                           // of the daemon: another one began anew
+	Lease       *Seconds `json:"lease_seconds,omitempty"`        // how long it is still good
+	LeaseLength *Seconds `json:"lease_length_seconds,omitempty"` // how long one beat makes it good
+	Holder      string   `json:"second_holder"`                  // of the watchdogs' descriptors: systemd, process, none
 	RealTime    string   `json:"realtime_refused,omitempty"`
 	Guard       string   `json:"guard"` // "connected", or what is wrong
 }

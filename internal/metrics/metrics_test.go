@@ -25,7 +25,7 @@ func sample() *api.Status {
 	return &api.Status{
 		Version: 1, Health: api.Warning, Notes: api.Notes{Warnings: []string{"one"}},
 		Cluster:  api.ClusterInfo{Name: "hospital", State: 41, Config: 3, Membership: 7, Coordinator: "alpha"},
-		Self:     api.Self{Name: "alpha", ID: 1, Build: "1.0", Lease: sec(5.5), Guard: "connected"},
+		Self:     api.Self{Name: "alpha", ID: 1, Build: "1.0", Lease: sec(5.5), LeaseLength: sec(6), Guard: "connected"},
 		Nodes:    []api.Node{{Name: "alpha", Phase: "member"}, {Name: "beta", Phase: "out", Fencing: true, DiskAge: sec(4), NetAge: sec(5)}},
 		Services: []api.Service{{Name: "orders", State: "running", Node: "alpha", Term: 4}},
 		Disks:    []api.Disk{{Path: "/dev/a", Age: sec(.2), Latency: .001}, {Index: 1, Path: "/dev/b", Error: "gone"}},
@@ -34,7 +34,7 @@ func sample() *api.Status {
 			{Peer: "gamma", Local: "10.0.0.1:7320"},
 		},
 		Watchdogs: []api.Watchdog{{Path: "/dev/watchdog0", Class: "qualified", Timeout: 2, TMax: 2.2}},
-		Fencing:   []api.Readiness{{Node: "beta", Ways: []api.Way{{Way: "bmc", State: "works", Age: sec(3), Took: sec(.8), Tried: &api.Tally{Unknown: 2}}, {Way: "disk", State: "works", Stale: true}}}},
+		Fencing:   []api.Readiness{{Node: "beta", Ways: []api.Way{{Way: "bmc", State: "works", Age: sec(3), Took: sec(.8), Tried: &api.Tally{Unknown: 2}}, {Way: "disk", State: "works", Stale: true}}}, {Node: "alpha", Ways: []api.Way{{Way: "bmc", State: "not checked yet"}}}},
 		Failover: api.Failover{
 			Within: 10, Expected: []api.Expected{{Proof: "E3 time", Known: true, Typical: 8.9, Worst: 10}},
 			Last: &api.Measured{Service: "orders", From: "beta", To: "alpha", Proof: "E3 time", Granted: 9.1, Time: time.Unix(1763800000, 0)},
@@ -79,6 +79,9 @@ func TestScrape(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q", want)
 		}
+	}
+	if strings.Contains(text, `holdfast_fencing_way_works{node="alpha"`) {
+		t.Error("a way that nobody has checked counts as broken")
 	}
 	text = scrape(func() (*api.Status, error) { return nil, errors.New("it ends") })
 	if !strings.Contains(text, "holdfast_up 0") || strings.Contains(text, "holdfast_lease_seconds") {

@@ -32,6 +32,7 @@ func cluster() []metric {
 		{"holdfast_membership_version", "Version of the membership: grows by one with every node that comes or goes.", nil, func(s *api.Status, add adder) { add(float64(s.Cluster.Membership)) }},
 		{"holdfast_coordinator", "1 if this node is the coordinator.", nil, func(s *api.Status, add adder) { add(yes(s.Cluster.Coordinator == s.Self.Name)) }},
 		{"holdfast_lease_seconds", "How long this node's lease is still good.", nil, func(s *api.Status, add adder) { seconds(s.Self.Lease, add) }},
+		{"holdfast_lease_length_seconds", "How long one beat makes it good.", nil, func(s *api.Status, add adder) { seconds(s.Self.LeaseLength, add) }},
 		{"holdfast_quorate", "1 if this node has a lease: a majority of the quorum disks takes its beats.", nil, func(s *api.Status, add adder) { add(yes(held(s))) }},
 		{"holdfast_protocol_version", "Version of the protocol that the cluster uses.", nil, func(s *api.Status, add adder) { add(float64(s.Cluster.Protocol)) }},
 		{"holdfast_disk_set_version", "Version of the set of quorum disks: grows by one with every change.", nil, func(s *api.Status, add adder) { add(float64(s.DiskSet.Generation)) }},
@@ -144,8 +145,11 @@ func disks() []metric {
 
 func fencing() []metric {
 	return []metric{
-		{"holdfast_fencing_way_works", "1 if a way to fence a node worked at its latest check, which is not stale.", []string{"node", "way"}, func(s *api.Status, add adder) {
+		{"holdfast_fencing_way_works", "1 if a way to fence a node worked at its latest check, which is not stale. A way that was not checked yet, as those of the node itself, has no value.", []string{"node", "way"}, func(s *api.Status, add adder) {
 			ways(s, func(node string, w *api.Way) {
+				if w.State == "not checked yet" {
+					return // unknown, which is not broken
+				}
 				add(yes(!w.Stale && (w.State == "works" || w.State == "always there")), node, w.Way)
 			})
 		}},

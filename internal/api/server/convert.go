@@ -80,7 +80,7 @@ func selfOf(f *Facts) api.Self {
 		Build: f.Build, Life: f.Life, Holder: f.Holder, RealTime: f.RealTime, Guard: f.Guard, Incarnation: incarnation(v.Inc),
 	}
 	if v.Lease.Held {
-		s.Lease = api.Maybe(max(0, v.Lease.Until.Sub(v.Now)))
+		s.Lease, s.LeaseLength = api.Maybe(max(0, v.Lease.Until.Sub(v.Now))), api.Maybe(v.Lease.F)
 	}
 	return s
 }

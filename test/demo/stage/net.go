@@ -125,5 +125,8 @@ func (s *Stage) Listen() (net.Listener, error) {
 	return s.ListenAt(net.JoinHostPort(address(len(networks())-1, outsideHost), "0"))
 }
 
+// Outside is the path of the network namespace of those outside.
+func (s *Stage) Outside() string { return s.outside.netNS() }
+
 // ListenAt is Listen at an address and port of those outside.
 func (s *Stage) ListenAt(at string) (net.Listener, error) { return wires.Listen(s.outside.netNS(), at) }

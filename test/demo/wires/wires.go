@@ -111,11 +111,23 @@ func Switch(h *netlink.Handle, port string, up bool) error {
 }
 
 // Listen listens on an address and port inside the network namespace at a path.
-func Listen(path, at string) (net.Listener, error) {
+func Listen(path, at string) (l net.Listener, err error) {
+	err = inside(path, func() (err error) { l, err = net.Listen("tcp", at); return err })
+	return l, err
+}
+
+// Dial connects to an address and port inside the network namespace at a path.
+func Dial(path, at string) (c net.Conn, err error) {
+	err = inside(path, func() (err error) { c, err = net.Dial("tcp", at); return err })
+	return c, err
+}
+
+// inside makes a socket inside the network namespace at a path.
+func inside(path string, makeSocket func() error) error {
 	runtime.LockOSThread() // a thread that cannot be brought back must not be used again: then it stays locked and ends with its goroutine
 	own, err := netns.Get()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer own.Close()
 	outside, err := netns.GetFromPath(path)
@@ -124,12 +136,12 @@ func Listen(path, at string) (net.Listener, error) {
 		err = netns.Set(outside)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	l, err := net.Listen("tcp", at)
+	err = makeSocket()
 	if back := netns.Set(own); back != nil {
-		return l, errors.Join(err, back)
+		return errors.Join(err, back)
 	}
 	runtime.UnlockOSThread()
-	return l, err
+	return err
 }
