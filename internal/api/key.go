@@ -75,8 +75,9 @@ type KeyRequest struct {
 type KeyProgress struct {
 	Version int       `json:"version"`
 	Done    bool      `json:"done"`
-	Did     []string  `json:"did"`             // or, of a dry run, what would be done
-	Waits   string    `json:"waits,omitempty"` // what the next step waits for
+	Did     []string  `json:"did"`                    // or, of a dry run, what would be done
+	Waits   string    `json:"waits,omitempty"`        // what the next step waits for
+	Left    Seconds   `json:"left_seconds,omitempty"` // and for how long at most, where that is known
 	Status  KeyStatus `json:"status"`
 }
 

@@ -121,7 +121,7 @@ func rotate(sh *shell.Shell, dial func() (Daemon, error), waited error) *cobra.C
 			err = sh.PrintJSON(p)
 		}
 		if !dry && !p.Done {
-			return errors.Join(err, fmt.Errorf("after %v: %w: %s. Everything works meanwhile; go on with holdfast key rotate", wait, waited, p.Waits))
+			return errors.Join(err, fmt.Errorf("after %v: %w: waiting %s. Everything works meanwhile; go on with holdfast key rotate", wait, waited, p.Waits))
 		}
 		return err
 	}))
@@ -138,8 +138,11 @@ func goOn(ctx context.Context, sh *shell.Shell, d Daemon, p *api.KeyProgress, un
 		did = append(did, p.Did...)
 		if p.Waits != said && p.Waits != "" {
 			said = p.Waits
-			if !sh.JSON {
-				sh.Say("waiting: %s", p.Waits)
+			if most := ""; !sh.JSON {
+				if p.Left > 0 {
+					most = fmt.Sprintf(" (%s)", screen.Seconds(p.Left.Duration()))
+				}
+				sh.Say("waiting%s %s", most, p.Waits)
 			}
 		}
 		if p.Done || p.Waits != "" && time.Now().After(until) {

@@ -370,7 +370,7 @@ func (x *Exchange) settle(ctx context.Context, members []Member, p *api.KeyProgr
 	}
 	for i := range s.Nodes {
 		if n := &s.Nodes[i]; n.Wait > 0 {
-			p.Waits = fmt.Sprintf("something that %s has sealed with the old key may land on a disk for another %v", n.Node, n.Wait.Duration().Round(time.Second))
+			p.Waits, p.Left = fmt.Sprintf("until nothing that %s has sealed with the old key can land on a disk any more", n.Node), n.Wait
 			return nil
 		}
 	}
@@ -398,7 +398,7 @@ func (x *Exchange) sealed(ctx context.Context, s *api.KeyStatus) (left string, e
 			case d.Error != "":
 				return "", fmt.Errorf("quorum disk %d (%s) cannot be read, and may hold what only the old key opens: bring it back, or holdfast disk replace it; then run holdfast key rotate again: %s", d.Disk, d.Path, d.Error)
 			case d.Old > 0:
-				left = fmt.Sprintf("%d records on quorum disk %d are sealed with the old key yet: %s", d.Old, d.Disk, strings.Join(d.Where, ", "))
+				left = fmt.Sprintf("until %d records on quorum disk %d, which are sealed with the old key yet, are sealed anew: %s", d.Old, d.Disk, strings.Join(d.Where, ", "))
 			}
 		}
 		if left == "" {

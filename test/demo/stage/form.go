@@ -23,7 +23,7 @@ func (s *Stage) form(ctx context.Context) error {
 			return err
 		}
 		s.Say(n.Name + "# holdfast " + args[0])
-		if _, err := n.Holdfast(ctx, append(args, n.flags()...)...); err != nil {
+		if _, err := n.Holdfast(ctx, append(args, n.Flags()...)...); err != nil {
 			return err
 		}
 		if err := n.addControllers(); err != nil {
@@ -77,8 +77,8 @@ func (s *Stage) diskFlags() []string {
 	return f
 }
 
-// flags are what a node says of itself.
-func (n *Node) flags() []string {
+// Flags are what a node says of itself to holdfast init and join.
+func (n *Node) Flags() []string {
 	s := n.stage
 	f := []string{
 		"--name", n.Name, "--etc", n.dir("etc"), "--run", n.dir("run"), "--state", n.dir("state"),

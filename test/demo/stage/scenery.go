@@ -24,6 +24,9 @@ type Scenery struct {
 	// Fresh are folders of this machine in whose place every node has an empty one of its
 	// own, as if nothing had been there.
 	Fresh []string
+	// Unformed leaves the making of the cluster to the caller: the nodes have power,
+	// and nothing runs.
+	Unformed bool
 }
 
 // DataDisk is a disk for services.

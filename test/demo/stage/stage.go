@@ -178,7 +178,7 @@ func (s *Stage) raise(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.bare() {
+	if s.bare() || s.foreign() && s.Scenery.Unformed {
 		return s.powerUp()
 	}
 	return s.form(ctx)
