@@ -194,6 +194,23 @@ func TestWishes(t *testing.T) {
 	}
 }
 
+// TestWordForAMachineThatWasNeverLetIn: a spare machine beat in the slot of a node that
+// was out, and ended before it was let in. The operator's word lets the slot be used
+// again; while the machine shows signs of life it is refused.
+func TestWordForAMachineThatWasNeverLetIn(t *testing.T) {
+	for _, present := range []bool{false, true} {
+		s, v := pair()
+		s.Services, v.Runs = nil, nil
+		s.Nodes[0] = cluster.NodeState{ID: 1, Name: "alpha", Inc: inc(5), Dead: 5}
+		v.Nodes[0] = decide.Node{ID: 1, Present: present, Last: inc(6), Host: ident.UUID{1, 1}}
+		v.Coordinates = false
+		d := revise(s, v, cluster.ConfirmOff{Node: "alpha", Operator: "ann", How: "looked"})
+		if a, n := d.Answers[0], d.State.Node(1); present != (a.Err != "") || (n.Dead == 6) == present {
+			t.Errorf("present %v: answered %+v, dead up to %d", present, a, n.Dead)
+		}
+	}
+}
+
 // TestAddedIntoAnOldSlot: what the slot's former user wrote is over.
 func TestAddedIntoAnOldSlot(t *testing.T) {
 	s, v := pair()

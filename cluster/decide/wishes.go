@@ -191,7 +191,7 @@ func hasWay(conf *cluster.Config, node *cluster.NodeState, name string) bool {
 }
 
 func wayNames(conf *cluster.Config, node *cluster.NodeState) string {
-	names := []string{}
+	var names []string
 	for _, w := range conf.WaysFor(node) {
 		names = append(names, w.Name())
 	}
@@ -208,18 +208,24 @@ func (d *Draft) wishConfirm(r cluster.ConfirmOff) (string, string) {
 	switch {
 	case n == nil:
 		return "", noNode(r.Node)
-	case n.Inc.IsZero() || n.Dead >= n.Inc.N:
+	case n.Dead >= n.Inc.N && d.sight.Of(n.ID).Last.N <= n.Dead:
 		return "it is known to be out already", ""
 	case n.ID == d.sight.Self && d.sight.Of(n.ID).Host == d.sight.Host:
 		return "", "this is the node itself: confirm it on another node"
 	case d.sight.Of(n.ID).Present:
 		return "", fmt.Sprintf("%s still shows signs of life on the quorum disk or the network: it is not off", r.Node)
 	}
-	text := cluster.Limit(fmt.Sprintf("operator %s: %s", r.Operator, r.How), 200)
-	word := cluster.Proof{Kind: cluster.ProofOperator, Node: n.ID, Inc: n.Inc, By: d.sight.Self, DiskGen: d.State.DiskGen, Text: text}
+	word := cluster.Proof{Kind: cluster.ProofOperator, Node: n.ID, Inc: n.Inc, By: d.sight.Self, DiskGen: d.State.DiskGen, Text: cluster.Limit(fmt.Sprintf("operator %s: %s", r.Operator, r.How), 200)}
+	if n.Dead >= n.Inc.N { // never let in: nothing was granted to it, but its slot waits for its end
+		word.Inc = d.sight.Of(n.ID).Last
+		n = d.edit().Node(n.ID)
+		n.Dead, n.Proof = word.Inc.N, word
+		d.note(cluster.Note{Kind: cluster.NoteProof, Node: n.ID, Inc: word.Inc, Proof: word.Kind, Text: word.Text})
+		return "recorded as a proof; the node's slot may be used again", ""
+	}
 	d.Words = append(d.Words, word)
 	if n.Fencing.IsZero() {
-		d.fence(n.ID, text, true)
+		d.fence(n.ID, word.Text, true)
 	}
 	return "recorded as a proof; its services may start elsewhere", ""
 }
