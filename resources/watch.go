@@ -7,6 +7,9 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfast-ha/holdfast/resources/groups"
+	"github.com/holdfast-ha/holdfast/resources/leading"
 )
 
 // Watcher is a kind of which the kernel or the service manager tells at once when a
@@ -47,11 +50,20 @@ type watched struct {
 }
 
 // Watch tells of services that run as soon as one of their members may have stopped
-// working, until ctx ends. It is a reason to check them.
+// working, until ctx ends: by what its kind is told, and by the end of a process that it
+// left running. It is a reason to check them.
 func (r *Runner) Watch(ctx context.Context, changed func(service, member, what string)) error {
+	processes, err := leading.New(r.leftOf)
+	if err != nil {
+		return err
+	}
 	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { // task "watch processes"
+		return processes.Run(ctx, func(of leading.Of, what string) { changed(of.Service, of.Member, what) })
+	})
 	began := map[string]bool{}
 	for {
+		processes.Look(r.members())
 		for _, kind := range slices.Sorted(maps.Keys(r.cfg.Watchers)) {
 			if began[kind] || len(r.running(kind)) == 0 {
 				continue // a node without units needs no connection to its service manager
@@ -70,6 +82,29 @@ func (r *Runner) Watch(ctx context.Context, changed func(service, member, what s
 		case <-r.up.news:
 		}
 	}
+}
+
+// members are all that run.
+func (r *Runner) members() (list []leading.Of) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, svc := range r.up.services {
+		for _, m := range svc.Stack {
+			list = append(list, leading.Of{Service: name, Member: m.ID})
+		}
+	}
+	return list
+}
+
+// leftOf are the processes that a member left running.
+func (r *Runner) leftOf(of leading.Of) (pids []int) {
+	held, _ := r.heldBy(of.Service) // what cannot be listed the checks have to see
+	for _, h := range held {
+		if h.Part == groups.RunPart+"/"+of.Member {
+			pids = append(pids, h.PIDs...)
+		}
+	}
+	return pids
 }
 
 func (r *Runner) running(kind string) []Watched {

@@ -2,9 +2,12 @@ package resources_test
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -104,4 +107,59 @@ func TestWatch(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+// watched says that this process holds a pidfd of a process: the kernel names it in
+// fdinfo.
+func watched(pid int) bool {
+	all, _ := filepath.Glob("/proc/self/fdinfo/*")
+	return slices.ContainsFunc(all, func(path string) bool {
+		text, err := os.ReadFile(path)
+		return err == nil && strings.Contains(string(text), fmt.Sprintf("\nPid:\t%d\n", pid))
+	})
+}
+
+// The end of a program that a member left running is told at once, of one that stays in
+// the foreground and of one that makes a daemon of itself.
+func TestTheEndOfAProgramIsTold(t *testing.T) {
+	groupsUnderTest(t, func(t *testing.T, keeper resources.Groups) {
+		r, dir := newRunner(t, keeper), t.TempDir()
+		svc := resources.Service{Name: "orders", Stack: []resources.Member{
+			member(t, "mark", "actor", role{Up: filepath.Join(dir, "mark")}),
+			member(t, "web", "exec", map[string]any{"run": "trap '' HUP; exec sleep 1000", "settle": "10ms"}),
+			member(t, "batch", "exec", map[string]any{"start": "setsid sleep 1000 >/dev/null 2>&1 &"}),
+		}}
+		ctx, cancel := context.WithCancel(context.Background())
+		told, ended := make(chan string, 16), make(chan error, 1)
+		go func() {
+			ended <- r.Watch(ctx, func(service, member, what string) { told <- service + " " + member + ": " + what })
+		}()
+		if res := r.Start(ctx, svc, 4, resources.StartOptions{}); res.Outcome != resources.OK {
+			t.Fatalf("%+v", res)
+		}
+		held, err := keeper.List(resources.Group{Service: "orders"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range held {
+			for _, pid := range h.PIDs {
+				await(t, "process "+fmt.Sprint(pid)+" is watched", func() bool { return watched(pid) })
+				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+				want := fmt.Sprintf("orders %s: its process %d (", strings.TrimPrefix(h.Part, groups.RunPart+"/"), pid)
+				if got := <-told; !strings.HasPrefix(got, want) {
+					t.Errorf("told %q, want %q", got, want)
+				}
+			}
+		}
+		if res := r.Check(ctx, svc, 4); res.Outcome != resources.NotRunning || res.Member != "web" {
+			t.Errorf("the check: %+v", res)
+		}
+		r.Stop(ctx, svc, 4, resources.StopOptions{})
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }

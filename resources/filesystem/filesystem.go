@@ -227,13 +227,6 @@ func (s Spec) tools() error {
 	return fmt.Errorf("this node's kernel has no %s (neither in /proc/filesystems nor as a module); install its kernel module", s.Type)
 }
 
-// Reload implements resources.Reloader: how it is checked and stopped may change.
-func (Agent) Reload(_ context.Context, req resources.Request) resources.Report {
-	return resources.TakesOver(req, func(s *Spec) {
-		s.Fsck, s.CreateMountpoint, s.KillHolders, s.Grace, s.WriteTest = "", nil, nil, 0, false
-	})
-}
-
 func isExt(fsType string) bool { return fsType == "ext2" || fsType == "ext3" || fsType == "ext4" }
 
 func parse(req resources.Request) (Spec, error) {
