@@ -51,6 +51,9 @@ func (i *Incident) Text() []string {
 		text = append(text, fmt.Sprintf("%s noticed that %s after the last beat: %s.", i.Noticed.By, seconds(i.Noticed.Took.Duration()), i.Noticed.Text))
 	}
 	text = append(text, i.fenced()...)
+	if i.Kind == DisksLost {
+		text = append(text, i.stopped()...)
+	}
 	for k := range i.Services {
 		text = append(text, i.Services[k].text(i.Began))
 	}
@@ -64,7 +67,7 @@ func (i *Incident) cause() string {
 	switch i.Kind {
 	case NodeLost:
 		if i.Noticed != nil {
-			return fmt.Sprintf("The cause: %s fell silent. Its last beat was seen at %s.", i.Subject, clock(i.Began))
+			return fmt.Sprintf("The cause: %s fell silent. Its last beat was seen at %s. That it lost its power, hung, or was reset by its guard or watchdogs looks the same from outside: its own journal tells which it was.", i.Subject, clock(i.Began))
 		}
 		return fmt.Sprintf("The cause: %s.", i.Cause)
 	case DisksLost:
@@ -96,6 +99,24 @@ func (i *Incident) fenced() []string {
 		text = append(text, fmt.Sprintf("There is no proof yet that %s has ended, and so nothing of what it ran may start elsewhere.", i.Subject))
 	}
 	return text
+}
+
+// stopped tells how a node without disks ended what it ran: what it waited for, and
+// for how long.
+func (i *Incident) stopped() []string {
+	var list []string
+	for k := range i.Steps {
+		t := &i.Steps[k]
+		after := seconds(t.On.Sub(i.Began))
+		switch {
+		case t.By != i.Subject || !t.On.After(i.Began):
+		case t.Kind == kindLease:
+			list = append(list, fmt.Sprintf("%s after the beginning, by itself: %s.", after, strings.TrimSuffix(t.Text, ".")))
+		case t.Kind == kindStopped && t.Service != "":
+			list = append(list, fmt.Sprintf("%s after the beginning %s was %s there.", after, t.Service, t.Text))
+		}
+	}
+	return list
 }
 
 // before says that a service was granted to another node before an instant, on a

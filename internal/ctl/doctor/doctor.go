@@ -433,10 +433,12 @@ type Finding = doctor.Finding
 
 // Found are the warnings and failures of a machine that has just become a node, but
 // for those that init and join say themselves.
-func Found(n *config.Node) []Finding {
+func Found(n *config.Node) []Finding { return foundOn(gather.Here(), n) }
+
+func foundOn(m *gather.Machine, n *config.Node) []Finding {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	f := gather.Here().Facts(ctx, n, &cluster.Config{}, "")
+	f := m.Facts(ctx, n, &cluster.Config{}, "")
 	f.Boot.Own = doctor.Unit{} // the next line of init says how to enable it
 	r := doctor.Examine(f, "kernel", "watchdogs", "quorum disks", "power", "time", "links", "boot")
 	list := []Finding{}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/ctl/shell"
 	"github.com/holdfast-ha/holdfast/internal/doctor"
 	"github.com/holdfast-ha/holdfast/internal/doctor/gather"
@@ -155,5 +157,39 @@ func TestCommandLine(t *testing.T) {
 	}
 	if out, _ = doctorOf(t, t.TempDir(), "", "--local", "--section", "cluster"); strings.Contains(out, "beta") {
 		t.Errorf("with --local others were asked: %s", out)
+	}
+}
+
+// TestFound: what init and join say of a machine before it has work is what the doctor
+// finds there, without what they say themselves.
+func TestFound(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"proc/sys/vm/min_free_kbytes": "2048\n", "proc/meminfo": "MemTotal: 16000000 kB\n", "proc/sysrq-trigger": "",
+		"usr/lib/systemd/system/suspend.target": "", "etc/systemd/system.conf": "[Manager]\nRuntimeWatchdogSec=30s\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := &gather.Machine{Root: root, Run: func(context.Context, program.Command) (program.Result, error) {
+		return program.Result{}, errors.New("not here")
+	}}
+	link := netip.MustParseAddrPort("10.0.0.11:7320")
+	got := map[string]bool{}
+	for _, x := range foundOn(m, &config.Node{Name: "alpha", Links: []netip.AddrPort{link}, Watchdogs: []config.Watchdog{{Device: "softdog"}}}) {
+		got[x.Check] = true
+		if x.Remedy == "" {
+			t.Errorf("%s has no remedy", x.Check)
+		}
+	}
+	for name, want := range map[string]bool{"reserve": true, "sleep": true, "manager": true, "pair": true, "card": true, "count": false, "measured": false, "reset-line": false, "own-unit": false} {
+		if got[name] != want {
+			t.Errorf("%s: %t, want %t", name, got[name], want)
+		}
 	}
 }
