@@ -33,8 +33,9 @@ type Alert struct {
 	Sender   string              `json:"sender"` // the node
 	Time     time.Time           `json:"time"`   // of what it is about
 	Title    string              `json:"title"`
-	Text     []string            `json:"text"` // what happened, why, the proof
-	Next     []string            `json:"next"` // what to do
+	Text     []string            `json:"text"`            // what happened, why, the proof
+	Next     []string            `json:"next"`            // what to do
+	Proof    string              `json:"proof,omitempty"` // by what the end of a node was known; empty: it is not, or there was nothing to prove
 	Incident *incidents.Incident `json:"incident,omitempty"`
 }
 
@@ -87,7 +88,11 @@ func ofIncident(i *incidents.Incident, key, level string, when time.Time) Alert 
 		title = "over: " + title
 	}
 	next := append(i.Remedies(), "holdfast explain incident "+i.ID)
-	return Alert{Version: version, Key: key, Level: level, Time: when, Title: title, Text: i.Text(), Next: next, Incident: i}
+	a := Alert{Version: version, Key: key, Level: level, Time: when, Title: title, Text: i.Text(), Next: next, Incident: i}
+	if i.Proven != nil && i.Proof != nil {
+		a.Proof = fmt.Sprintf("%s, found by %s: %s", i.Proof.Kind, i.Proven.By, i.Proven.Text)
+	}
+	return a
 }
 
 // first is the beginning of a text, as a title.

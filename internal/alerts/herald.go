@@ -33,7 +33,8 @@ const (
 	retry    = 5 * time.Second  // until a node that does not tell is asked again
 	mostTold = 20               // alerts to one receiver within
 	toldIn   = 15 * time.Minute
-	patience = 24 * time.Hour // then an alert is given up
+	patience = 24 * time.Hour   // then an alert is given up
+	alone    = 30 * time.Second // instead of settle where this node has no lease: another may be the coordinator
 )
 
 // Settings is what a herald needs of the daemon around it.
@@ -51,7 +52,7 @@ type Settings struct {
 
 // Pace is how long a herald waits; the zero value is right but for tests.
 type Pace struct {
-	Look, Settle, Retry, Back time.Duration // Back is the first pause after a failure; it doubles up to 64 times itself
+	Look, Settle, Alone, Retry, Back time.Duration // Back is the first pause after a failure; it doubles up to 64 times itself
 }
 
 func (p Pace) filled() Pace {
@@ -62,6 +63,7 @@ func (p Pace) filled() Pace {
 	}
 	pick(&p.Look, look)
 	pick(&p.Settle, settle)
+	pick(&p.Alone, alone)
 	pick(&p.Retry, retry)
 	pick(&p.Back, retry)
 	return p
@@ -92,10 +94,16 @@ type teller struct {
 type line struct {
 	to     config.Alert
 	queue  []Alert
-	times  []time.Time // of what it was told last
-	failed string      // key of the alert whose failure was noted
+	times  []time.Time         // of what it was told last
+	late   map[string]*attempt // by key: of those that have failed
 	heldUp int
 	wake   chan struct{}
+}
+
+// attempt is when an alert that has failed is tried again.
+type attempt struct {
+	at    time.Time
+	pause time.Duration
 }
 
 // New makes a herald that follows nobody yet.
@@ -124,7 +132,13 @@ func (h *Herald) Run(ctx context.Context) error {
 			case since.IsZero():
 				since = h.set.Now()
 			}
-			if !since.IsZero() && h.set.Now().Sub(since) >= h.pace.Settle && h.ready(began) {
+			// A node without a lease may only take itself for the coordinator. When all have
+			// lost the disks, somebody has to tell it all the same.
+			wait := h.pace.Settle
+			if !v.Lease.Held || v.Now > v.Lease.Until {
+				wait = h.pace.Alone
+			}
+			if !since.IsZero() && h.set.Now().Sub(since) >= wait && h.ready(began) {
 				h.consider(ctx, &tasks, v.State)
 			}
 		}
@@ -270,6 +284,7 @@ func (h *Herald) drop() {
 	defer h.mu.Unlock()
 	for _, l := range h.lines {
 		l.queue = nil
+		clear(l.late)
 	}
 	h.changed = true
 }
@@ -321,7 +336,7 @@ func (h *Herald) lay(ctx context.Context, tasks *sync.WaitGroup, receivers []con
 			l.to = receivers[i]
 			continue
 		}
-		l := &line{to: receivers[i], wake: make(chan struct{}, 1)}
+		l := &line{to: receivers[i], late: map[string]*attempt{}, wake: make(chan struct{}, 1)}
 		h.lines[name], h.changed = l, true
 		tasks.Go(func() { h.deliver(ctx, name, l) }) // ends with ctx, or when the receiver is gone
 	}
@@ -350,9 +365,9 @@ func (l *line) put(a Alert, told map[string]bool) {
 	}
 }
 
-// deliver is the task that tells one receiver, one alert after the other.
+// deliver is the task that tells one receiver, one alert after the other. One that fails
+// is tried again later, and keeps no other back.
 func (h *Herald) deliver(ctx context.Context, name string, l *line) {
-	pause := h.pace.Back
 	for {
 		a, to, wait, is := h.next(name, l)
 		if !is {
@@ -374,37 +389,34 @@ func (h *Herald) deliver(ctx context.Context, name string, l *line) {
 		if ctx.Err() != nil {
 			return
 		}
-		if h.after(name, l, &a, err) {
-			pause = h.pace.Back
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, 64*h.pace.Back)
+		h.after(name, l, &a, err)
 	}
 }
 
 // idle is how long a receiver without alerts is left alone, unless there is one.
 const idle = time.Minute
 
-// next is the next alert to a receiver, unless there is none or it was told too much.
+// next is the next alert to a receiver, unless there is none, it was told too much, or
+// those that there are have failed a moment ago: then wait is until one is tried again.
 func (h *Herald) next(name string, l *line) (a Alert, to config.Alert, wait time.Duration, is bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.set.Now()
+	wait = idle
 	l.times = slices.DeleteFunc(l.times, func(t time.Time) bool { return now.Sub(t) >= toldIn })
-	for len(l.queue) > 0 {
-		a = l.queue[0]
+	for i := 0; i < len(l.queue); {
+		a = l.queue[i]
+		late := l.late[a.Key]
 		switch {
 		case h.told[a.Key+"\x00"+name]: // by the coordinator before
-			l.queue = l.queue[1:]
+			l.queue = slices.Delete(l.queue, i, i+1)
 		case len(l.times) >= mostTold:
-			l.queue, l.heldUp = l.queue[1:], l.heldUp+1
+			l.queue, l.heldUp = slices.Delete(l.queue, i, i+1), l.heldUp+1
 			h.told[a.Key+"\x00"+name] = true
 			h.set.Note(noted(&a, name, held, fmt.Sprintf("held back from %s: more than %d alerts within %s", name, mostTold, toldIn)))
+		case late != nil && now.Before(late.at):
+			wait = min(wait, late.at.Sub(now))
+			i++
 		default:
 			if l.heldUp > 0 {
 				a.Text = append(slices.Clone(a.Text), fmt.Sprintf("%d alerts before this one were held back: there were too many.", l.heldUp))
@@ -412,33 +424,37 @@ func (h *Herald) next(name string, l *line) (a Alert, to config.Alert, wait time
 			return a, l.to, 0, true
 		}
 	}
-	return a, l.to, idle, false
+	return a, l.to, wait, false
 }
 
-// after notes what became of an attempt; true: this alert is done with.
-func (h *Herald) after(name string, l *line, a *Alert, err error) bool {
+// after notes what became of an attempt.
+func (h *Herald) after(name string, l *line, a *Alert, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	at := slices.IndexFunc(l.queue, func(q Alert) bool { return q.Key == a.Key })
+	now := h.set.Now()
 	switch {
 	case err == nil:
-		l.times, l.heldUp = append(l.times, h.set.Now()), 0
+		l.times, l.heldUp = append(l.times, now), 0
 		h.set.Note(noted(a, name, sent, fmt.Sprintf("was told to %s: %s", name, a.Title)))
-	case h.set.Now().Sub(a.Time) > patience:
+	case now.Sub(a.Time) > patience:
 		h.set.Note(noted(a, name, givenUp, fmt.Sprintf("is given up: %s was not told for %s: %v", name, patience, err)))
 	default:
-		if l.failed != a.Key { // the first failure is an event, the others are lines of the log
-			l.failed = a.Key
+		late := l.late[a.Key]
+		if late == nil { // the first failure is an event, the others are lines of the log
+			late = &attempt{pause: h.pace.Back / 2}
+			l.late[a.Key] = late
 			h.set.Note(noted(a, name, failed, fmt.Sprintf("could not be told to %s, and is tried again: %v", name, err)))
 		}
-		h.set.Log.Warn().Err(err).Str("receiver", name).Str("alert", a.Key).Msg("not told")
-		return false
+		late.pause = min(2*late.pause, 64*h.pace.Back)
+		late.at = now.Add(late.pause)
+		h.set.Log.Warn().Err(err).Str("receiver", name).Str("alert", a.Key).Dur("again", late.pause).Msg("not told")
+		return
 	}
+	delete(l.late, a.Key)
 	h.told[a.Key+"\x00"+name] = true
-	if at >= 0 {
+	if at := slices.IndexFunc(l.queue, func(q Alert) bool { return q.Key == a.Key }); at >= 0 {
 		l.queue = slices.Delete(l.queue, at, at+1)
 	}
-	return true
 }
 
 // Try tells every receiver of the configuration, or the one of that name, that this

@@ -91,6 +91,8 @@ type world struct {
 	conf   string              // under mu
 	fails  map[string]bool     // under mu: receivers that do not answer
 	got    map[string][]string // under mu: by receiver: sender and key
+	poison string              // under mu: the key of an alert that nobody takes
+	dark   bool                // under mu: nobody has a lease
 }
 
 func newWorld() *world {
@@ -106,7 +108,7 @@ func (w *world) view(self uint8) (cluster.View, error) {
 	s := &cluster.State{Config: []byte(w.conf), Conf: &cluster.Config{Name: "hospital"}, Nodes: []cluster.NodeState{
 		{ID: 1, Name: "alpha", Links: []string{"10.0.0.1:1"}}, {ID: 2, Name: "beta", Links: []string{"10.0.0.2:1"}},
 	}}
-	v := cluster.View{State: s}
+	v := cluster.View{State: s, Lease: cluster.LeaseView{Held: !w.dark}}
 	v.Self, v.Coordinator = s.Nodes[self-1].ID, s.Nodes[w.coord-1].ID
 	return v, nil
 }
@@ -140,7 +142,7 @@ func (w *world) send(sender string) func(context.Context, *config.Alert, *Alert)
 	return func(_ context.Context, r *config.Alert, a *Alert) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.fails[r.Name()] {
+		if w.fails[r.Name()] || w.poison == a.Key {
 			return errors.New("no answer")
 		}
 		w.got[r.Name()] = append(w.got[r.Name()], sender+" "+a.Key)
@@ -280,6 +282,48 @@ func TestRetry(t *testing.T) {
 		})
 		if !slices.Equal(outcomes, []string{failed, sent}) {
 			t.Errorf("noted %q", outcomes)
+		}
+	})
+}
+
+// TestPoison: an alert that a receiver refuses keeps no other from it, and is tried again
+// later and later.
+func TestPoison(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, w *world) {
+		w.change(func() { w.poison = "10-gamma:problem" })
+		let(time.Minute)
+		w.stores["alpha"].add(fencing("gamma", 10))
+		let(3 * time.Second)
+		w.stores["alpha"].add(fencing("delta", 11))
+		w.stores["alpha"].add(fencing("epsilon", 12))
+		let(3 * time.Second)
+		if a := w.told(one); len(a) != 2 {
+			t.Errorf("behind one that is refused: told %q", a)
+		}
+		w.change(func() { w.poison = "" })
+		let(10 * time.Second)
+		if a := w.told(one); len(a) != 3 || a[2] != "alpha 10-gamma:problem" {
+			t.Errorf("told %q", a)
+		}
+	})
+}
+
+// TestAlone: without a lease a node may only take itself for the coordinator, and waits
+// until whoever is would have told; where nobody has one it tells in the end.
+func TestAlone(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, w *world) {
+		let(time.Minute)
+		w.change(func() { w.dark, w.coord = true, 2 })
+		w.stores["beta"].add(fencing("gamma", 10))
+		let(alone - 5*time.Second)
+		if a := w.told(one); len(a) != 0 {
+			t.Errorf("without a lease: told %q", a)
+		}
+		let(10 * time.Second)
+		if a := w.told(one); len(a) != 1 || a[0] != "beta 10-gamma:problem" {
+			t.Errorf("told %q", a)
 		}
 	})
 }

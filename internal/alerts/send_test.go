@@ -77,6 +77,13 @@ func TestWebhook(t *testing.T) {
 	if err := Send(t.Context(), to, sample()); err != nil || a.Title != sample().Title {
 		t.Errorf("%+v, %v", a, err)
 	}
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("somebody else was told %v", r.Header) }))
+	defer elsewhere.Close()
+	moved := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	defer moved.Close()
+	if err := Send(t.Context(), &config.Alert{Webhook: &config.Webhook{URL: moved.URL, HeaderFile: to.Webhook.HeaderFile}}, sample()); err == nil || !strings.Contains(err.Error(), "307") {
+		t.Errorf("sent on: %v", err)
+	}
 	to.Webhook.HeaderFile = ""
 	err := Send(t.Context(), to, sample())
 	if err == nil || !strings.Contains(err.Error(), "403") || !strings.Contains(err.Error(), "who are you") || strings.Contains(err.Error(), "T0-secret") {
@@ -212,7 +219,7 @@ func TestTrap(t *testing.T) {
 		names, texts = append(names, v.Name.String()), append(texts, string(v.Value.Bytes))
 	}
 	const own = "1.3.6.1.4.1.8072.9999.9999.7320"
-	want := []string{"1.3.6.1.2.1.1.3.0", "1.3.6.1.6.3.1.1.4.1.0", own + ".2.1", own + ".2.2", own + ".2.3", own + ".2.4", own + ".2.5", own + ".2.6"}
+	want := []string{"1.3.6.1.2.1.1.3.0", "1.3.6.1.6.3.1.1.4.1.0", own + ".2.1", own + ".2.2", own + ".2.3", own + ".2.4", own + ".2.5", own + ".2.6", own + ".2.7"}
 	if !slices.Equal(names, want) || texts[2] != "hospital" || texts[3] != Over || len(texts[5]) != mostTrapText || texts[7] != a.Key {
 		t.Errorf("%q %q", names, texts)
 	}

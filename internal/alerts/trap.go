@@ -13,7 +13,7 @@ import (
 
 // The object identifiers of a trap. Below the playpen of Net-SNMP, which is there for
 // everybody (NET-SNMP-MIB, netSnmpPlaypen), for Holdfast has no number of its own:
-// .1 the notification, .2.1 to .2.6 what it carries.
+// .1 the notification, .2.1 to .2.7 what it carries.
 func playpen(below ...uint32) []uint32 {
 	return append([]uint32{1, 3, 6, 1, 4, 1, 8072, 9999, 9999, 7320}, below...)
 }
@@ -51,12 +51,12 @@ func trap(ctx context.Context, r *config.Trap, a *Alert) error {
 
 // encodeTrap is the packet.
 func encodeTrap(community string, a *Alert) []byte {
-	short := func(s string) []byte { return []byte(s[:min(len(s), mostTrapText)]) }
+	short := func(s string) []byte { return []byte(strings.ToValidUTF8(s[:min(len(s), mostTrapText)], "")) }
 	variables := [][]byte{
 		bind([]uint32{1, 3, 6, 1, 2, 1, 1, 3, 0}, ber(tagTicks, number(uint64(a.Time.UnixMilli()/10)&0x7fffffff))), // sysUpTime.0
 		bind([]uint32{1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0}, ber(tagOID, oid(playpen(1)))),                              // snmpTrapOID.0
 	}
-	for i, text := range []string{a.Cluster, a.Level, a.Title, strings.Join(a.Text, " "), strings.Join(a.Next, "; "), a.Key} {
+	for i, text := range []string{a.Cluster, a.Level, a.Title, strings.Join(a.Text, " "), strings.Join(a.Next, "; "), a.Key, a.Proof} {
 		variables = append(variables, bind(playpen(2, uint32(i+1)), ber(tagOctets, short(text))))
 	}
 	request := number(uint64(time.Now().UnixNano()) & 0x7fffffff)
