@@ -20,6 +20,7 @@ func clusterChecks() []check {
 		{s, "agents", agents},
 		{s, "multipath-settings", multipathSettings},
 		{s, "clocks", clocks},
+		{s, "certificates", certificates},
 		{s, "nodes", nodes},
 		{d, "drills", drills},
 	}

@@ -201,13 +201,14 @@ type Space struct {
 
 // Cluster is what the daemons say.
 type Cluster struct {
-	Problem string      // why there is none; empty: Status is set
-	Status  *api.Status // of this node
-	Peers   []Peer      // the other nodes
-	Drills  []Drill     // the latest of each kind and node
-	Now     time.Time   // wall clock
-	Kernel  string      // of this node
-	Agents  map[string]string
+	Certificates []Certificate // that have an end
+	Problem      string        // why there is none; empty: Status is set
+	Status       *api.Status   // of this node
+	Peers        []Peer        // the other nodes
+	Drills       []Drill       // the latest of each kind and node
+	Now          time.Time     // wall clock
+	Kernel       string        // of this node
+	Agents       map[string]string
 }
 
 // Peer is what another node's daemon says of itself.

@@ -44,6 +44,8 @@ type Probes struct {
 	Room func(path string) (free, total uint64, err error)
 	// Reservations reads what is reserved on a LUN.
 	Reservations func(device string) (scsi.Report, error)
+	// Certificate is when the certificate ends that is shown at an address.
+	Certificate func(ctx context.Context, address string) (time.Time, error)
 	// Controller is nil if the management controller of the node is this machine's.
 	Controller func(ctx context.Context, n *config.Node) error
 }
@@ -67,6 +69,7 @@ func (m *Machine) Facts(ctx context.Context, n *config.Node, conf *cluster.Confi
 	f.Disks = m.disks(ctx, n)
 	f.Cluster.Kernel = m.line("proc/sys/kernel/osrelease")
 	f.Cluster.Agents = m.agents(conf)
+	f.Cluster.Certificates = m.certificates(ctx, n, time.Now())
 	if f.Boot.Config = why; conf != nil {
 		f.Boot.Config = ""
 	}

@@ -26,7 +26,7 @@ import (
 // Here is this machine.
 func Here() *Machine {
 	return &Machine{Root: "/", Run: program.Run, Probe: Probes{
-		Measured: isMeasured, Read: readTimes, Cards: cards, Synced: synced, Room: room, Reservations: reserved, Controller: controller,
+		Measured: isMeasured, Read: readTimes, Cards: cards, Synced: synced, Room: room, Reservations: reserved, Controller: controller, Certificate: shown,
 	}}
 }
 
