@@ -39,7 +39,7 @@ const (
 // Of gives the steps, the most urgent first; none where nothing is wrong.
 func Of(s *api.Status) []api.Step {
 	list := []api.Step{}
-	for _, part := range []func(*api.Status) []api.Step{self, stoppedCluster, quorum, fencing, services, lost, degraded, readiness, links, ways, watchdogs, quarantine, maintenance, underWay} {
+	for _, part := range []func(*api.Status) []api.Step{self, stoppedCluster, quorum, fencing, services, lost, degraded, readiness, links, ways, watchdogs, quarantine, maintenance, underWay, drills} {
 		list = append(list, part(s)...)
 	}
 	return list
@@ -375,10 +375,18 @@ func firstOf(texts ...string) string {
 // Covered says that a warning is about a thing that has a step of its own, or that a
 // screen shows where it shows that thing: to show it as well would say it twice.
 func Covered(s *api.Status, warning string) bool {
-	for _, begin := range []string{"EMULATED", "quorum disk ", "link ", "fencing ", "the guard: ", "the committed configuration "} {
+	for _, begin := range []string{"EMULATED", "quorum disk ", "link ", "fencing ", "the guard: ", "the committed configuration ", "a drill is overdue", "drills are overdue"} {
 		if strings.HasPrefix(warning, begin) {
 			return true
 		}
 	}
 	return strings.HasPrefix(warning, "watchdog ") && len(watchdogs(s)) > 0 || strings.Contains(warning, " is in maintenance for another ") && len(maintenance(s)) > 0
+}
+
+// drills are those that nobody has rehearsed for too long.
+func drills(s *api.Status) []api.Step {
+	if s.Drills == nil || len(s.Drills.Overdue) == 0 {
+		return nil
+	}
+	return one("not rehearsed for too long: "+strings.Join(s.Drills.Overdue, ", "), "rehearse one: it says beforehand what will happen", "holdfast drill list")
 }

@@ -38,6 +38,7 @@ func TestSteps(t *testing.T) {
 		left    api.Seconds
 	}{
 		"no guard":      {func(s *api.Status) { s.Self.Guard = "not connected: no such file" }, "not connected", "systemctl status holdfast-guard", 0},
+		"drills":        {func(s *api.Status) { s.Drills = &api.Drills{Overdue: []string{"kill-node", "move"}} }, "too long: kill-node, move", "holdfast drill list", 0},
 		"joining":       {func(s *api.Status) { s.Self.Stage, s.Self.Waiting = "joining", "a slot" }, "joining, waits for a slot", "journalctl -u holdfastd -u holdfast-guard -n 50", 0},
 		"leaving":       {func(s *api.Status) { s.Self.Stage = "leaving" }, "alpha leaves the cluster", "", 0},
 		"out":           {func(s *api.Status) { s.Self.Stage = "out" }, "has left", "systemctl restart holdfast", 0},

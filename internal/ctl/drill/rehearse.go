@@ -21,6 +21,7 @@ import (
 const (
 	tick      = 100 * time.Millisecond // between two looks while something is broken
 	startRoom = 90 * time.Second       // what services may take to stop and to start, beside the takeover
+	freshBeat = 3 * time.Second        // a node whose beat is older is not back
 	cutRoom   = 5 * time.Second        // by which a cut outlasts the longest takeover
 )
 
@@ -300,7 +301,8 @@ func (r *rehearse) noted(kind string) bool {
 func (r *rehearse) restore(ctx context.Context) {
 	r.await(ctx, r.wait, r.Node+" is a member again", func(s *api.Status) bool {
 		n := rehearsal.Node(s, r.Node)
-		return n != nil && n.Phase == "member" && !n.Fencing && s.Self.Stage == "member"
+		beats := n != nil && (n.Name == s.Self.Name || n.DiskAge != nil && n.DiskAge.Duration() < freshBeat)
+		return beats && n.Phase == "member" && !n.Fencing && s.Self.Stage == "member"
 	})
 	r.await(ctx, startRoom, "every service runs", func(s *api.Status) bool { return running(s, r.world.Status) })
 	if r.Kind == api.DrillFailService {

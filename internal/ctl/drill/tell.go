@@ -47,8 +47,11 @@ func (r *rehearse) announce() {
 		r.sh.Say("  no service is hit")
 	}
 	r.sh.Say("At worst a takeover takes %s (holdfast timing).", screen.Seconds(r.world.Timing.Within.Duration()))
-	for _, a := range append(r.world.Told.After, r.world.Told.Assumed...) {
-		r.sh.Say("  %s", screen.Wrap("meanwhile, or assumed: "+a, screen.Width-2, "    "))
+	for _, a := range r.world.Told.After {
+		r.sh.Say("%s", screen.Wrap("Until it is over, the cluster could not survive "+a+".", screen.Width, "  "))
+	}
+	for _, a := range r.world.Told.Assumed {
+		r.sh.Say("%s", screen.Wrap("Assumed: "+a+".", screen.Width, "  "))
 	}
 }
 
