@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the packages into packages/: holdfast for each architecture and holdfast-doc, as .deb and .rpm, and the bill of
 # materials. Two runs on one commit give the same bytes: the date of everything is the commit's.
-#   packaging/build.sh [amd64 arm64]      KINDS=deb leaves the other kind out
+#   packaging/build.sh [amd64 arm64]      KINDS=deb leaves the other kind out, COMPRESSION=none is fast
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 GO=${GO:-go}
@@ -49,7 +49,7 @@ pack() { # pack DESCRIPTION STAGE
   local kind
   documents "$2" >"$work/documents"
   sed -e "s,\${ARCH},${ARCH:-},g" -e "s,\${STAGE},$2,g" -e "s,\${SCRIPTS},$SCRIPTS,g" \
-    -e "s,\${CHANGES},$work/changes.yaml,g" -e "s,\${PACKAGE_VERSION},$PACKAGE_VERSION,g" \
+    -e "s,\${CHANGES},$work/changes.yaml,g" -e "s,\${PACKAGE_VERSION},$PACKAGE_VERSION,g" -e "s,compression: xz,compression: ${COMPRESSION:-xz}," \
     -e "/# RPM marks documentation/r $work/documents" "$1" >"$work/description.yaml"
   for kind in ${KINDS:-deb rpm}; do
     "$work/nfpm" package --config "$work/description.yaml" --packager "$kind" --target "$out/" >"$work/log" || { cat "$work/log" >&2; return 1; }

@@ -71,7 +71,7 @@ func versions(t *testing.T) (old, newer string) {
 	old, newer = filepath.Join(dir, "old"), filepath.Join(dir, "newer")
 	for _, v := range []struct{ dir, version string }{{old, "0.9.0"}, {newer, "0.9.1"}} {
 		if _, err := os.Stat(filepath.Join(v.dir, "SHA256SUMS")); err != nil {
-			script(t, []string{"KINDS=deb", "OUT=" + v.dir, "SOURCE_DATE_EPOCH=1763800000", "PACKAGE_VERSION=" + v.version}, "packaging/build.sh", "amd64")
+			script(t, []string{"KINDS=deb", "COMPRESSION=none", "OUT=" + v.dir, "SOURCE_DATE_EPOCH=1763800000", "PACKAGE_VERSION=" + v.version}, "packaging/build.sh", "amd64")
 		}
 	}
 	return old, newer
