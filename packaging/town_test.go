@@ -139,12 +139,15 @@ func (w *town) members(servers ...*server) {
 	}
 }
 
-// watchdogs fails unless both watchdogs of a server are in a state.
+// watchdogs waits until both watchdogs of a server are in a state.
 func (w *town) watchdogs(s *server, want string) {
 	w.t.Helper()
-	if out := w.must(s, "cat /sys/class/watchdog/watchdog*/state"); out != want+"\n"+want {
-		w.t.Errorf("%s: its watchdogs are %q, want both %s", s.Name, out, want)
-	}
+	w.await("both watchdogs of "+s.Name+" are "+want, func() error {
+		if out, err := s.sh(w.t.Context(), "cat /sys/class/watchdog/watchdog*/state"); err != nil || out != want+"\n"+want {
+			return fmt.Errorf("they are %q (%w)", out, err)
+		}
+		return nil
+	})
 }
 
 // serving gives the cluster a service, and has the client write.
@@ -407,7 +410,7 @@ func (w *town) stopped() {
 // verified has the client read back what was confirmed to it.
 func (w *town) verified() {
 	w.t.Helper()
-	ctx := w.Context(2 * time.Minute)
+	ctx := w.Context(patience)
 	if _, err := w.client.Ask(ctx, wire.Request{Op: wire.Tell, Args: []string{"client"}, Data: []byte(ledger.Verify + "\n")}); err != nil {
 		w.t.Fatal(err)
 	}
