@@ -466,7 +466,7 @@ func (w *town) lastWords() {
 	}
 	for _, s := range w.nodes {
 		ctx := w.Context(patience)
-		out, err := s.Run(ctx, "/bin/sh", "-c", "journalctl --no-pager -o short-monotonic -n 150 -u 'holdfast*'; holdfast status; holdfast events | tail -30; systemctl --failed --no-legend")
+		out, err := s.Run(ctx, "/bin/sh", "-c", "journalctl --no-pager -o short-monotonic -n 500 -u 'holdfast*'; holdfast status; holdfast events | tail -30; systemctl --failed --no-legend")
 		w.t.Logf("%s: %v\n%s", s.Name, err, out)
 	}
 }

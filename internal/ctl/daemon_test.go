@@ -351,6 +351,15 @@ func TestNodeVerbs(t *testing.T) {
 	d.holdfast("", "node", "leave", "beta").says(t, 1, "run it on beta", "holdfast node standby beta")
 	d.wasNot(t, "/v1/leave")
 	d.holdfast("", "node", "leave", "alpha").says(t, 0, "alpha has left")
+	// With --wait it is done when the node is out, by the daemon's word, or when the daemon has ended and no guard is bound.
+	gone := status(api.Healthy)
+	for i := range gone.Nodes {
+		gone.Nodes[i].Phase = "out"
+	}
+	d.answer("GET /v1/status", status(api.Healthy), status(api.Healthy), status(api.Healthy), gone)
+	d.holdfast("", "node", "leave", "--wait", "1m").says(t, 0, "alpha has left", "watchdogs are safe")
+	d.answer("GET /v1/status", status(api.Healthy))
+	d.holdfast("", "node", "leave", "--wait", "1ns").says(t, 4, "not there yet", "phase is member")
 	d.holdfast("", "node").says(t, 0, "confirm-off", "standby")
 }
 

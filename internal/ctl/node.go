@@ -91,25 +91,3 @@ func (a *app) nodeConfirmOff() *cobra.Command {
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask; needs --how and --operator")
 	return c
 }
-
-func (a *app) nodeLeave() *cobra.Command {
-	return a.PrintsJSON(shell.Command("leave [NODE]", cobra.MaximumNArgs(1), func(c *cobra.Command, args []string) error {
-		client, err := a.dial()
-		if err != nil {
-			return err
-		}
-		defer client.Close()
-		s, err := client.Status(c.Context())
-		if err != nil {
-			return err
-		}
-		if len(args) == 1 && args[0] != s.Self.Name {
-			return fmt.Errorf("this is %s: a node leaves by its own daemon, so run it on %s; to empty it from here: holdfast node standby %s", s.Self.Name, args[0], args[0])
-		}
-		done, err := client.Leave(c.Context())
-		if err != nil {
-			return err
-		}
-		return a.showResult(done, s.Self.Name+" has left: its services were moved, its daemon ends")
-	}))
-}

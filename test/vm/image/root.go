@@ -19,8 +19,8 @@ func (c Cache) Root(packages ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return c.get("root", hashText(tree, rootSize), func(path string) error {
-		out, err := exec.Command("mkfs.ext4", "-q", "-F", "-L", "root", "-O", "^has_journal", "-d", tree, path, rootSize).CombinedOutput()
+	return c.get("root", hashText(tree, rootSize, "with a journal"), func(path string) error {
+		out, err := exec.Command("mkfs.ext4", "-q", "-F", "-L", "root", "-d", tree, path, rootSize).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("mkfs.ext4 -d (package e2fsprogs; test/setup.sh installs it): %w: %s", err, strings.TrimSpace(string(out)))
 		}
