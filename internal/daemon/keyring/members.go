@@ -123,6 +123,9 @@ func (d *Daemon) post(ctx context.Context, m Member, path string, question, into
 	}
 	if resp.StatusCode != http.StatusOK {
 		var e api.Error
+		if resp.StatusCode == http.StatusForbidden {
+			return fmt.Errorf("its daemon refuses the question: is it of an older version (holdfast doctor), or is its key another one? %s", bytes.TrimSpace(body))
+		}
 		if json.Unmarshal(body, &e) != nil || e.Message == "" {
 			e.Message = fmt.Sprintf("%s: %s", resp.Status, bytes.TrimSpace(body))
 		}
