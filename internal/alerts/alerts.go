@@ -10,6 +10,7 @@ package alerts
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,12 +66,21 @@ func Of(told []incidents.Told) []Alert {
 		if t.Kind != "alarm" || part[id(t)] {
 			continue
 		}
+		level := Problem
+		if good(t.Text) {
+			level = Over
+		}
 		list = append(list, Alert{
-			Version: version, Key: alarmKey(t), Level: Problem, Time: t.On, Title: first(t.Text), Text: []string{t.By + " says: " + t.Text},
+			Version: version, Key: alarmKey(t), Level: level, Time: t.On, Title: first(t.Text), Text: []string{t.By + " says: " + t.Text},
 			Next: []string{"holdfast status", fmt.Sprintf("holdfast events --by %s --since 1h", t.By)},
 		})
 	}
 	return list
+}
+
+// good says that an alarm is the guard's word that something is well again.
+func good(text string) bool {
+	return slices.ContainsFunc([]string{": it works", "a watchdog is fed again", "the lease is good again: the watchdogs are fed"}, func(end string) bool { return strings.HasSuffix(text, end) })
 }
 
 func id(t *incidents.Told) string { return fmt.Sprintf("%s:%d", t.By, t.ID) }

@@ -38,10 +38,12 @@ func TestCarries(t *testing.T) {
 	add(api.Event{Kind: "grant", Node: "alpha", Service: "orders", Term: 4, Proof: "E3 time", State: 11, Text: "it is preferred"})
 	add(api.Event{Kind: "started", Node: "alpha", Service: "orders", Term: 4, Text: "started"})
 	add(api.Event{Kind: "alarm", Node: "gamma", Text: "fencing by bmc would not work: connection refused"})
+	add(api.Event{Kind: "alarm", Node: "alpha", Text: "the guard: /dev/a: it works"})
 	list = of()
-	if len(list) != 2 {
+	if len(list) != 3 {
 		t.Fatalf("%+v", list)
 	}
+	carries(&list[2], Over, "")
 	carries(&list[0], Over, "E3 time, found by alpha: ")
 	carries(&list[1], Problem, "")
 	if text := strings.Join(list[0].Text, " "); !strings.Contains(text, "The cause: ") || !strings.Contains(text, "The proof: E3 time") {

@@ -302,7 +302,7 @@ func TestPoison(t *testing.T) {
 			t.Errorf("behind one that is refused: told %q", a)
 		}
 		w.change(func() { w.poison = "" })
-		let(10 * time.Second)
+		let(time.Minute)
 		if a := w.told(one); len(a) != 3 || a[2] != "alpha 10-gamma:problem" {
 			t.Errorf("told %q", a)
 		}

@@ -2,6 +2,7 @@ package watchers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/internal/alerts"
 	"github.com/holdfast-ha/holdfast/internal/metrics"
 	"github.com/holdfast-ha/holdfast/test/demo/controllers"
 	"github.com/holdfast-ha/holdfast/test/demo/programs"
@@ -87,6 +89,7 @@ type show struct {
 	icinga      *icinga
 	zabbix      *agent
 	template    *template
+	page        string // the script that alerts are told to
 }
 
 // usual are the alerts that may fire without a fault: a node of a power emulator says so
@@ -151,13 +154,14 @@ func TestWatchers(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
-	w := &show{T: t, ctx: ctx, controllers: &controllers.Set{}, template: readTemplate(t)}
+	w := &show{T: t, ctx: ctx, controllers: &controllers.Set{}, template: readTemplate(t), page: receiver(t)}
 	w.raise()
 	w.healthy()
 	w.nuisances()
 	fault := w.takeover()
 	w.lonely()
 	w.fires(fault, "HoldfastNodeOut")
+	w.told()
 	w.everything()
 }
 
@@ -255,7 +259,7 @@ func (w *show) nuisances() {
 	if err := errors.Join(errs...); err != nil {
 		w.Fatal(err)
 	}
-	apply(conf)
+	apply(conf + fmt.Sprintf("alerts:\n  - script: %s\n", w.page))
 	w.silent("HoldfastOperationFailed") // it speaks of the last quarter of an hour
 }
 
@@ -340,6 +344,53 @@ func (w *show) lonely() {
 		w.Fatal(err)
 	}
 	w.fires(since, "HoldfastGuardGone")
+}
+
+// receiver makes the script that alerts are told to: it keeps their JSON, a line for each.
+func receiver(t *testing.T) string {
+	t.Helper()
+	page := filepath.Join(t.TempDir(), "page")
+	if err := os.WriteFile(page, fmt.Appendf(nil, "#!/bin/sh\nexec cat >>%s.told\n", page), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return page
+}
+
+// told: through the loss of two nodes, of which one was the coordinator, the cluster has
+// told its own story, each alert once, with the proof and the next step.
+func (w *show) told() {
+	var all []alerts.Alert
+	w.await("the cluster tells of the takeover by itself", func() error {
+		text, err := os.ReadFile(w.page + ".told")
+		if err != nil {
+			return err
+		}
+		all = nil
+		for line := range strings.Lines(string(text)) {
+			var a alerts.Alert
+			if err := json.Unmarshal([]byte(line), &a); err != nil {
+				return fmt.Errorf("%w: %s", err, line)
+			}
+			all = append(all, a)
+		}
+		for _, a := range all {
+			if a.Level == alerts.Over && strings.Contains(a.Title, "node alpha was lost") {
+				return nil
+			}
+		}
+		return fmt.Errorf("it has told %d others", len(all))
+	})
+	keys := map[string]int{}
+	for _, a := range all {
+		w.Logf("%s told: %s", a.Sender, a.Title)
+		keys[a.Key]++
+		if keys[a.Key] > 1 || len(a.Text) == 0 || len(a.Next) == 0 || a.Cluster != "hospital" {
+			w.Errorf("told %d times: %+v", keys[a.Key], a)
+		}
+		if strings.Contains(a.Title, "node alpha was lost") && a.Level == alerts.Over && !strings.HasPrefix(a.Proof, "E3") {
+			w.Errorf("the proof of %s is %q", a.Key, a.Proof)
+		}
+	}
 }
 
 // everything: whatever the dashboard asks has had an answer, and what was exported is what
