@@ -380,7 +380,7 @@ func machineRows() []row {
 			why:  "what a drill breaks is this node's own, or ordered by mail; whether it may is judged by who asks",
 		},
 		{
-			tree: "internal/daemon/upgrade", may: []string{"internal/guardwire"},
+			tree: "internal/daemon/upgrade", may: []string{"internal/daemon/journal", "internal/guardwire"},
 			why: "newer programs take over where they can, whatever the cluster does",
 		},
 	}

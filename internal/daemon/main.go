@@ -80,7 +80,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	node, err := readNode(*file)
 	if err == nil {
-		err = guardwire.Takes(*takes)
+		err = upgrade.Takes(*takes, node.Dirs.State)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "holdfastd: %v\n", err)

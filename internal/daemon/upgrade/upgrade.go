@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
 	"github.com/holdfast-ha/holdfast/internal/guardwire"
 )
 
@@ -61,6 +62,20 @@ func (p *Programs) Vet(ctx context.Context) error {
 		return err
 	}
 	p.GuardVersion, p.DaemonSays = guard, daemon
+	return nil
+}
+
+// Takes says, in the newer daemon, whether it could take over from one that speaks
+// that version of the guard's protocol: it has to read the state that was kept, or it
+// would take the services that run for half started ones, and stop them. Version 0
+// is no question.
+func Takes(version int, state string) error {
+	if err := guardwire.Takes(version); err != nil || version == 0 {
+		return err
+	}
+	if _, err := journal.Kept(state); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("the state that was kept cannot be read, so that the services that run would be stopped: %w; the daemon that runs writes it anew with the next change that is committed, and its journal says why where it cannot", err)
+	}
 	return nil
 }
 
