@@ -58,8 +58,10 @@ type Disk struct {
 
 // Exit codes of iscsiadm(8).
 const (
-	exitExists = 15
-	exitNone   = 21
+	exitTimeout = 8  // of the connection
+	exitSilent  = 11 // a request within it
+	exitExists  = 15
+	exitNone    = 21
 )
 
 // Error is a failure of iscsiadm.
@@ -80,6 +82,13 @@ func (e *Error) Error() string {
 		meaning = "exit status " + strconv.Itoa(e.Code)
 	}
 	return e.Doing + ": " + meaning + ": " + e.Said
+}
+
+// Timeout says that err is of an iscsiadm to which nobody has answered in time: the login
+// may work the next time, and may even have worked.
+func Timeout(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Code == exitTimeout || e.Code == exitSilent)
 }
 
 func (i Initiator) admin(ctx context.Context, doing string, args ...string) (program.Result, error) {

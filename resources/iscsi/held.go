@@ -50,7 +50,7 @@ func Hold(ctx context.Context, spec json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	failed := s.logins(ctx, i, settings, missing)
+	failed := s.insist(ctx, i, settings, missing)
 	if len(failed) == len(s.Portals) {
 		return errors.New(oneLine(failed))
 	}

@@ -25,6 +25,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,6 +56,8 @@ type Spec struct {
 const (
 	usualPort = "3260"
 	pollEvery = 100 * time.Millisecond
+	// again is the pause before a login that nobody has answered is repeated.
+	again = 250 * time.Millisecond
 	// reachWithin bounds the question whether a portal answers at all.
 	reachWithin = 2 * time.Second
 )
@@ -92,7 +95,7 @@ func (Agent) Start(ctx context.Context, req resources.Request) resources.Report 
 	if report, refused := s.refused(i); refused {
 		return report
 	}
-	failed := s.logins(ctx, i, settings, s.Portals)
+	failed := s.insist(ctx, i, settings, s.Portals)
 	if len(failed) == len(s.Portals) {
 		text := oneLine(failed)
 		if ctx.Err() != nil {
@@ -124,6 +127,24 @@ func (s Spec) logins(ctx context.Context, i iscsi.Initiator, settings iscsi.Sett
 		}
 	}
 	return failed
+}
+
+// insist logs in, and again for as long as there is time, where all that was wrong with
+// every one of the portals is that no answer came in time: iscsiadm waits for some 15 s,
+// and a target that has just come up, or a network that is just learning where things are,
+// may take longer. What was answered with a refusal is not asked again.
+func (s Spec) insist(ctx context.Context, i iscsi.Initiator, settings iscsi.Settings, portals []string) []error {
+	for {
+		failed := s.logins(ctx, i, settings, portals)
+		if len(failed) < len(portals) || slices.ContainsFunc(failed, func(err error) bool { return !iscsi.Timeout(err) }) {
+			return failed
+		}
+		select {
+		case <-ctx.Done():
+			return failed
+		case <-time.After(again):
+		}
+	}
 }
 
 // await waits for a session that works and a disk of it.

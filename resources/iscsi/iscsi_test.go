@@ -32,6 +32,7 @@ case "$*" in
 *"-o new") [ ! -e $DIR/record ] || exit 15; touch $DIR/record; exit 0;;
 *"-o update"*) exit 0;;
 *--login)
+  [ ! -e $DIR/slow/1 ] || { rm $(ls -d $DIR/slow/* | tail -1); echo "iscsiadm: initiator reported error (8 - connection timed out)" >&2; exit 8; }
   [ ! -e $DIR/refuse ] || { echo "iscsiadm: Could not login" >&2; exit $(cat $DIR/refuse); }
   [ ! -e $S/session1 ] || exit 15
   mkdir -p $S/session1.new/device/target1:0:0/1:0:0:0/block/sdz/holders
@@ -165,6 +166,45 @@ func TestFailures(t *testing.T) {
 	t.Setenv("HOLDFAST_SYSFS", filepath.Join(s.dir, "none"))
 	s.ask(a.Probe, spec, resources.Unknown, "")
 	s.ask(a.Fit, map[string]any{"target": target, "portal": "127.0.0.1:1"}, resources.Failed, "no portal")
+}
+
+// A login that nobody has answered is repeated while the start has time; what was
+// refused is not.
+func TestASlowFirstLogin(t *testing.T) {
+	s := newSetting(t)
+	slow := func(times ...string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(s.dir, "slow"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range times {
+			s.write("slow/"+name, "", 0o644)
+		}
+	}
+	logins := func() int {
+		calls, err := os.ReadFile(filepath.Join(s.dir, "calls"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(calls), "--login")
+	}
+	a := iscsi.Agent{}
+	spec := map[string]any{"target": target, "portal": s.portal}
+	slow("1", "2")
+	s.ask(a.Start, spec, resources.OK, "1 of 1 sessions")
+	if logins() != 3 {
+		t.Errorf("%d logins, want 3", logins())
+	}
+	s.ask(a.Stop, spec, resources.OK, "")
+	slow("1")
+	s.write("refuse", "24", 0o644)
+	before := logins()
+	s.ask(a.Start, spec, resources.Failed, "refuses the user or the password")
+	if logins()-before != 2 {
+		t.Errorf("%d logins after a refusal, want 2", logins()-before)
+	}
+	slow("1", "2", "3", "4", "5", "6", "7", "8", "9")
+	s.ask(a.Start, spec, resources.Unknown, "") // no answer within the start's own limit: it is not known what became of it
 }
 
 // The real iscsiadm keeps the record as it is meant; sessions and discovery need a
