@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/internal/ctl/live"
 	"github.com/holdfast-ha/holdfast/test/demo/stage"
 )
 
@@ -24,11 +25,13 @@ const (
 type screen struct {
 	out      io.Writer
 	terminal bool
+	live     *live.Screen
+	drawn    bool      // what stands there was drawn, and the cursor is in its last line
 	last     time.Time // of the status
 }
 
 func newScreen(out io.Writer) *screen {
-	s := &screen{out: out}
+	s := &screen{out: out, live: live.New(out)}
 	if f, ok := out.(*os.File); ok {
 		info, err := f.Stat()
 		s.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
@@ -36,7 +39,13 @@ func newScreen(out io.Writer) *screen {
 	return s
 }
 
-func (s *screen) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+func (s *screen) say(format string, args ...any) {
+	if s.drawn {
+		s.drawn = false
+		fmt.Fprintln(s.out)
+	}
+	fmt.Fprintf(s.out, format+"\n", args...)
+}
 
 // status shows what `holdfast status` prints on the first of the nodes that
 // answers, if it is time for that; now says that it is.
@@ -57,11 +66,12 @@ func (s *screen) status(ctx context.Context, nodes []*stage.Node, title string, 
 		if err != nil && strings.TrimSpace(text) == "" {
 			continue
 		}
-		if s.terminal {
-			fmt.Fprint(s.out, "\033[H\033[2J") // home, and clear the screen
+		frame := fmt.Sprintf("--- %s --- %s# holdfast status\n%s", title, n.Name, strings.TrimRight(text, "\n"))
+		if !s.terminal {
+			s.say("%s", frame)
+			return
 		}
-		s.say("--- %s --- %s# holdfast status", title, n.Name)
-		fmt.Fprintln(s.out, strings.TrimRight(text, "\n"))
+		s.drawn = s.live.Show(frame) == nil // a terminal that is gone is looked at by nobody
 		return
 	}
 	s.say("--- %s --- no node answers", title)
