@@ -146,6 +146,22 @@ func TestStatusSince(t *testing.T) {
 	d.holdfast("", "status").says(t, 0, "orders", "running", "3 h", "prefers alpha")
 }
 
+// TestStatusStarting: while a service starts, how long that takes still is told by its
+// last start, and when it takes longer, that is said.
+func TestStatusStarting(t *testing.T) {
+	t.Parallel()
+	for ago, want := range map[time.Duration]string{4 * time.Second: "4 s about 8 s left: the last start took 12 s", time.Minute: "60 s longer than the last start, which took 12 s"} {
+		d := newDaemon(t)
+		s := status(api.Warning, api.Service{Name: "orders", State: "starting", Node: "alpha", Term: 5})
+		begun := s.Time.Add(-ago)
+		before := begun.Add(-time.Hour)
+		d.answer("GET /v1/status", s)
+		d.answer("GET /v1/events", []api.Event{{Kind: "grant", Service: "orders", Term: 4, Time: before}, {Kind: "grant", Service: "orders", Term: 5, Time: begun}},
+			[]api.Event{{Kind: "started", Service: "orders", Term: 4, Time: before.Add(12 * time.Second)}, {Kind: "started", Service: "orders", Term: 4, Time: before.Add(50 * time.Minute)}})
+		d.holdfast("", "status").says(t, 1, "starting", want)
+	}
+}
+
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	d := newDaemon(t)

@@ -25,10 +25,14 @@ func noJSON() map[string]string {
 // elsewhere are commands whose JSON needs more than a fake of the daemon: the test that
 // reads it.
 func elsewhere() map[string]string {
-	return map[string]string{
+	list := map[string]string{
 		"watchdog qualify": "dogcmd.TestQualify", "watchdog test": "dogcmd.TestTest", "watchdog beacons": "dogcmd.TestQualify",
 		"report": "accept.TestIncident", "doctor": "doctor.TestFixAndUndo", "drill fence": "drill.TestCheck", "disk replace": "what disk grow does, with one disk less",
 	}
+	for _, kind := range []string{"kill-node", "freeze-node", "cut-network", "cut-disk", "fail-service", "move"} {
+		list["drill "+kind] = "accept.TestDrills"
+	}
+	return list
 }
 
 // documents are the JSON values in a text, one or several.
@@ -87,6 +91,7 @@ func askedOfDaemon(file string) []asked {
 		{"version", nil, ""},
 		{"node upgrade", []string{"--dry-run"}, ""},
 		{"key status", nil, ""},
+		{"drill list", nil, ""},
 		{"key rotate", nil, ""},
 	}
 	for _, verb := range []string{"start", "stop", "restart", "failback", "freeze", "unfreeze", "clear"} {
@@ -112,6 +117,7 @@ func answering(t *testing.T) *fakeDaemon {
 	d.answer("POST /v1/token", &api.TokenReply{Token: "hf1-x", Valid: 3600})
 	d.answer("POST /v1/leave", done)
 	d.answer("POST /v1/upgrade", done)
+	d.answer("GET /v1/drills", &api.Drills{})
 	d.answer("GET /v1/key", &api.KeyStatus{Version: 1, Stage: api.KeySettled})
 	d.answer("POST /v1/key", &api.KeyProgress{Done: true})
 	d.answer("POST /v1/alerts/test", []api.AlertTried{{Receiver: "script", OK: true}})
@@ -193,18 +199,14 @@ func TestJSON(t *testing.T) {
 	l := newLost(t)
 	check("disk recover", l.recover("", "--dry-run", "--json"))
 
-	names, _ := commands(t)
-	for _, name := range names {
-		command := strings.ReplaceAll(strings.TrimPrefix(strings.TrimPrefix(name, "holdfast"), "-"), "-", " ")
-		for _, hyphened := range []string{"confirm off", "adopt clone"} {
-			command = strings.ReplaceAll(command, hyphened, strings.ReplaceAll(hyphened, " ", "-"))
-		}
-		group := slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, name+"-") })
+	names := sections(t)
+	for _, command := range names {
+		group := slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, command+" ") })
 		_, none := noJSON()[command]
 		_, there := elsewhere()[command]
 		has := strings.Contains(holdfast("", append(strings.Fields(command), "--help")...).out, "--json")
 		switch {
-		case group && !seen[command] || command == "":
+		case group && !seen[command]:
 		case none && has:
 			t.Errorf("holdfast %s has --json, and is said to have none", command)
 		case !none && !has:
@@ -213,6 +215,21 @@ func TestJSON(t *testing.T) {
 			t.Errorf("holdfast %s --json is run by no test: add it to this one", command)
 		}
 	}
+}
+
+// sections are the commands that help.txt has texts for; TestHelp holds those against
+// the program.
+func sections(t *testing.T) (names []string) {
+	t.Helper()
+	for line := range strings.Lines(readText(t, "help.txt")) {
+		if name, is := strings.CutPrefix(line, "== holdfast "); is {
+			names = append(names, strings.TrimSpace(name))
+		}
+	}
+	if len(names) < 60 {
+		t.Fatalf("only %d commands", len(names))
+	}
+	return names
 }
 
 // TestExitCodes: the numbers of docs/manual/script.md are those of the program.

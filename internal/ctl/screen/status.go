@@ -15,7 +15,9 @@ import (
 // Look is how a status is to be shown.
 type Look struct {
 	// Since says when a service was started last, or began to; what is not known is left out.
-	Since  map[string]time.Time
+	Since map[string]time.Time
+	// Took says how long a service's last start took, from its grant on; what is not known is left out.
+	Took   map[string]time.Duration
 	Width  int  // columns; 0: Width
 	Colour bool // words that matter stand out
 }
@@ -28,13 +30,14 @@ type page struct {
 	bytes.Buffer
 	s     *api.Status
 	since map[string]time.Time
+	took  map[string]time.Duration
 	width int
 }
 
 // Status draws the whole screen: what is wrong and what to do about it first, then
 // nodes, services, disks, links, and what a takeover rests on.
 func Status(w io.Writer, s *api.Status, l Look) error {
-	p := &page{s: s, since: l.Since, width: Width}
+	p := &page{s: s, since: l.Since, took: l.Took, width: Width}
 	if l.Width > 0 {
 		p.width = min(most, max(Width, l.Width))
 	}
@@ -196,6 +199,8 @@ func (p *page) services() {
 		}
 		note := serviceNote(v)
 		switch {
+		case v.State == "starting" && note == "" && p.took[v.Name] > 0:
+			note = p.starting(v)
 		case v.State == "running" && note == "":
 			note = v.Why
 		case v.State != "running" && !v.Stopped:
@@ -209,6 +214,19 @@ func (p *page) services() {
 	for _, line := range below {
 		p.line(2, "%s", clean(line))
 	}
+}
+
+// starting says how long a start takes still, by the last one.
+func (p *page) starting(v *api.Service) string {
+	took, at := p.took[v.Name], p.since[v.Name]
+	left := took - p.s.Time.Sub(at)
+	switch {
+	case at.IsZero():
+		return "the last start took " + Seconds(took)
+	case left > 0:
+		return "about " + Seconds(left.Truncate(100*time.Millisecond)) + " left: the last start took " + Seconds(took.Truncate(100*time.Millisecond))
+	}
+	return "longer than the last start, which took " + Seconds(took.Truncate(100*time.Millisecond)) + ": holdfast explain " + v.Name
 }
 
 func serviceStyle(v *api.Service) Style {

@@ -58,11 +58,11 @@ func (a *command) run(ctx context.Context) error {
 		return shell.Usage(fmt.Errorf("--watch=%s: want 100ms or more", a.watch))
 	}
 	if a.watch == 0 {
-		s, since, err := a.ask(ctx)
+		s, c, err := a.ask(ctx)
 		if err != nil {
 			return UnknownError{err}
 		}
-		if err := a.show(s, since); err != nil {
+		if err := a.show(s, c); err != nil {
 			return err
 		}
 		return Health(s.Health)
@@ -82,7 +82,7 @@ func (a *command) again(ctx context.Context) error {
 	next := time.NewTicker(a.watch)
 	defer next.Stop()
 	for {
-		s, since, err := a.ask(ctx)
+		s, c, err := a.ask(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return Health(last)
@@ -90,7 +90,7 @@ func (a *command) again(ctx context.Context) error {
 			last, err = "", a.nobody(err)
 		default:
 			last, a.mute = s.Health, time.Time{}
-			err = a.show(s, since)
+			err = a.show(s, c)
 		}
 		if err != nil {
 			return err
@@ -117,24 +117,24 @@ func (a *command) nobody(why error) error {
 	return a.live.Show(screen.Wrap(text, screen.Width, "  ") + "\n\nWHAT TO DO\n  see why it does not answer, or ask another node; trying again\n    -> systemctl status holdfastd holdfast-guard\n")
 }
 
-func (a *command) ask(ctx context.Context) (*api.Status, map[string]time.Time, error) {
+func (a *command) ask(ctx context.Context) (*api.Status, course, error) {
 	client, err := a.dial()
 	if err != nil {
-		return nil, nil, err
+		return nil, course{}, err
 	}
 	defer client.Close()
 	s, err := client.Status(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, course{}, err
 	}
-	return s, startedSince(ctx, client), nil
+	return s, courseOf(ctx, client), nil
 }
 
-func (a *command) show(s *api.Status, since map[string]time.Time) error {
+func (a *command) show(s *api.Status, c course) error {
 	if a.JSON {
 		return a.PrintJSON(s)
 	}
-	look := screen.Look{Since: since, Colour: live.Colour(a.Out), Width: live.SizeOf(a.Out).Columns}
+	look := screen.Look{Since: c.since, Took: c.took, Colour: live.Colour(a.Out), Width: live.SizeOf(a.Out).Columns}
 	var b bytes.Buffer
 	if err := screen.Status(&b, s, look); err != nil {
 		return err
@@ -168,18 +168,38 @@ func Health(h api.Health) error {
 	return shell.Code(exitUnknown)
 }
 
-// startedSince finds, in this node's event store, when each service was started
-// last; of one that another node started, when that was granted. What the store
-// does not know is left out.
-func startedSince(ctx context.Context, client Daemon) map[string]time.Time {
-	since := map[string]time.Time{}
-	for _, kind := range []string{"grant", "started"} {
+// longStart is longer than any start takes: what seems to is a restart whose start is
+// not known any more.
+const longStart = time.Hour
+
+// course is what this node's event store knows of the services' starts.
+type course struct {
+	since map[string]time.Time
+	took  map[string]time.Duration
+}
+
+// courseOf finds when each service was started last, or, of one that another node
+// starts, when that was granted; and how long its last start took that this node has
+// seen, from the grant on. What the store does not know is left out.
+func courseOf(ctx context.Context, client Daemon) course {
+	c := course{since: map[string]time.Time{}, took: map[string]time.Duration{}}
+	granted := map[string]api.Event{}
+	look := func(kind string, take func(e api.Event)) {
 		_ = client.Events(ctx, api.EventQuery{Kind: kind, Limit: 200}, func(e api.Event) error { // without it, the rest is shown all the same
-			if e.Time.After(since[e.Service]) {
-				since[e.Service] = e.Time
+			if e.Time.After(c.since[e.Service]) {
+				c.since[e.Service] = e.Time
 			}
+			take(e)
 			return nil
 		})
 	}
-	return since
+	term := func(e *api.Event) string { return fmt.Sprint(e.Service, " ", e.Term) }
+	look("grant", func(e api.Event) { granted[term(&e)] = e })
+	look("started", func(e api.Event) {
+		if g, has := granted[term(&e)]; has && e.Time.After(g.Time) && e.Time.Sub(g.Time) < longStart {
+			c.took[e.Service] = e.Time.Sub(g.Time)
+		}
+		delete(granted, term(&e)) // a later one is a restart
+	})
+	return c
 }
