@@ -273,7 +273,9 @@ func (r *rehearse) happened(s *api.Status) bool {
 	}
 	for i := range r.world.Told.Services {
 		f := &r.world.Told.Services[i]
-		if v := rehearsal.Service(s, f.Name); f.Granted != nil && (v == nil || v.State != "running" || v.Node == f.From) {
+		// Wherever it runs: whether it is where it should be is judged in the end.
+		v, before := rehearsal.Service(s, f.Name), rehearsal.Service(r.world.Status, f.Name)
+		if f.Granted != nil && (v == nil || v.State != "running" || v.Term == before.Term) {
 			return false
 		}
 	}
