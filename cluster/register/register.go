@@ -256,9 +256,10 @@ func (m *Machine[V]) Propose(now ident.Instant, f Propose[V]) {
 func (m *Machine[V]) Reread() { m.leader = false }
 
 // Learn is told of a version that somebody claims to be committed, and reads it
-// from whichever disk shows it first. To be told again searches again.
+// from whichever disk shows it first. To be told again searches again. What is older
+// than the floor is left alone: its sets of disks may be gone.
 func (m *Machine[V]) Learn(now ident.Instant, c Claim) {
-	if c.Ver <= m.committed.ver || c.Ver < m.learn.Ver {
+	if c.Ver <= m.committed.ver || c.Ver < m.learn.Ver || c.Ver < m.cfg.Floor {
 		return
 	}
 	m.learn = c

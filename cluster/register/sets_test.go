@@ -205,6 +205,24 @@ func TestLateWriteOfBeforeAChangeHidesNothing(t *testing.T) {
 	}
 }
 
+// TestWhatIsOlderThanTheFloorIsNotLearned: a beat of before a blackout claims an older
+// version than this node has known of. It may name disks that have gone since.
+func TestWhatIsOlderThanTheFloorIsNotLearned(t *testing.T) {
+	for floor, learns := range map[uint64]bool{2: true, 3: false} {
+		w, a, b := quiet(t, 2, 1)
+		w.commit(a)
+		w.commit(a)
+		b.fly = nil
+		b.m = register.New[val](register.Config{Self: 2, Life: 9, Disks: 1, Floor: floor})
+		b.m.Learn(w.now, a.m.Claim())
+		w.collect(b)
+		w.all(b)
+		if got := b.got(register.Learned) != nil; got != learns {
+			t.Errorf("floor %d, version 2 claimed: learned %v", floor, got)
+		}
+	}
+}
+
 // TestChangeDoesNotMendARollback: a machine that has halted does not come back by a
 // change of its disks.
 func TestChangeDoesNotMendARollback(t *testing.T) {
