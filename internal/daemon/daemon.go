@@ -278,6 +278,7 @@ func (d *Daemon) live(ctx context.Context) error {
 	task("alerts", herald.Run)
 	local.Reach(server.Around{Get: asking.Get, Post: asking.Post, Fit: fitness.Of(d.deps.Runner), Alerts: herald.Try, Keys: d.exchange(asking.Post), Doctor: examiner.New(program.Run, d.deps.Disks.File, os.Executable, d.deps.Wall).Report})
 	task("drills", func(ctx context.Context) error { return d.ways.drills.Follow(ctx, d.loop.view, asking.Get) })
+	task("keys", d.others.ring.Begin)
 	task("door", func(ctx context.Context) error { return d.others.door.Run(ctx, local.PeerHandler()) })
 	task("join service", d.others.join.Run)
 	task("service manager", d.notify)

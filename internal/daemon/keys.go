@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"slices"
 	"time"
 
-	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/heartbeat"
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/daemon/keyring"
@@ -33,17 +31,12 @@ func (d *Daemon) exchange(post func(context.Context, []netip.AddrPort, string, [
 	return keyring.NewExchange(d.others.ring, all, all.Forward)
 }
 
-// keyDisks are the disks that count, or without a state all that are open.
-func (d *Daemon) keyDisks(s *cluster.State) (list []keyring.Disk, err error) {
+// keyDisks are all disks that are open.
+func (d *Daemon) keyDisks() (list []keyring.Disk) {
 	for _, k := range d.disks.all() {
-		if s == nil || slices.Contains(s.Disks, k.want.Disk) || slices.Contains(s.Change.Disks, k.want.Disk) {
-			list = append(list, keyring.Disk{ID: k.want.Disk, Number: k.index + 1, Path: d.roster.Path(k.want.Disk), Do: k.do, Landing: &k.land})
-		}
+		list = append(list, keyring.Disk{ID: k.want.Disk, Number: k.index + 1, Path: d.roster.Path(k.want.Disk), Do: k.do, Landing: &k.land})
 	}
-	if s != nil {
-		err = keyring.Complete(list, slices.Concat(s.Disks, s.Change.Disks))
-	}
-	return list, err
+	return list
 }
 
 // useKeys has everything in this node use other keys: what it does on the network and

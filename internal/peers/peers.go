@@ -1,6 +1,7 @@
 // Package peers lets the daemons of a cluster ask each other what people want to
 // see of all nodes at once: statuses, events, the doctor's findings. Nothing is
-// decided by it, no safety rests on it, and no node can change anything on another.
+// decided by it, no safety rests on it, and all that a node can change on another is
+// the cluster's key itself, step by step (package keyring of the daemon).
 //
 // It is HTTP over TLS 1.3 on the TCP ports of the heartbeat links. Both ends show
 // the same key, which is derived from the cluster key: who has that is a node, as

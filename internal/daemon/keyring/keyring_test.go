@@ -388,6 +388,17 @@ func TestNobodyElseLeads(t *testing.T) {
 	release()
 }
 
+// TestBegin: a life uses what its file says, once; the guard may not know it yet.
+func TestBegin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	beta := w.nodes[1]
+	beta.uses = quorumdisk.Keys{}
+	if err := beta.ring.Begin(t.Context()); err != nil || beta.uses != beta.ring.Keys() {
+		t.Errorf("%v; it uses %s", err, beta.uses.Current.Fingerprint())
+	}
+}
+
 func TestLanding(t *testing.T) {
 	t.Parallel()
 	var l keyring.Landing

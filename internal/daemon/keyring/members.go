@@ -36,23 +36,13 @@ type Disk struct {
 	Landing *Landing
 }
 
-// Complete fails if a disk that counts is not among those that are open.
-func Complete(open []Disk, count []ident.UUID) error {
-	for _, id := range count {
-		if !slices.ContainsFunc(open, func(k Disk) bool { return k.ID == id }) {
-			return fmt.Errorf("quorum disk %v counts and is not open here", id)
-		}
-	}
-	return nil
-}
-
 // Daemon is what a Cluster of daemons is made of.
 type Daemon struct {
 	Self  ident.NodeID
 	State func(context.Context) (*cluster.State, error)
 	Post  func(ctx context.Context, addresses []netip.AddrPort, path string, question []byte) (*http.Response, error)
-	// Disks are those that count by the state, now or soon; without one all that are open.
-	Disks func(*cluster.State) ([]Disk, error)
+	// Disks are all that are open.
+	Disks func() []Disk
 }
 
 var _ Cluster = (*Daemon)(nil)
@@ -134,13 +124,29 @@ func (d *Daemon) post(ctx context.Context, m Member, path string, question, into
 	return json.Unmarshal(body, into)
 }
 
+// counting are the disks that count by the state, now or soon. It fails if one is not open.
+func (d *Daemon) counting(s *cluster.State) ([]Disk, error) {
+	var list []Disk
+	open := d.Disks()
+	for _, id := range slices.Concat(s.Disks, s.Change.Disks) {
+		i := slices.IndexFunc(open, func(k Disk) bool { return k.ID == id })
+		if i < 0 {
+			return nil, fmt.Errorf("quorum disk %v counts and is not open here", id)
+		}
+		if !slices.ContainsFunc(list, func(k Disk) bool { return k.ID == id }) {
+			list = append(list, open[i])
+		}
+	}
+	return list, nil
+}
+
 // Survey implements Cluster.
 func (d *Daemon) Survey(ctx context.Context) []api.KeyDisk {
 	list := []api.KeyDisk{}
 	s, err := d.State(ctx)
 	var disks []Disk
 	if err == nil {
-		disks, err = d.Disks(s)
+		disks, err = d.counting(s)
 	}
 	if err != nil {
 		return append(list, api.KeyDisk{Error: err.Error()})
@@ -195,7 +201,7 @@ func (d *Daemon) reseal(ctx context.Context, mine func(quorumdisk.Place) bool) e
 	if err != nil {
 		return err
 	}
-	disks, err := d.Disks(s)
+	disks, err := d.counting(s)
 	if err != nil {
 		return err
 	}
@@ -219,12 +225,8 @@ func (d *Daemon) reseal(ctx context.Context, mine func(quorumdisk.Place) bool) e
 
 // Unsettled is for how long yet something may land on a disk, for a Ring.
 func (d *Daemon) Unsettled() time.Duration {
-	disks, err := d.Disks(nil)
-	if err != nil {
-		return settles
-	}
 	var left time.Duration
-	for _, k := range disks {
+	for _, k := range d.Disks() {
 		left = max(left, k.Landing.Left(time.Now()))
 	}
 	return left

@@ -76,6 +76,19 @@ func (r *Ring) Keys() quorumdisk.Keys {
 	return r.keys
 }
 
+// Begin has everything use the keys of the file once, at the start of a life: a guard
+// that runs for longer may have missed what the former life wrote there. Where it
+// fails people are told: an exchange tries it again, and nothing else needs it. It is
+// a task, and never fails as one.
+func (r *Ring) Begin(ctx context.Context) error {
+	r.joining.Lock()
+	defer r.joining.Unlock()
+	if err := r.change(ctx, r.Keys(), ""); err != nil && ctx.Err() == nil {
+		r.parts.Note(err.Error())
+	}
+	return nil
+}
+
 // ErrExchanging says that a node cannot be let in: which key it needs is about to change.
 var ErrExchanging = errors.New("the cluster's key is being exchanged, and no node can join meanwhile: holdfast key rotate goes on with it; then join again")
 
