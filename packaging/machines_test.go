@@ -27,7 +27,7 @@ const (
 	quorumPath = "/dev/disk/by-id/virtio-QUORUM1"
 	dataPath   = "/dev/disk/by-id/virtio-DATA1"
 	served     = "10.78.0.100"
-	within     = 150 * time.Second
+	within     = 300 * time.Second
 	bite       = 30 * time.Second
 	patience   = 15 * time.Minute
 )
