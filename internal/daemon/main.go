@@ -104,7 +104,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 func logged(file string, node *config.Node, stderr io.Writer) error {
 	sink := diode.NewWriter(process.LogSink(stderr), logLines, 0, func(int) {})
 	defer sink.Close()
-	log := zerolog.New(sink).With().Timestamp().Str("node", node.Name).Logger()
+	log := zerolog.New(sink).Level(process.LogLevel()).With().Timestamp().Str("node", node.Name).Logger()
 	err := run(file, node, log)
 	if err != nil && !errors.Is(err, upgrade.ErrUpgraded) {
 		log.Error().Err(err).Msg("holdfastd ends")

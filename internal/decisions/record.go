@@ -44,7 +44,7 @@ type Record struct {
 	View     bool           `json:"view,omitempty"` // somebody looked at the core, which may make it forget and remember
 	Event    *tagged        `json:"event,omitempty"`
 	Actions  []tagged       `json:"actions,omitempty"`
-	Digest   []byte         `json:"digest,omitempty"` // of the core's whole memory after the step; of decisions and every 256th step
+	Digest   []byte         `json:"digest,omitempty"` // of the core's whole memory after the step; of decisions and every 1024th step
 	Gap      int            `json:"gap,omitempty"`    // so many records are missing here
 }
 
@@ -64,9 +64,10 @@ type Head struct {
 func Kinds() memory.Kinds { return memory.KindsOf(append(sealed(), (*diskset.Watch)(nil))) }
 
 // Mark is when a digest of the core's memory is due: after every step that
-// decided something, and after every 256th.
+// decided something, and after every 1024th: with hundreds of services it is a
+// millisecond's work, and there are a hundred steps in a second.
 func Mark(step uint64, actions []cluster.Action) bool {
-	return step%256 == 0 || Decides(actions)
+	return step%1024 == 0 || Decides(actions)
 }
 
 // Decides says that a step did more than to beat, to talk and to look after what runs.

@@ -27,6 +27,16 @@ func LogSink(stderr io.Writer) io.Writer {
 	return zerolog.ConsoleWriter{Out: stderr, NoColor: true, TimeFormat: "15:04:05.000"}
 }
 
+// LogLevel is from which level on the log is written: info, or what the environment
+// says in HOLDFAST_LOG. Every check that finds all well is worth a line of level debug:
+// with hundreds of services that is more work than the checks.
+func LogLevel() zerolog.Level {
+	if level, err := zerolog.ParseLevel(os.Getenv("HOLDFAST_LOG")); err == nil && level != zerolog.NoLevel {
+		return level
+	}
+	return zerolog.InfoLevel
+}
+
 // Lock makes this process the one daemon of its node, for life: two would tell
 // the guard contradicting things.
 func Lock(dir string) (*os.File, error) {
