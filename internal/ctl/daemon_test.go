@@ -237,6 +237,27 @@ func TestEventsOfAllNodes(t *testing.T) {
 	d.holdfast("", "explain", "incident", "8-beta").says(t, 1, "holdfast explain incident lists")
 }
 
+// TestEventsFollow: what happens on any node comes as it comes, after what was noted
+// before and without repeating it; a node that tells no more is said.
+func TestEventsFollow(t *testing.T) {
+	t.Parallel()
+	d := newDaemon(t)
+	s := status(api.Healthy)
+	s.Nodes = append(s.Nodes, api.Node{ID: 2, Name: "beta"})
+	d.answer("GET /v1/status", s)
+	d.answer("GET /v1/of/beta/status", &api.Status{Version: 1, Time: time.Now(), Self: api.Self{Name: "beta"}})
+	d.answer("GET /v1/events", []api.Event{{ID: 1, Kind: "fencing", Node: "gamma", Text: "silent", State: 4}}, []api.Event{{ID: 2, Kind: "proof", Node: "gamma", Text: "it has ended", State: 5}})
+	d.answer("GET /v1/of/beta/events", []api.Event{{ID: 7, Kind: "grant", Service: "orders", Text: "granted", State: 5}}, api.Errorf(api.CodeNotReady, "beta does not answer"))
+	r := d.holdfast("", "events", "--follow", "--node", "gamma")
+	r.says(t, 1, "alpha:1", "beta:7", "alpha:2", "it has ended", "beta tells no more: beta does not answer")
+	if strings.Count(r.out, "alpha:1") != 1 || strings.Index(r.out, "alpha:2") < strings.Index(r.out, "beta:7") {
+		t.Errorf("not in order, or twice:\n%s", r.out)
+	}
+	d.was(t, "after=1")
+	d.was(t, "after=7")
+	d.was(t, "node=gamma")
+}
+
 // TestAlertTest: a receiver that did not take a test alert is a failure, and so is
 // having nobody to tell.
 func TestAlertTest(t *testing.T) {
