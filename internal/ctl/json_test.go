@@ -140,7 +140,7 @@ func askedOfDisks(s *site, disk string) []asked {
 		{"disk show", []string{disk, "--for", "1ms"}, ""},
 		{"disk dump", []string{disk}, ""},
 		{"disk verify", []string{disk}, ""},
-		{"disk watch", []string{disk, "--interval", "50ms", "--for", "100ms"}, ""},
+		{"disk watch", []string{disk, "--interval", "50ms", "--for", "3s"}, ""},
 		{"disk export", []string{disk, "--to", filepath.Join(s.dir, "export")}, ""},
 		{"disk create", []string{fresh, "--yes"}, ""},
 		{"disk repair", []string{disk, "--dry-run"}, ""},

@@ -19,7 +19,10 @@ type held []*os.File
 
 func (h held) release() {
 	for _, f := range h {
-		_ = f.Close() // which also unlocks it
+		// Closing alone would not do: a process that is just being started shares the
+		// open file until it executes its program, and with it the lock.
+		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+		_ = f.Close()
 	}
 }
 
