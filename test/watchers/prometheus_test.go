@@ -48,7 +48,7 @@ func scaled(text string) string {
 // settings are Prometheus's: who is scraped, and how often.
 func settings(s *stage.Stage, c *cards) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 500ms}\nrule_files: [rules.yml]\nscrape_configs:\n")
+	fmt.Fprintf(&b, "global: {scrape_interval: 1500ms, scrape_timeout: 1500ms, evaluation_interval: 500ms}\nrule_files: [rules.yml]\nscrape_configs:\n")
 	fmt.Fprintf(&b, "  - job_name: holdfast\n    scheme: https\n    tls_config: {ca_file: %s, cert_file: %s, key_file: %s}\n    static_configs:\n", c.authority, c.scraper, c.scraperKey)
 	for _, n := range s.Nodes {
 		fmt.Fprintf(&b, "      - {targets: ['10.77.2.%d:%d'], labels: {instance: %s}}\n", n.ID, metricsPort, n.Name)
