@@ -7,6 +7,7 @@ package services
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -446,8 +447,9 @@ func (s *Set) Done(env Env, e cluster.RunDone) (nothing bool) {
 			l.op = 0
 			before := *l
 			s.finished(l, e)
+			// The settings are compared by what they say: a replay parses them anew.
 			return before.kind == cluster.RunCheck && e.Outcome == cluster.OK && l.op == 0 &&
-				l.text == before.text && l.again == before.again && l.state == before.state && l.spec == before.spec
+				l.text == before.text && l.again == before.again && l.state == before.state && reflect.DeepEqual(l.spec, before.spec)
 		case l.started:
 			l.started = 0
 			if l.op == 0 && l.state == cluster.Stopping {
