@@ -136,7 +136,7 @@ func (s Spec) logins(ctx context.Context, i iscsi.Initiator, settings iscsi.Sett
 func (s Spec) insist(ctx context.Context, i iscsi.Initiator, settings iscsi.Settings, portals []string) []error {
 	for {
 		failed := s.logins(ctx, i, settings, portals)
-		if len(failed) < len(portals) || slices.ContainsFunc(failed, func(err error) bool { return !iscsi.Timeout(err) }) {
+		if len(failed) == 0 || len(failed) < len(portals) || slices.ContainsFunc(failed, func(err error) bool { return !iscsi.Timeout(err) }) {
 			return failed
 		}
 		select {

@@ -19,8 +19,8 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/doctor"
 )
 
-// certified makes a certificate that ends at a time.
-func certified(t *testing.T, end time.Time) tls.Certificate {
+// Certified makes a certificate that ends at a time.
+func Certified(t *testing.T, end time.Time) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -44,7 +44,7 @@ func TestCertificates(t *testing.T) {
 	write := func(name string, ends ...time.Time) string {
 		var text []byte
 		for _, e := range ends {
-			text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certified(t, e).Certificate[0]})...)
+			text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: Certified(t, e).Certificate[0]})...)
 		}
 		if err := os.WriteFile(filepath.Join(root, name), text, 0o600); err != nil {
 			t.Fatal(err)
@@ -93,7 +93,7 @@ func TestCertificates(t *testing.T) {
 func TestShown(t *testing.T) {
 	t.Parallel()
 	end := time.Now().Add(48 * time.Hour).UTC().Truncate(time.Second)
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certified(t, end)}})
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{Certified(t, end)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -127,10 +127,7 @@ func faults() []fault {
 		{"nodes", f, func(m *machine) {
 			m.peer.Report = &doctor.Report{Level: doctor.Failure, Sections: []doctor.Section{{Name: "boot", Findings: []doctor.Finding{{Level: doctor.Failure, Text: "mounted twice"}}}}}
 		}, "boot: mounted twice"},
-		{"certificates", f, func(m *machine) {
-			m.put("etc/holdfast/metrics.pem", "none")
-			m.node.Metrics.Certificate = "/etc/holdfast/metrics.pem"
-		}, "no certificate is in it"},
+		{"certificates", f, write("etc/holdfast/metrics.pem", "none"), "no certificate is in it"},
 		{"drills", w, func(m *machine) { m.drills = nil }, "no drill"},
 		{"drills", w, func(m *machine) { m.drills[0].OK = false }, "has failed"},
 		{"drills", w, func(m *machine) { m.drills[0].Time = m.drills[0].Time.AddDate(-1, 0, 0) }, "days ago"},

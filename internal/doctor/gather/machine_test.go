@@ -2,6 +2,7 @@ package gather_test
 
 import (
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io/fs"
 	"net/netip"
@@ -63,6 +64,7 @@ func newMachine(t *testing.T) *machine {
 		Name: "alpha", Disks: []config.QuorumDisk{{Path: quorum}}, Watchdogs: []config.Watchdog{{Device: "/dev/watchdog0"}, {Device: "softdog"}},
 		Links: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.11:7320"), netip.MustParseAddrPort("10.1.0.11:7320")},
 		BMC:   config.BMC{URL: "ipmi://holdfast@10.9.0.11"}, Dirs: config.UsualDirs("alpha"),
+		Metrics: config.Metrics{Certificate: "/etc/holdfast/metrics.pem"},
 	}
 	m.conf = &cluster.Config{Fencing: []cluster.Ways{{Node: "alpha", Ways: []cluster.Way{{Kind: cluster.WayReservation}}}}, Services: []cluster.Service{{Name: "orders", Stack: []cluster.Member{
 		{Kind: "lvm", Storage: true, Guarded: true, Spec: []byte(`{"group":"vg","devices":["/dev/disk/by-id/wwn-0x600"]}`)},
@@ -81,6 +83,7 @@ func newMachine(t *testing.T) *machine {
 		Ways: []api.Readiness{{Node: "alpha", Ways: []api.Way{{Way: "bmc", State: "works"}}}},
 	}
 	m.drills = []doctor.Drill{{Kind: "fence", Node: "beta", Time: time.Unix(1e9-86400, 0), OK: true}}
+	m.put("etc/holdfast/metrics.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: gather.Certified(t, time.Now().AddDate(1, 0, 0)).Certificate[0]})))
 	m.files()
 	m.disks()
 	m.agentHere("#!/bin/sh\n")
