@@ -121,12 +121,15 @@ func (Agent) Stop(ctx context.Context, req resources.Request) resources.Report {
 	if err != nil || !found {
 		g = lvm.Group{Name: s.Group} // its disks are gone; what is active here is not
 	}
+	var failed error
 	for {
 		active, seen := t.Active(s.Group)
 		if seen == nil && len(active) == 0 {
 			break
 		}
-		failed := t.Deactivate(ctx, g)
+		if err := t.Deactivate(ctx, g); ctx.Err() == nil || failed == nil {
+			failed = err // of an attempt that the deadline cuts off nothing is learned but that
+		}
 		if active, seen = t.Active(s.Group); seen == nil && len(active) == 0 {
 			break
 		}
