@@ -221,7 +221,7 @@ func TestDemo(t *testing.T) {
 			"lose-disk", true,
 			loseDisk(),
 			[]string{"-failover-within", "7s"}, // nobody is to be suspected on a busy machine
-			[]string{"a new disk can take", "every node shows three good disks", "verdict: orders was untouched", "none failed", "all of them read back from alpha"},
+			[]string{"put a new one in its place", "every node shows three good disks", "verdict: orders was untouched", "none failed", "all of them read back from alpha"},
 		},
 		{
 			"bmc", true,

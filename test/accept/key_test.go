@@ -61,9 +61,9 @@ func TestKeyRotate(t *testing.T) {
 			t.Fatalf("write %d: answered by %q", a.Seq, a.Node)
 		case a.Err == "":
 			failed = 0
-		default: // one may be late on a machine that does much else
-			if failed++; failed > 1 {
-				t.Fatalf("write %d: error %q, and so the one before", a.Seq, a.Err)
+		default: // a few may be late on a machine that does much else; a takeover fails many more
+			if failed++; failed > 5 {
+				t.Fatalf("write %d: error %q, and so the five before", a.Seq, a.Err)
 			}
 		}
 	}
