@@ -1,7 +1,9 @@
 package cluster_test
 
 import (
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 )
@@ -35,5 +37,37 @@ func TestFindState(t *testing.T) {
 	}
 	if _, ok := cluster.FindState(nil, &cluster.Grant{Service: "a", Term: 1}); ok {
 		t.Error("found in nothing")
+	}
+}
+
+// TestLimit: what is cut says so, ends behind a word where there is one, and is whole
+// characters of no more bytes than were asked for.
+func TestLimit(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		n    int
+		want string
+	}{
+		{"whole", 5, "whole"},
+		{"silent for 2 s, by disk and network", 20, "silent for 2 s…"},
+		{"silent for 2 s, by disk", 18, "silent for 2 s…"},
+		{"/dev/disk/by-id/wwn-0x600", 10, "/dev/di…"},
+		{"größer", 6, "gr…"},
+		{"größer", 2, ""},
+		{"", 0, ""},
+	} {
+		if got := cluster.Limit(c.text, c.n); got != c.want {
+			t.Errorf("%q in %d bytes is %q, not %q", c.text, c.n, got, c.want)
+		}
+	}
+	long := strings.Repeat("Größe, 世界 of a disk: ", 40)
+	for n := range len(long) + 1 {
+		got := cluster.Limit(long, n)
+		if len(got) > n || !utf8.ValidString(got) {
+			t.Fatalf("%d bytes: %q", n, got)
+		}
+		if again := cluster.Limit(got, n); again != got {
+			t.Fatalf("%q is cut once more, to %q", got, again)
+		}
 	}
 }

@@ -211,13 +211,22 @@ func itoa(n uint64) string {
 	}
 }
 
-// Limit cuts text at n bytes, at the boundary of a character.
+// Limit cuts text so that it has n bytes at most: behind a word, if one ends in its
+// second half, and else behind a character. What was cut ends in an ellipsis.
 func Limit(s string, n int) string {
+	const more = "…"
 	if len(s) <= n {
 		return s
 	}
-	for n > 0 && s[n]&0xc0 == 0x80 {
-		n--
+	end := n - len(more)
+	if end < 0 {
+		return ""
 	}
-	return s[:n]
+	for end > 0 && s[end]&0xc0 == 0x80 {
+		end--
+	}
+	if word := strings.LastIndexByte(s[:end+1], ' '); word > end/2 {
+		end = word
+	}
+	return strings.TrimRight(s[:end], " ,;:") + more
 }

@@ -238,7 +238,6 @@ func (d *Draft) wishApply(r cluster.ApplyConfig) (string, string) {
 		return "nothing changes", ""
 	}
 	e := d.edit()
-	revise.Apply(e, r.Config, r.Conf)
-	d.note(cluster.Note{Kind: cluster.NoteAdmin, Text: fmt.Sprintf("configuration version %d", e.ConfigRev)})
+	d.Notes = append(d.Notes, revise.Apply(e, r.Config, r.Conf)...)
 	return fmt.Sprintf("version %d", e.ConfigRev), ""
 }

@@ -5,18 +5,37 @@ package revise
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 )
 
+// TakenOut is the text of the note on a service that is configured no more.
+const TakenOut = "taken out of the configuration"
+
 // Apply puts a configuration, and the text that it was read from, into a state that
-// may be changed.
-func Apply(s *cluster.State, text []byte, next *cluster.Config) {
+// may be changed. What it returns is to be noted: each service that is configured no
+// more, and the version.
+func Apply(s *cluster.State, text []byte, next *cluster.Config) []cluster.Note {
+	var notes []cluster.Note
+	if s.Conf != nil {
+		for i := range s.Conf.Services {
+			if name := s.Conf.Services[i].Name; !has(next, name) {
+				notes = append(notes, cluster.Note{Kind: cluster.NoteAdmin, Service: name, Text: TakenOut})
+			}
+		}
+	}
 	taken(s, next)
 	mended(s, next)
 	s.Config, s.Conf = bytes.Clone(text), next
 	s.ConfigRev++
+	return append(notes, cluster.Note{Kind: cluster.NoteAdmin, Text: fmt.Sprintf("configuration version %d", s.ConfigRev)})
+}
+
+func has(c *cluster.Config, service string) bool {
+	_, is := c.Service(service)
+	return is
 }
 
 // taken notes what a new configuration takes from services that somebody owns: the

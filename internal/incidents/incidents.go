@@ -45,7 +45,7 @@ type Incident struct {
 	Subject  string     `json:"subject"` // node or service
 	Cause    string     `json:"cause"`
 	Began    time.Time  `json:"began"`           // the last sign that all was well
-	Ended    *time.Time `json:"ended,omitempty"` // every service that it has hit was started again; absent: not yet
+	Ended    *time.Time `json:"ended,omitempty"` // every service that it has hit was started again, or is configured no more; absent: not yet
 	Noticed  *Phase     `json:"noticed,omitempty"`
 	Decided  *Phase     `json:"decided,omitempty"`
 	Proven   *Phase     `json:"proven,omitempty"`
@@ -83,6 +83,7 @@ type Hit struct {
 	Granted *time.Time   `json:"granted,omitempty"`
 	Started *time.Time   `json:"started,omitempty"`
 	Failed  string       `json:"failed,omitempty"`       // why it is not running again
+	Removed *time.Time   `json:"removed,omitempty"`      // it was taken out of the configuration before it ran again
 	Down    *api.Seconds `json:"down_seconds,omitempty"` // at most: from the beginning to started
 }
 
@@ -166,9 +167,7 @@ func (f *finder) take(t *Told) {
 	case kindJoined, kindBegan:
 		f.back(t)
 	case kindAdmin:
-		if i := f.services[t.Service]; t.Service != "" && i != nil {
-			i.step(t)
-		}
+		f.admin(t)
 	}
 }
 
@@ -417,30 +416,6 @@ func (f *finder) started(t *Told) {
 	if i.close(); !i.Open() {
 		delete(f.services, t.Service)
 	}
-}
-
-// close ends an incident when all that it has hit runs again, and for a lost node
-// its end is proven.
-func (i *Incident) close() {
-	if i.Ended != nil || i.Kind == NodeLost && i.Proven == nil || i.Kind == DisksLost && len(i.Services) == 0 {
-		return
-	}
-	end := i.Began
-	if i.Proven != nil {
-		end = i.Proven.On
-	}
-	for k := range i.Services {
-		h := &i.Services[k]
-		if h.Started == nil {
-			return
-		}
-		down := api.Of(h.Started.Sub(i.Began))
-		h.Down = &down
-		if h.Started.After(end) {
-			end = *h.Started
-		}
-	}
-	i.Ended = &end
 }
 
 // back notes that a node which was lost is there again.

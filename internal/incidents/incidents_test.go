@@ -140,3 +140,32 @@ func TestAgain(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 }
+
+// TestTakenOut: a service that is configured no more is not waited for; what is told of
+// it later, under the same name, is another story.
+func TestTakenOut(t *testing.T) {
+	t.Parallel()
+	fails := api.Event{Time: at(1), Kind: "failed", Service: "orders", Node: "beta", Term: 2, State: 9, Text: "start: no such file"}
+	all := find(fails,
+		api.Event{Time: at(31), Kind: "admin", Service: "orders", State: 10, Text: "taken out of the configuration"},
+		api.Event{Time: at(90), Kind: "started", Service: "orders", Node: "beta", Term: 3, State: 12},
+	)
+	if len(all) != 1 || all[0].Open() || !all[0].Ended.Equal(at(31)) || all[0].Services[0].Down != nil || all[0].Services[0].Started != nil {
+		t.Fatalf("%+v", all)
+	}
+	if text := strings.Join(all[0].Text(), "\n"); !strings.Contains(text, "orders ran on beta, and was taken out of the configuration 30 s after the beginning") {
+		t.Error(text)
+	}
+	// Of a lost node with two services the other one is waited for still.
+	both := append([]api.Event{{Time: at(-1), Kind: "grant", Service: "reports", Node: "alpha", Term: 2, State: 6}}, lost()[:5]...)
+	both = append(both, api.Event{Time: at(5), Kind: "admin", Service: "reports", State: 11, Text: "taken out of the configuration"})
+	if all := find(both...); len(all) != 1 || !all[0].Open() {
+		t.Errorf("%+v", all)
+	}
+	if all := find(append(both, lost()[5:]...)...); len(all) != 1 || all[0].Open() || !all[0].Ended.Equal(at(10)) {
+		t.Errorf("%+v", all)
+	}
+	if all := find(fails, api.Event{Time: at(5), Kind: "admin", Service: "orders", State: 10, Text: "moved there by request"}); len(all) != 1 || !all[0].Open() {
+		t.Errorf("%+v", all)
+	}
+}

@@ -25,6 +25,8 @@ func (i *Incident) Title() string {
 			parts = append(parts, "it was down for "+seconds(h.Down.Duration()))
 		case h.Down != nil:
 			parts = append(parts, h.Service+" was down for "+seconds(h.Down.Duration()))
+		case h.Removed != nil:
+			parts = append(parts, h.Service+" was "+takenOut)
 		default:
 			parts = append(parts, h.Service+" does not run yet")
 		}
@@ -140,6 +142,8 @@ func (h *Hit) text(began time.Time) string {
 			h.Service, from, h.To, h.Term, how, seconds(h.Granted.Sub(began)), seconds(h.Started.Sub(*h.Granted)), seconds(h.Started.Sub(began)))
 	case h.Started != nil:
 		return fmt.Sprintf("%s was started again on %s: it was down for at most %s.", h.Service, h.To, seconds(h.Started.Sub(began)))
+	case h.Removed != nil:
+		return fmt.Sprintf("%s%s was %s %s after the beginning, before it ran again.", h.Service, from, takenOut, seconds(h.Removed.Sub(began)))
 	case h.Failed != "":
 		return fmt.Sprintf("%s could not be started again: %s.", h.Service, h.Failed)
 	case h.Granted != nil:
@@ -183,6 +187,8 @@ func (i *Incident) Remedies() []string {
 	}
 	for _, h := range i.Services {
 		switch {
+		case h.Removed != nil && h.Started == nil:
+			add("if %s is wanted after all: holdfast history shows the version that had it, for holdfast rollback", h.Service)
 		case h.Failed != "" && h.Started == nil:
 			add("repair what keeps %s from starting, then: holdfast service clear %s", h.Service, h.Service)
 		case i.Kind == ServiceFailed:

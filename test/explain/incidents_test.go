@@ -39,6 +39,7 @@ func incidentsTold() []incident {
 		{"guard-dies", "A guard dies", "alpha", []string{"alpha", "granted to beta"}},
 		{"reservation-storage-first", "Reservations end the owner's writes first", "alpha", []string{"E5 reservation", "E3 time"}},
 		{"../../test/explain/testdata/10-nowhere", "No node can run it", "orders", []string{"could not be started again", "holdfast service clear orders"}},
+		{"../../test/explain/testdata/13-taken-out", "A service that fails is taken out of the configuration", "orders", []string{"was taken out of the configuration", "before it ran again"}},
 	}
 }
 
