@@ -66,7 +66,8 @@ type Limits struct {
 	Check time.Duration `json:"check_ns,omitempty"`
 }
 
-// Request is what an agent is told: one JSON document on standard input.
+// Request is what an agent is told: one JSON document on standard input. It may come
+// a while after the agent was started, and does nothing until then.
 type Request struct {
 	Service string          `json:"service"`
 	Term    uint32          `json:"term"`

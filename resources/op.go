@@ -1,28 +1,17 @@
 package resources
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/holdfast-ha/holdfast/resources/exchange"
 	"github.com/holdfast-ha/holdfast/resources/groups"
-)
-
-const (
-	// stderrKept is how much of what an operation writes is held in memory, and
-	// stderrTold how much of its end goes into a text. Both in bytes.
-	stderrKept = 64 << 10
-	stderrTold = 4 << 10
 )
 
 // operation is one verb on one member, in a child process and group of its own.
@@ -36,6 +25,9 @@ type operation struct {
 	above  []string
 	was    json.RawMessage
 	handed bool
+
+	waiting   *child // its agent, which was launched before and waits for its request; nil: it has none yet
+	meanwhile func() // called when the agent works; nil: nothing is done meanwhile
 }
 
 // answer is what came of it.
@@ -57,15 +49,25 @@ func (r *Runner) operate(ctx context.Context, op operation) answer {
 }
 
 func (r *Runner) carryOut(ctx context.Context, op operation) answer {
-	p, err := r.launch(op)
-	if err != nil && op.verb == VerbStart {
-		return answer{outcome: Failed, text: err.Error()} // nothing began
-	} else if err != nil {
+	p := op.waiting
+	request, err := op.request()
+	if p == nil && err == nil {
+		p, err = r.launch(op)
+	}
+	if err != nil {
+		r.dismiss(p)
+		if op.verb == VerbStart {
+			return answer{outcome: Failed, text: err.Error()} // nothing began
+		}
 		return answer{outcome: Unknown, text: err.Error()}
 	}
-	defer p.files.close()
+	defer p.files.Close()
 	limit := time.NewTimer(op.limit)
 	defer limit.Stop()
+	p.files.Ask(request, op.limit)
+	if op.meanwhile != nil {
+		op.meanwhile()
+	}
 	select {
 	case err = <-p.ended:
 		return r.settle(op, p, p.answer(err))
@@ -103,28 +105,34 @@ func (r *Runner) abort(op operation, p *child, why string) answer {
 	} else {
 		<-p.ended
 	}
-	a.text = joinText(why, p.files.stderrTail())
+	a.text = joinText(why, p.files.Printed())
 	return a
 }
 
 // child is an agent under way.
 type child struct {
 	group Group
-	files opFiles
+	files *exchange.Files
 	ended <-chan error
 }
 
-// launch starts the agent. The one goroutine it makes waits for the process and
-// ends with it; if the process is stuck in the kernel, so is the goroutine.
-func (r *Runner) launch(op operation) (*child, error) {
-	request, err := json.Marshal(Request{
+// request is what the agent is to be told.
+func (op *operation) request() ([]byte, error) {
+	text, err := json.Marshal(Request{
 		Service: op.svc, Term: op.term, Member: op.member.ID, Spec: op.member.Spec, Guarded: op.member.Guarded,
 		Left: op.left, Above: op.above, Was: op.was, Handed: op.handed, Timeout: op.limit,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("specification: %w", err)
 	}
-	files, err := newOpFiles(request)
+	return text, nil
+}
+
+// launch starts the agent, which waits for its request. The one goroutine it makes
+// waits for the process and ends with it; if the process is stuck in the kernel, so is
+// the goroutine.
+func (r *Runner) launch(op operation) (*child, error) {
+	files, err := exchange.New()
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +148,7 @@ func (r *Runner) launch(op operation) (*child, error) {
 			continue // left by a former daemon life; the next number is free
 		}
 		if err != nil {
-			files.close()
+			files.Close()
 			return nil, err
 		}
 		ended := make(chan error, 1)
@@ -150,7 +158,19 @@ func (r *Runner) launch(op operation) (*child, error) {
 	}
 }
 
-func (r *Runner) command(op operation, files opFiles) *exec.Cmd {
+// dismiss ends an agent that waits for its request. One that cannot be killed is found
+// by the next operation on the service, in its group.
+func (r *Runner) dismiss(p *child) {
+	if p == nil {
+		return
+	}
+	if r.cfg.Groups.Kill(p.group, r.cfg.KillWithin) == nil {
+		<-p.ended
+	}
+	p.files.Close()
+}
+
+func (r *Runner) command(op operation, files *exchange.Files) *exec.Cmd {
 	argv := append(append([]string(nil), r.cfg.AgentCommand...), op.member.Kind, string(op.verb))
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "/"
@@ -162,8 +182,7 @@ func (r *Runner) command(op operation, files opFiles) *exec.Cmd {
 		"HOLDFAST_MEMBER=" + op.member.ID,
 		r.cfg.Secrets.Environ(),
 	}, r.cfg.Env...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = files.request, files.stderr, files.stderr
-	cmd.ExtraFiles = []*os.File{files.result, r.cfg.Output}
+	files.Give(cmd, r.cfg.Output)
 	// A session of its own: no terminal signal meant for the daemon reaches it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd
@@ -171,8 +190,8 @@ func (r *Runner) command(op operation, files opFiles) *exec.Cmd {
 
 // answer reads the report after the agent ended with err.
 func (p *child) answer(err error) answer {
-	tail := p.files.stderrTail()
-	line, readErr := p.files.read(p.files.result)
+	tail := p.files.Printed()
+	line, readErr := p.files.Report()
 	var report Report
 	if readErr == nil {
 		readErr = json.Unmarshal(line, &report)
@@ -188,85 +207,6 @@ func (p *child) answer(err error) answer {
 		a.text = joinText(report.Text, tail)
 	}
 	return a
-}
-
-// opFiles are what an agent process reads and writes. All three are files in
-// memory, not pipes: a program that stays running may hold the error output
-// open for ever, and must neither keep the daemon waiting for its end nor die of
-// a closed pipe.
-type opFiles struct{ request, result, stderr *os.File }
-
-func newOpFiles(request []byte) (opFiles, error) {
-	var f opFiles
-	var err error
-	if f.request, err = memoryFile("request"); err != nil {
-		return f, err
-	}
-	if f.result, err = memoryFile("result"); err != nil {
-		f.close()
-		return f, err
-	}
-	if f.stderr, err = memoryFile("stderr"); err != nil {
-		f.close()
-		return f, err
-	}
-	if _, err = f.request.WriteAt(request, 0); err == nil {
-		// Fixed in size: what stays running cannot fill the memory.
-		err = f.stderr.Truncate(stderrKept)
-	}
-	if err == nil {
-		_, err = unix.FcntlInt(f.stderr.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_GROW|unix.F_SEAL_SHRINK)
-	}
-	if err != nil {
-		f.close()
-		return f, fmt.Errorf("memory file: %w", err)
-	}
-	return f, nil
-}
-
-func memoryFile(name string) (*os.File, error) {
-	fd, err := unix.MemfdCreate("holdfast-"+name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, fmt.Errorf("memory file: %w", err)
-	}
-	return os.NewFile(uintptr(fd), name), nil
-}
-
-func (f opFiles) close() {
-	for _, file := range []*os.File{f.request, f.result, f.stderr} {
-		if file != nil {
-			file.Close()
-		}
-	}
-}
-
-func (f opFiles) read(file *os.File) ([]byte, error) {
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() == 0 {
-		return nil, errors.New("it is empty")
-	}
-	buf := make([]byte, info.Size())
-	_, err = file.ReadAt(buf, 0)
-	return buf, err
-}
-
-// stderrTail is the end of what the operation wrote, on one line.
-func (f opFiles) stderrTail() string {
-	buf, err := f.read(f.stderr)
-	if err != nil {
-		return ""
-	}
-	if end := bytes.IndexByte(buf, 0); end >= 0 {
-		buf = buf[:end]
-	}
-	buf = bytes.TrimSpace(buf)
-	if len(buf) > stderrTold {
-		buf = append([]byte("..."), buf[len(buf)-stderrTold:]...)
-	}
-	return strings.ToValidUTF8(strings.ReplaceAll(string(buf), "\n", " / "), "?")
 }
 
 // joinText puts two texts together, either of which may be empty.

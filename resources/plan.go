@@ -19,6 +19,9 @@ type plan interface {
 	next() (task, bool)
 	// report says what came of the task that next returned last.
 	report(o Outcome)
+	// ahead returns what an agent will be asked next if the task that next returned
+	// last, of an agent too, goes well; false if nothing, or if nobody waits for it.
+	ahead() (task, bool)
 }
 
 // stopPlan takes members down in the order given. Each has two tries: the
@@ -98,6 +101,18 @@ func (p *stopPlan) report(o Outcome) {
 	p.phase, p.good = 0, true
 }
 
+func (p *stopPlan) ahead() (task, bool) {
+	switch {
+	case len(p.queue) > 0 || p.at >= len(p.order):
+		return task{}, false
+	case p.phase == 0:
+		return task{p.order[p.at], VerbProbe}, true
+	case p.at+1 < len(p.order):
+		return task{p.order[p.at+1], p.tries[0]}, true
+	}
+	return task{}, false
+}
+
 func (p *stopPlan) fail(member int) {
 	if p.ok {
 		p.ok, p.failed = false, member
@@ -150,6 +165,13 @@ func (p *startPlan) report(o Outcome) {
 	p.undo = newStopPlan(reversed(p.at+1), false).above(p.first)
 }
 
+func (p *startPlan) ahead() (task, bool) {
+	if p.undo != nil {
+		return p.undo.ahead()
+	}
+	return task{p.at + 1, VerbStart}, p.at+1 < p.members
+}
+
 // checkPlan asks every member in order and ends at the first that is not well.
 type checkPlan struct {
 	members int
@@ -168,6 +190,9 @@ func (p *checkPlan) report(o Outcome) {
 		p.at++
 	}
 }
+
+// ahead: no takeover and no move waits for a check.
+func (p *checkPlan) ahead() (task, bool) { return task{}, false }
 
 // reversed is n-1 down to 0.
 func reversed(n int) []int {

@@ -13,6 +13,7 @@ import (
 func play(t *testing.T, p plan, script map[string][]Outcome) string {
 	t.Helper()
 	var done []string
+	var foreseen *task
 	for task, more := p.next(); more; task, more = p.next() {
 		name := fmt.Sprintf("%s %d", task.verb, task.member)
 		if task.member == whole {
@@ -27,10 +28,22 @@ func play(t *testing.T, p plan, script map[string][]Outcome) string {
 			name += "=" + o.String()
 		}
 		done = append(done, name)
+		if task.verb != VerbSweep {
+			if foreseen != nil && *foreseen != task {
+				t.Errorf("after %v: %v was foreseen", done, *foreseen)
+			}
+			foreseen = nil
+			if then, more := p.ahead(); more && (o == OK && task.verb != VerbProbe || o == NotRunning && task.verb == VerbProbe) {
+				foreseen = &then
+			}
+		}
 		p.report(o)
 		if len(done) > 100 {
 			t.Fatalf("the plan does not end: %v", done)
 		}
+	}
+	if foreseen != nil {
+		t.Errorf("%v was foreseen and did not come", *foreseen)
 	}
 	return strings.Join(done, ", ")
 }

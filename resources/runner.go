@@ -142,6 +142,8 @@ func (r *Runner) Start(ctx context.Context, svc Service, term uint32, opts Start
 		count = storagePrefix(svc.Stack)
 	}
 	p := newStartPlan(opts.From, count)
+	w.plan = p
+	defer w.dismiss()
 	for t, more := p.next(); more; t, more = p.next() {
 		if ctx.Err() != nil {
 			w.result.Outcome = Unknown
@@ -196,6 +198,8 @@ func (r *Runner) Stop(ctx context.Context, svc Service, term uint32, opts StopOp
 	r.runs(svc, min(opts.From, len(svc.Stack)))
 	w := r.work(svc, term)
 	p := newStopPlan(reversed(len(svc.Stack)), opts.Kill).above(opts.From)
+	w.plan = p
+	defer w.dismiss()
 	for t, more := p.next(); more; t, more = p.next() {
 		if ctx.Err() != nil {
 			w.result.Outcome = Unknown

@@ -20,6 +20,10 @@ type work struct {
 	was    map[string]json.RawMessage // of a Reload
 	beside []string                   // of a Fit
 	handed bool                       // of a Start: see StartOptions
+
+	plan    plan   // of a Start or a Stop
+	next    task   // what the agent that waits was launched for
+	waiting *child // that agent; nil: none
 }
 
 func (r *Runner) work(svc Service, term uint32) *work {
@@ -92,7 +96,43 @@ func (w *work) operate(ctx context.Context, m Member, verb Verb) answer {
 		}
 	}
 	op.limit = m.limit(verb, w.r.usual(ctx, op))
+	op.waiting, op.meanwhile = w.take(m.ID, verb), w.lookAhead
 	return w.r.operate(ctx, op)
+}
+
+// lookAhead launches the agent of the next operation while the present one works: a
+// process takes as long to begin as most agents take for what they do, and a
+// planned move waits for each. It does nothing before it is asked to.
+func (w *work) lookAhead() {
+	if w.plan == nil {
+		return
+	}
+	next, more := w.plan.ahead()
+	if !more {
+		return
+	}
+	op := operation{svc: w.svc.Name, term: w.term, member: w.svc.Stack[next.member], verb: next.verb}
+	if p, err := w.r.launch(op); err == nil { // else it is launched in its turn, and says why not
+		w.next, w.waiting = next, p
+	}
+}
+
+// take hands over the agent that waits, if it is that of the operation; another one is
+// dismissed.
+func (w *work) take(member string, verb Verb) *child {
+	p := w.waiting
+	if p == nil || w.svc.Stack[w.next.member].ID != member || w.next.verb != verb {
+		w.dismiss()
+		return nil
+	}
+	w.waiting = nil
+	return p
+}
+
+// dismiss ends the agent that waits, if one does.
+func (w *work) dismiss() {
+	w.r.dismiss(w.waiting)
+	w.waiting = nil
 }
 
 // usual is what the kind of a member advises where the member has no limits of

@@ -173,12 +173,16 @@ func deviceRows() []row {
 		{tree: "internal/daemon/pressure", why: alone},
 		{tree: "sbd/watchdog/...", may: []string{"sbd/watchdog"}, why: alone},
 		{
-			tree: "resources", may: []string{"resources/groups", "resources/leading", "resources/secret"},
+			tree: "resources", may: []string{"resources/exchange", "resources/groups", "resources/leading", "resources/secret"},
 			why: "the service model starts and stops things on this node; it knows no quorum and no fencing, nor its own kinds",
 		},
 		{
 			tree: "resources/leading",
 			why:  "that a process has ended is the kernel's word; of whom it was it is told",
+		},
+		{
+			tree: "resources/exchange",
+			why:  "what passes between the daemon and an agent is bytes in descriptors; what they mean is the service model's",
 		},
 		{
 			tree: "resources/groups",
