@@ -2,6 +2,13 @@
 // that took: see docs/PERFORMANCE.md. It needs root and debootstrap.
 //
 //	peer -rounds 5 -settings default,tight,bmc,bmc-tight -events kill,freeze,cut,move,idle -record peers.jsonl
+//
+// A comparison may be played in parts, at different hours: both managers are struck in turn
+// within each part, and -show makes one table of what all parts have recorded.
+//
+//	peer -events kill -settings default,tight -record kill.jsonl
+//	peer -events move -settings default -record move.jsonl
+//	peer -show -record kill.jsonl,move.jsonl
 package main
 
 import (
@@ -23,6 +30,7 @@ import (
 	"github.com/holdfast-ha/holdfast/test/peer/contender"
 	"github.com/holdfast-ha/holdfast/test/peer/pacemaker"
 	"github.com/holdfast-ha/holdfast/test/peer/rounds"
+	"github.com/holdfast-ha/holdfast/test/peer/sanlock"
 	"github.com/holdfast-ha/holdfast/test/vm/image"
 )
 
@@ -40,15 +48,15 @@ func run(ctx context.Context, args []string) error {
 	times := flags.Int("rounds", 5, "of every event in every setting")
 	settings := flags.String("settings", strings.Join(settingNames(), ","), "which to compare")
 	events := flags.String("events", strings.Join([]string{rounds.Kill, rounds.Freeze, rounds.Cut, rounds.Move, rounds.Idle}, ","), "which to play")
-	record := flags.String("record", "peers.jsonl", "file to which every result is appended")
-	show := flags.Bool("show", false, "play nothing, print the tables of what the file has")
-	only := flags.String("only", "", "play only this manager: Pacemaker or Holdfast")
+	record := flags.String("record", "peers.jsonl", "`file` to which every result is appended; with -show also several, with commas")
+	show := flags.Bool("show", false, "play nothing, print the tables of what the files of -record have: a comparison may be played in parts")
+	only := flags.String("only", "", "play only this manager: Pacemaker, Holdfast or sanlock")
 	story := flags.Bool("story", false, "after every move of Holdfast's, print what its nodes tell of it, in milliseconds from the order")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *show {
-		return tables(*record, os.Stdout)
+		return tables(strings.Split(*record, ","), os.Stdout)
 	}
 	if err := stage.Able(); err != nil {
 		return err
@@ -70,8 +78,7 @@ func run(ctx context.Context, args []string) error {
 	for i := range *times {
 		for _, setting := range strings.Split(*settings, ",") {
 			for _, event := range strings.Split(*events, ",") {
-				// What a node costs is the same in every round and setting.
-				if event == rounds.Idle && (i > 0 || setting != settingNames()[0]) {
+				if !worthwhile(i, setting, event) {
 					continue
 				}
 				if err := p.both(ctx, setting, event); err != nil {
@@ -80,7 +87,7 @@ func run(ctx context.Context, args []string) error {
 			}
 		}
 	}
-	return tables(*record, os.Stdout)
+	return tables([]string{*record}, os.Stdout)
 }
 
 // player is what all rounds of a run have in common.
@@ -126,7 +133,7 @@ func prepare() (tree string, err error) {
 		return "", err
 	}
 	fmt.Fprintln(os.Stderr, "peer: a Debian tree with the peers; the first time that takes minutes")
-	if tree, err = cache.Debian(pacemaker.Packages()...); err != nil {
+	if tree, err = cache.Debian(append(pacemaker.Packages(), sanlock.Packages()...)...); err != nil {
 		return "", err
 	}
 	dir, err := os.MkdirTemp("", "hfdemo-peer-")
@@ -141,5 +148,3 @@ func prepare() (tree string, err error) {
 	}
 	return tree, errors.Join(os.Chmod(dir, 0o755), os.Setenv(contender.ProgramsEnv, dir))
 }
-
-func settingNames() []string { return []string{"default", "tight", "bmc", "bmc-tight"} }

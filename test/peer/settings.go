@@ -1,11 +1,14 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/test/peer/contender"
 	"github.com/holdfast-ha/holdfast/test/peer/holdfast"
 	"github.com/holdfast-ha/holdfast/test/peer/pacemaker"
+	"github.com/holdfast-ha/holdfast/test/peer/rounds"
+	"github.com/holdfast-ha/holdfast/test/peer/sanlock"
 )
 
 // watchdogTimeout is the same for everybody: sbd's default.
@@ -18,6 +21,9 @@ const watchdogTimeout = 5 * time.Second
 //     before version 3.1; sbd's message wait stays twice its watchdog.
 //   - bmc and bmc-tight: the same two with power by Redfish, both sides with the same controllers; sbd is left out,
 //     Holdfast keeps its watchdogs.
+//   - sanlock and sanlock-tight: sanlock alone, with the time for a request that it has
+//     without a choice, 10 s, and with the smallest that it takes, 1 s. Its watchdog
+//     has the 60 s that are built into it.
 func contenders() map[string][]func() contender.Contender {
 	peer := func(s pacemaker.Setting) func() contender.Contender {
 		return func() contender.Contender { return &pacemaker.Cluster{Setting: s} }
@@ -25,7 +31,14 @@ func contenders() map[string][]func() contender.Contender {
 	own := func(s holdfast.Setting) func() contender.Contender {
 		return func() contender.Contender { return &holdfast.Cluster{Setting: s} }
 	}
+	lease := func(setting string, io time.Duration) []func() contender.Contender {
+		return []func() contender.Contender{func() contender.Contender {
+			return &sanlock.Cluster{Setting: sanlock.Setting{Setting: setting, IO: io}}
+		}}
+	}
 	return map[string][]func() contender.Contender{
+		"sanlock":       lease("sanlock", 10*time.Second),
+		"sanlock-tight": lease("sanlock-tight", time.Second),
 		"default": {
 			peer(pacemaker.Setting{Setting: "default", Token: 3 * time.Second, Watchdog: watchdogTimeout}),
 			own(holdfast.Setting{Setting: "default", Watchdog: watchdogTimeout, Within: 10 * time.Second}),
@@ -43,4 +56,22 @@ func contenders() map[string][]func() contender.Contender {
 			own(holdfast.Setting{Setting: "bmc-tight", Watchdog: watchdogTimeout, BMC: true}),
 		},
 	}
+}
+
+// settingNames are all settings, in the order of the tables.
+func settingNames() []string {
+	return []string{"default", "tight", "bmc", "bmc-tight", "sanlock", "sanlock-tight"}
+}
+
+// worthwhile says whether an event in a setting tells anything in round i: what an idle
+// node costs is the same in every round, and does not depend on the setting; sanlock
+// has no network to be cut, and moves nothing.
+func worthwhile(i int, setting, event string) bool {
+	switch {
+	case event == rounds.Idle:
+		return i == 0 && setting == settingNames()[0]
+	case strings.HasPrefix(setting, "sanlock"):
+		return event == rounds.Kill || event == rounds.Freeze
+	}
+	return true
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,16 +15,19 @@ import (
 // group is what is put into one cell.
 type group struct{ manager, setting, event string }
 
-// tables prints medians, ranges and ratios of a record, as Markdown.
-func tables(record string, w io.Writer) error {
-	f, err := os.Open(record)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	all, err := read(f)
-	if err != nil {
-		return fmt.Errorf("%s: %w", record, err)
+// tables prints medians, ranges and ratios of what all records have, as Markdown.
+func tables(records []string, w io.Writer) error {
+	var all []rounds.Result
+	for _, record := range records {
+		f, err := os.Open(record)
+		if err != nil {
+			return err
+		}
+		part, err := read(f)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("%s: %w", record, err)
+		}
+		all = append(all, part...)
 	}
 	times(all, w)
 	costs(all, w)
@@ -43,43 +47,59 @@ func read(r io.Reader) ([]rounds.Result, error) {
 	return all, lines.Err()
 }
 
-func times(all []rounds.Result, w io.Writer) {
-	seconds := map[group][]float64{}
-	failed := map[group]int{}
+// taken are the seconds of a group, and how many of its rounds failed.
+type taken struct {
+	seconds []float64
+	failed  int
+}
+
+func byGroup(all []rounds.Result) map[group]taken {
+	groups := map[group]taken{}
 	for _, r := range all {
 		g := group{r.Manager, r.Setting, r.Event}
+		t := groups[g]
 		switch {
 		case r.Error != "":
-			failed[g]++
+			t.failed++
 		case r.Cost == nil:
-			seconds[g] = append(seconds[g], r.Seconds)
+			t.seconds = append(t.seconds, r.Seconds)
 		}
+		groups[g] = t
 	}
+	return groups
+}
+
+func times(all []rounds.Result, w io.Writer) {
+	groups := byGroup(all)
 	fmt.Fprintf(w, "\n| event | setting | Pacemaker | Holdfast | ratio |\n|---|---|---|---|---|\n")
 	for _, event := range []string{rounds.Kill, rounds.Freeze, rounds.Cut, rounds.Move} {
 		for _, setting := range settingNames() {
-			theirs, ours := group{"Pacemaker", setting, event}, group{"Holdfast", setting, event}
-			a, b := seconds[theirs], seconds[ours]
-			if len(a) == 0 && len(b) == 0 {
-				continue
-			}
+			theirs, ours := groups[group{"Pacemaker", setting, event}], groups[group{"Holdfast", setting, event}]
+			lease := groups[group{"sanlock", setting, event}]
 			ratio := "-"
-			if len(a) > 0 && len(b) > 0 && median(a) > 0 {
+			if a, b := theirs.seconds, ours.seconds; len(a) > 0 && len(b) > 0 && median(a) > 0 {
 				ratio = fmt.Sprintf("%.2f", median(b)/median(a))
 			}
-			fmt.Fprintf(w, "| %s | %s | %s | %s | %s |\n", event, setting, cell(a, failed[theirs]), cell(b, failed[ours]), ratio)
+			if theirs.some() || ours.some() {
+				fmt.Fprintf(w, "| %s | %s | %s | %s | %s |\n", event, setting, theirs.cell(), ours.cell(), ratio)
+			}
+			if lease.some() {
+				fmt.Fprintf(w, "| %s | %s | %s | | |\n", event, setting, lease.cell())
+			}
 		}
 	}
 }
 
+func (t taken) some() bool { return len(t.seconds) > 0 || t.failed > 0 }
+
 // cell is the median and the range, and how many rounds failed.
-func cell(v []float64, failed int) string {
-	text := "-"
+func (t taken) cell() string {
+	text, v := "-", t.seconds
 	if len(v) > 0 {
 		text = fmt.Sprintf("%.2f s (%.2f to %.2f, %d)", median(v), slices.Min(v), slices.Max(v), len(v))
 	}
-	if failed > 0 {
-		text += fmt.Sprintf(", %d failed", failed)
+	if t.failed > 0 {
+		text += fmt.Sprintf(", %d failed", t.failed)
 	}
 	return text
 }

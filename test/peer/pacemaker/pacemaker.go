@@ -39,7 +39,7 @@ type Setting struct {
 // Cluster is the contender.
 type Cluster struct {
 	Setting
-	chips map[string]*chipfile.File
+	chips *chipfile.Set
 	bmcs  *controllers.Set
 	stage *stage.Stage
 }
@@ -51,18 +51,17 @@ func (c *Cluster) About() contender.About {
 
 // Raise implements contender.Contender.
 func (c *Cluster) Raise(ctx context.Context, tree string) (*stage.Stage, error) {
-	dir, err := os.MkdirTemp("", "hfdemo-chips-")
-	if err != nil {
-		return nil, err
+	machines := contender.Machines()
+	if c.BMC {
+		machines = nil // nobody feeds a watchdog
 	}
-	defer os.RemoveAll(dir) // the files are gone by then, or busy
-	watchdogs, err := c.mountChips(dir)
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
+	var err error
+	if c.chips, err = chipfile.MountSet(machines, stage.HardChip, func() string { return c.stage.PowerSocket() }); err != nil {
+		return nil, err
 	}
 	s, err := stage.Raise(ctx, stage.Options{
 		Bin: os.Getenv(contender.ProgramsEnv), Names: contender.Machines(), Root: true, Timeout: c.Watchdog,
-		Machines: &stage.Machines{Tree: tree, Bare: true, Watchdogs: watchdogs, Furnish: c.furnish},
+		Machines: &stage.Machines{Tree: tree, Bare: true, Watchdogs: c.chips.Paths, Furnish: c.furnish},
 	})
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -74,35 +73,15 @@ func (c *Cluster) Raise(ctx context.Context, tree string) (*stage.Stage, error) 
 	return s, nil
 }
 
-// mountChips makes the watchdog of every machine, before its namespaces are made.
-func (c *Cluster) mountChips(dir string) (map[string]string, error) {
-	c.chips = map[string]*chipfile.File{}
-	paths := map[string]string{}
-	if c.BMC {
-		return paths, nil
-	}
-	for _, name := range contender.Machines() {
-		path := filepath.Join(dir, name)
-		f, err := chipfile.Mount(path, chipfile.Chip{Node: name, Name: stage.HardChip, Socket: func() string { return c.stage.PowerSocket() }})
-		if err != nil {
-			return nil, err
-		}
-		c.chips[name], paths[name] = f, path
-	}
-	return paths, nil
-}
-
 // Close removes what outlives the stage; call it after the stage's.
 func (c *Cluster) Close() error {
-	var errs []error
-	for _, f := range c.chips {
-		errs = append(errs, f.Close())
-	}
-	c.chips = nil
 	if c.bmcs != nil {
 		c.bmcs.Unplug()
 	}
-	return errors.Join(errs...)
+	if c.chips == nil {
+		return nil
+	}
+	return c.chips.Close()
 }
 
 // furnish gives a machine its configuration.

@@ -28,7 +28,7 @@ const (
 // Bounds of one round.
 const (
 	raiseLimit = 4 * time.Minute
-	faultLimit = 2 * time.Minute
+	faultLimit = 4 * time.Minute // sanlock's own default comes near three
 	settle     = 5 * time.Second
 	cutWatched = 60 * time.Second // longer than any of them takes to act on it
 	lookEvery  = 5 * time.Millisecond
