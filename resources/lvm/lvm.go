@@ -119,15 +119,16 @@ func (Agent) Stop(ctx context.Context, req resources.Request) resources.Report {
 	t := tool()
 	g, found, err := t.Find(ctx, s.Group)
 	if err != nil || !found {
-		g = lvm.Group{Name: s.Group} // its disks are gone; what is active here is not
+		g = lvm.Group{Name: s.Group}
 	}
+	gone := err == nil && !found // its disks are; what is active here is not
 	var failed error
 	for {
 		active, seen := t.Active(s.Group)
 		if seen == nil && len(active) == 0 {
 			break
 		}
-		if err := t.Deactivate(ctx, g); ctx.Err() == nil || failed == nil {
+		if err := end(ctx, t, g, gone, active); ctx.Err() == nil || failed == nil {
 			failed = err // of an attempt that the deadline cuts off nothing is learned but that
 		}
 		if active, seen = t.Active(s.Group); seen == nil && len(active) == 0 {
@@ -149,6 +150,15 @@ func (Agent) Stop(ctx context.Context, req resources.Request) resources.Report {
 		}
 	}
 	return resources.Done("no volume of %s is active", s.Group)
+}
+
+// end deactivates the group. One that lvm does not find any more, because its disks are
+// gone, lvm cannot end: the device mapper can.
+func end(ctx context.Context, t lvm.Tool, g lvm.Group, gone bool, active []lvm.Volume) error {
+	if gone {
+		return t.Remove(ctx, active...)
+	}
+	return t.Deactivate(ctx, g)
 }
 
 // Check implements resources.Agent.

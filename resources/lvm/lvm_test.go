@@ -25,10 +25,18 @@ const wrapper = `#!/bin/sh
 case "$*" in
 "vgchange "*"--activate y"*) mkdir -p $HOLDFAST_SYSFS/block/dm-7/dm $HOLDFAST_SYSFS/block/dm-7/holders
   echo hf--suite-data >$HOLDFAST_SYSFS/block/dm-7/dm/name; echo LVM-abc >$HOLDFAST_SYSFS/block/dm-7/dm/uuid; exit 0;;
-"vgchange "*"--activate n"*) [ ! -e $HOLDFAST_SYSFS/stuck ] || { echo "Logical volume hf-suite/data in use." >&2; exit 5; }
+"vgchange "*"--activate n"*) [ -n "$(%[1]s vgs --foreign --noheadings hf-suite 2>/dev/null)" ] || { echo "Volume group hf-suite not found" >&2; exit 5; }
+  [ ! -e $HOLDFAST_SYSFS/stuck ] || { echo "Logical volume hf-suite/data in use." >&2; exit 5; }
   rm -rf $HOLDFAST_SYSFS/block/dm-7; exit 0;;
 esac
-exec %s "$@"
+exec %[1]s "$@"
+`
+
+// dmsetup is the device mapper's own program, for the same folder.
+const dmsetup = `#!/bin/sh
+[ "$1 $2" = "remove hf--suite-data" ] || exit 9
+[ ! -e $HOLDFAST_SYSFS/stuck ] || { echo "Device or resource busy" >&2; exit 1; }
+rm -rf $HOLDFAST_SYSFS/block/dm-7
 `
 
 // setting is a volume group on a loop device, seen by this machine alone.
@@ -36,6 +44,7 @@ type setting struct {
 	t        *testing.T
 	dir, dev string
 	env      []string
+	limit    time.Duration // of one operation
 }
 
 func newSetting(t *testing.T) *setting {
@@ -45,7 +54,7 @@ func newSetting(t *testing.T) *setting {
 	if err != nil {
 		t.Skip("lvm is not installed: apt-get install lvm2, or run test/setup.sh")
 	}
-	s := &setting{t: t, dir: t.TempDir()}
+	s := &setting{t: t, dir: t.TempDir(), limit: 5 * time.Second}
 	image := filepath.Join(s.dir, "disk")
 	s.write("disk", "")
 	if err := os.Truncate(image, 64<<20); err != nil {
@@ -59,6 +68,7 @@ func newSetting(t *testing.T) *setting {
 		}
 	}
 	s.write("bin/lvm", fmt.Sprintf(wrapper, real))
+	s.write("bin/dmsetup", dmsetup)
 	s.write("conf/lvm.conf", fmt.Sprintf("devices { filter = [ \"a|^%s$|\", \"r|.*|\" ]\n use_devicesfile = 0 }\n", s.dev)+
 		fmt.Sprintf("global { system_id_source = \"lvmlocal\"\n locking_dir = %q }\nbackup { backup = 0\n archive = 0 }\n", s.dir+"/run"))
 	s.system("alpha")
@@ -96,9 +106,9 @@ func (s *setting) ask(v func(context.Context, resources.Request) resources.Repor
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), s.limit)
 	defer cancel()
-	r := v(ctx, resources.Request{Service: "suite", Member: "m", Spec: raw, Timeout: 5 * time.Second})
+	r := v(ctx, resources.Request{Service: "suite", Member: "m", Spec: raw, Timeout: s.limit})
 	if r.Outcome != outcome || !strings.Contains(r.Text, words) {
 		s.t.Errorf("%v: %s; want %v with %q", r.Outcome, r.Text, outcome, words)
 	}
@@ -177,6 +187,7 @@ func TestStopsThatFail(t *testing.T) {
 	s.ask(a.Probe, spec, resources.OK, "")
 	mounttest.Run(t, "dd", "if=/dev/zero", "of="+s.dev, "bs=1M", "count=2", "conv=notrunc")
 	s.ask(a.Check, spec, resources.Failed, "disks are gone")
+	s.ask(a.Stop, spec, resources.Failed, "busy")
 	if err := os.Remove(filepath.Join(s.dir, "sys/stuck")); err != nil {
 		t.Fatal(err)
 	}

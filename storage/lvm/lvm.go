@@ -202,6 +202,20 @@ func (t Tool) Deactivate(ctx context.Context, g Group) error {
 	return t.change(ctx, g, "--activate", "n")
 }
 
+// Remove takes volumes out of the device mapper without asking lvm, which knows nothing
+// of a group whose disks are gone. One that is in use stays, and is an error.
+func (t Tool) Remove(ctx context.Context, volumes ...Volume) error {
+	var errs []error
+	for _, v := range volumes {
+		res, err := t.Run(ctx, program.Command{Argv: []string{"dmsetup", "remove", v.Name}})
+		if err == nil && res.Code != 0 {
+			err = fmt.Errorf("dmsetup remove %s exits with %d: %s", v.Name, res.Code, res.Said())
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 // Volume is a logical volume that is in the device mapper.
 type Volume struct {
 	Name    string   // as the device mapper has it: group-volume
