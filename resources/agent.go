@@ -104,6 +104,10 @@ type Report struct {
 	Holders []string `json:"holders,omitempty"`
 	// Severity says how far a failure reaches; only with Failed.
 	Severity Severity `json:"severity,omitempty"`
+	// Main is the process whose end is the member's, where that is none of those which
+	// its operations left running, as a container's, whose parent is its engine's; only
+	// with OK of the verbs "start" and "check". It is watched, and nothing more.
+	Main int `json:"main,omitempty"`
 	// Usual is the answer of the verb "usual" alone.
 	Usual *Limits `json:"usual,omitempty"`
 }

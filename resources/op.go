@@ -36,6 +36,7 @@ type answer struct {
 	text    string
 	holders []string
 	reach   Severity
+	main    int
 	usual   *Limits
 }
 
@@ -202,7 +203,7 @@ func (p *child) answer(err error) answer {
 	case readErr != nil:
 		return answer{outcome: Unknown, text: joinText("the agent's report: "+readErr.Error(), tail)}
 	}
-	a := answer{outcome: report.Outcome, text: report.Text, holders: report.Holders, reach: report.Severity, usual: report.Usual}
+	a := answer{outcome: report.Outcome, text: report.Text, holders: report.Holders, reach: report.Severity, main: report.Main, usual: report.Usual}
 	if report.Outcome != OK && report.Outcome != NotRunning {
 		a.text = joinText(report.Text, tail)
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast-ha/holdfast/resources/groups"
+	"github.com/holdfast-ha/holdfast/resources/leading"
 	"github.com/holdfast-ha/holdfast/resources/secret"
 )
 
@@ -102,7 +103,7 @@ func NewRunner(cfg RunnerConfig) *Runner {
 	}
 	return &Runner{
 		cfg: cfg, services: make(map[string]*turn), limits: make(map[string]Limits),
-		up: watched{services: make(map[string]Service), news: make(chan struct{}, 1)},
+		up: watched{services: make(map[string]Service), mains: make(map[leading.Of]int), news: make(chan struct{}, 1)},
 	}
 }
 

@@ -46,6 +46,7 @@ func (k Kinds) Watchers() map[string]Watcher {
 type watched struct {
 	services map[string]Service
 	byKind   map[string][]Watched // never changed in place
+	mains    map[leading.Of]int   // processes that their members have told of
 	news     chan struct{}        // something was added
 }
 
@@ -96,8 +97,22 @@ func (r *Runner) members() (list []leading.Of) {
 	return list
 }
 
-// leftOf are the processes that a member left running.
+// leads notes which process a member has told of; 0: none.
+func (r *Runner) leads(of leading.Of, main int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.up.mains[of] = main; main == 0 {
+		delete(r.up.mains, of)
+	}
+}
+
+// leftOf are the processes that a member left running, or has told of.
 func (r *Runner) leftOf(of leading.Of) (pids []int) {
+	r.mu.Lock()
+	if main := r.up.mains[of]; main > 0 {
+		pids = append(pids, main)
+	}
+	r.mu.Unlock()
 	held, _ := r.heldBy(of.Service) // what cannot be listed the checks have to see
 	for _, h := range held {
 		if h.Part == groups.RunPart+"/"+of.Member {
@@ -123,6 +138,9 @@ func (r *Runner) runs(svc Service, members int) {
 	}
 	if r.up.services[svc.Name] = now; members == 0 {
 		delete(r.up.services, svc.Name)
+	}
+	for _, m := range svc.Stack[members:] {
+		delete(r.up.mains, leading.Of{Service: svc.Name, Member: m.ID})
 	}
 	r.up.byKind = map[string][]Watched{}
 	for _, name := range slices.Sorted(maps.Keys(r.up.services)) {

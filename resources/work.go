@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/holdfast-ha/holdfast/resources/groups"
+	"github.com/holdfast-ha/holdfast/resources/leading"
 )
 
 // work is one Start, Stop, Check or Probe under way.
@@ -58,6 +59,9 @@ func (w *work) carryOut(ctx context.Context, t task) Step {
 		a = w.sweep(m.ID)
 	} else {
 		a = w.operate(ctx, m, t.verb)
+		if a.outcome == OK && (t.verb == VerbStart || t.verb == VerbCheck) {
+			w.r.leads(leading.Of{Service: w.svc.Name, Member: m.ID}, a.main)
+		}
 	}
 	s.Took = w.r.cfg.Now().Sub(s.Began)
 	s.Outcome, s.Text, s.Holders, s.Severity = a.outcome, a.text, a.holders, a.reach

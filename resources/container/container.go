@@ -77,7 +77,7 @@ func (Agent) Start(ctx context.Context, req resources.Request) resources.Report 
 	case there && found.Config.Labels[label] == "":
 		return resources.Missing("a container %s is here that Holdfast has not made; remove it, or give this one another name", s.Name)
 	case there && found.runs():
-		return resources.Done("%s was running already", s.Name)
+		return found.leading(resources.Done("%s was running already", s.Name))
 	case there:
 		if res, err := s.engine(ctx, "rm", "--force", s.Name); err != nil || res.Code != 0 {
 			return resources.Failure("remove the container of a former start: %s", said(res, err))
@@ -170,7 +170,7 @@ func (Agent) Check(ctx context.Context, req resources.Request) resources.Report 
 		return resources.Failure("%s is unhealthy by its own check; %s inspect %s", s.Name, s.Engine, s.Name)
 	}
 	if len(s.Check) == 0 {
-		return resources.Done("%s runs", s.Name)
+		return found.leading(resources.Done("%s runs", s.Name))
 	}
 	res, err := s.engine(ctx, append([]string{"exec", s.Name}, s.Check...)...)
 	switch {
@@ -179,7 +179,7 @@ func (Agent) Check(ctx context.Context, req resources.Request) resources.Report 
 	case res.Code != 0:
 		return resources.Failure("the check inside %s exits with %d: %s", s.Name, res.Code, res.Said())
 	}
-	return resources.Done("%s runs, and its check is satisfied", s.Name)
+	return found.leading(resources.Done("%s runs, and its check is satisfied", s.Name))
 }
 
 // Probe implements resources.Agent.
@@ -310,6 +310,12 @@ func (d *details) runs() bool {
 	return slices.Contains([]string{"running", "paused", "restarting", "stopping", "removing"}, d.State.Status)
 }
 
+// leading tells, beside what is reported, which process the container consists of.
+func (d *details) leading(r resources.Report) resources.Report {
+	r.Main = d.State.Pid
+	return r
+}
+
 func (s status) health() string {
 	if s.Health.Status != "" {
 		return s.Health.Status
@@ -381,7 +387,7 @@ func (s Spec) healthy(ctx context.Context) resources.Report {
 			logs, _ := s.engine(ctx, "logs", "--tail=5", s.Name)
 			return resources.Failure("%s; its last words: %s", found.State.epitaph(s.Name), logs.Said())
 		case found.State.health() != "starting" && time.Now().After(settled):
-			return resources.Done("%s runs", s.Name)
+			return found.leading(resources.Done("%s runs", s.Name))
 		}
 		select {
 		case <-ctx.Done():

@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-ha/holdfast/resources"
 	"github.com/holdfast-ha/holdfast/resources/agenttest"
 	"github.com/holdfast-ha/holdfast/resources/container"
+	"github.com/holdfast-ha/holdfast/resources/groups"
 )
 
 // TestMain is the agent, and the program in the container.
@@ -135,11 +136,100 @@ func TestPodman(t *testing.T) {
 			t.Errorf("theirs: %s, %v", out, err)
 		}
 	})
+	t.Run("its end is told", func(t *testing.T) { endIsTold(t, env) })
 	t.Run("a missing image", func(t *testing.T) {
 		s := spec()
 		s["image"] = "localhost/nowhere:1"
 		ask(t, a.Fit, s, resources.Failed, "podman pull localhost/nowhere:1")
 	})
+}
+
+// endIsTold has a runner watch the container that it started, and then one that found it
+// running: its end is told at once, although its process is the engine's.
+func endIsTold(t *testing.T, env []string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(spec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper, err := groups.NewProcessGroups(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc := resources.Service{Name: "suite", Stack: []resources.Member{{ID: "m", Kind: "container", Spec: raw, Start: time.Minute, Stop: time.Minute, Check: time.Minute}}}
+	for _, found := range []bool{false, true} {
+		r := resources.NewRunner(resources.RunnerConfig{Groups: keeper, AgentCommand: []string{self, "agent"}, Env: env})
+		ctx, cancel := context.WithCancel(context.Background())
+		told, ended := make(chan string, 16), make(chan error, 1)
+		go func() {
+			ended <- r.Watch(ctx, func(service, member, what string) { told <- service + "/" + member + ": " + what })
+		}()
+		if res := r.Start(ctx, svc, 1, resources.StartOptions{}); res.Outcome != resources.OK {
+			t.Fatalf("%+v", res)
+		}
+		if found { // a daemon that comes back
+			cancel()
+			<-ended
+			r = resources.NewRunner(resources.RunnerConfig{Groups: keeper, AgentCommand: []string{self, "agent"}, Env: env})
+			ctx, cancel = context.WithCancel(context.Background())
+			go func() {
+				ended <- r.Watch(ctx, func(service, member, what string) { told <- service + "/" + member + ": " + what })
+			}()
+			if res := r.Check(ctx, svc, 1); res.Outcome != resources.OK {
+				t.Fatalf("%+v", res)
+			}
+		}
+		pid, err := exec.Command("podman", "container", "inspect", "--format={{.State.Pid}}", "holdfast-suite-m").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "suite/m: its process " + strings.TrimSpace(string(pid)) + " ("
+		heldOf(t, strings.TrimSpace(string(pid)))
+		if out, err := exec.Command("podman", "kill", "holdfast-suite-m").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		select {
+		case got := <-told:
+			if !strings.HasPrefix(got, want) {
+				t.Errorf("found running %v: told %q, want %q", found, got, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Errorf("found running %v: the end of the container was not told", found)
+		}
+		if res := r.Stop(ctx, svc, 1, resources.StopOptions{}); !res.Stopped {
+			t.Errorf("%+v", res)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// heldOf waits until this process holds a pidfd of another: the kernel names it in
+// fdinfo.
+func heldOf(t *testing.T, pid string) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for {
+		all, _ := filepath.Glob("/proc/self/fdinfo/*")
+		for _, path := range all {
+			if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), "\nPid:\t"+pid+"\n") {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("process %s of the container is not watched", pid)
+		}
+	}
 }
 
 // docker words things differently; this is how (docker 26).
