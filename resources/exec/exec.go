@@ -195,17 +195,20 @@ func (Agent) Check(ctx context.Context, req resources.Request) resources.Report 
 	if err != nil {
 		return resources.Failure("%v", err)
 	}
-	main := leaderOf(req.Left)
-	if len(spec.Run) > 0 && main == 0 {
+	return spec.check(ctx, req)
+}
+
+func (s Spec) check(ctx context.Context, req resources.Request) resources.Report {
+	if len(s.Run) > 0 && leaderOf(req.Left) == 0 {
 		return resources.Absent("the program has ended; its last words are in the daemon's log")
 	}
-	if len(spec.Check) == 0 {
+	if len(s.Check) == 0 {
 		if len(req.Left) == 0 {
 			return resources.Absent("no process is left of it; if it lives elsewhere, as in a container, give it a check")
 		}
 		return resources.Done("%d processes", len(req.Left))
 	}
-	switch code, err := spec.command(ctx, spec.Check, req); {
+	switch code, err := s.command(ctx, s.Check, req); {
 	case ctx.Err() != nil:
 		return resources.Unsure("the check gave no answer in time")
 	case err != nil:
@@ -221,12 +224,12 @@ func (Agent) Check(ctx context.Context, req resources.Request) resources.Report 
 
 // Glance implements resources.Glancer: whether a program that stays does stay is to
 // be seen in the table of processes, unless it has a check of its own.
-func (a Agent) Glance(req resources.Request) (resources.Report, bool) {
+func (Agent) Glance(req resources.Request) (resources.Report, bool) {
 	spec, err := parse(req)
 	if err != nil || len(spec.Run) == 0 || len(spec.Check) > 0 {
 		return resources.Report{}, false
 	}
-	return a.Check(context.Background(), req), true
+	return spec.check(context.Background(), req), true
 }
 
 // Probe implements resources.Agent.
@@ -371,7 +374,7 @@ func terminate(ctx context.Context, pids []int, grace time.Duration) resources.R
 
 // runs says whether the process exists and is not merely waiting to be reaped.
 func runs(pid int) bool {
-	state, _ := statOf(pid)
+	state := stateOf(pid)
 	return state != "" && state != "Z" && state != "X"
 }
 
@@ -379,8 +382,8 @@ func runs(pid int) bool {
 // program does from its start; 0 if there is none.
 func leaderOf(pids []int) int {
 	i := slices.IndexFunc(pids, func(pid int) bool {
-		_, session := statOf(pid)
-		return session == pid
+		session, err := unix.Getsid(pid)
+		return err == nil && session == pid
 	})
 	if i < 0 {
 		return 0
@@ -388,19 +391,16 @@ func leaderOf(pids []int) int {
 	return pids[i]
 }
 
-// statOf reads state and session from /proc/PID/stat, fields 3 and 6 (proc(5)).
-func statOf(pid int) (state string, session int) {
+// stateOf reads the state from /proc/PID/stat, field 3 (proc(5)); empty if there is no
+// such process.
+func stateOf(pid int) string {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	end := strings.LastIndexByte(string(stat), ')')
 	if err != nil || end < 0 {
-		return "", 0
+		return ""
 	}
-	fields := strings.Fields(string(stat[end+1:]))
-	if len(fields) < 4 {
-		return "", 0
-	}
-	session, _ = strconv.Atoi(fields[3])
-	return fields[0], session
+	state, _, _ := strings.Cut(strings.TrimSpace(string(stat[end+1:])), " ")
+	return state
 }
 
 func sortedKeys(m map[string]string) []string {
