@@ -191,6 +191,10 @@ func (s Spec) login(ctx context.Context, i iscsi.Initiator, portal string, setti
 	return i.Login(ctx, s.Target, portal)
 }
 
+// recovers says of a lost session that the kernel has not given it up: it holds I/O back, for as long as recovery says, and who
+// uses the disk notices nothing if the array is back by then. Behind that the state is FREE, and the I/O fails.
+func recovers(s iscsi.Session) bool { return s.State == "FAILED" }
+
 // count says how many sessions work, and how many disks there are.
 func count(sessions []iscsi.Session) (up, disks int) {
 	for _, s := range sessions {
@@ -258,6 +262,8 @@ func (Agent) Check(_ context.Context, req resources.Request) resources.Report {
 		return resources.Absent("there is no session with %s", s.Target)
 	case req.Guarded && !taken(req):
 		return resources.Absent("the node's sessions with %s are not used by the service", s.Target)
+	case up == 0 && slices.ContainsFunc(sessions, recovers):
+		return resources.Done("degraded: no session with %s works; I/O is held back for up to recovery while the node logs in again", s.Target)
 	case up == 0:
 		return resources.Failure("no session with %s works: %s is %s; the portal or the network to it is down", s.Target, sessions[0].ID, sessions[0].State)
 	case disks == 0:
