@@ -47,7 +47,7 @@ func drilled(t *testing.T, c *cluster.Cluster, kind string) {
 		t.Fatal(err)
 	}
 	from, boots := c.Nodes[2-owner.Number], owner.Boots()
-	if err := cluster.Await(ctx, from.Name+" sees everything well", func() error {
+	if err := cluster.AwaitWord(ctx, from.Name+" sees everything well", func() error {
 		st, err := from.Status(ctx)
 		switch {
 		case err != nil:

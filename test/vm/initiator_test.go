@@ -40,7 +40,8 @@ const (
 // sanCluster is two nodes and an array that wants CHAP, on whose LUN the service stands.
 type sanCluster struct {
 	*vmcluster.Cluster
-	lun *disk.Disk
+	target *machine.Machine
+	lun    *disk.Disk
 }
 
 func openSANCluster(t *testing.T) *sanCluster {
@@ -65,6 +66,7 @@ func openSANCluster(t *testing.T) *sanCluster {
 		Name: "array", Number: arrayNumber, Networks: []*network.Switch{s.Links[0], s.Links[1], s.Extra[0]}, Disks: []*disk.Disk{s.lun},
 		Modules: san.TargetModules(), Memory: nodeMemory,
 	})
+	s.target = target
 	s.PowerOn(target)
 	ctx := s.Context(2 * time.Minute)
 	var nodes []*machine.Machine
@@ -98,7 +100,7 @@ func (s *sanCluster) other(n *vmcluster.Node) *vmcluster.Node {
 // sessions waits until the nodes that have a session with the array are these.
 func (s *sanCluster) sessions(ctx context.Context, t *testing.T, want ...*vmcluster.Node) {
 	t.Helper()
-	if err := await(ctx, func() error {
+	if err := vmcluster.AwaitWord(ctx, "sessions are as they should be", func() error {
 		for _, n := range s.Nodes {
 			list, err := san.Sessions(ctx, n.Machine)
 			if err != nil {
@@ -156,7 +158,11 @@ func TestServiceOnISCSI(t *testing.T) {
 	if !t.Run("sessions of the service", s.ownSessions) {
 		t.FailNow()
 	}
-	t.Run("sessions of the nodes, and reservations", s.nodeSessions)
+	t.Run("target restarted", s.restartedTarget)
+	t.Run("path lost", s.lostPath)
+	if t.Run("sessions of the nodes, and reservations", s.nodeSessions) {
+		t.Run("ISID changed", s.changedISID)
+	}
 }
 
 func (s *sanCluster) ownSessions(t *testing.T) {
@@ -177,7 +183,7 @@ func (s *sanCluster) ownSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := s.other(owner)
-	if err := await(ctx, func() error {
+	if err := vmcluster.AwaitWord(ctx, "it runs elsewhere", func() error {
 		st, err := next.Status(ctx)
 		if err == nil && (len(st.Services) != 1 || st.Services[0].State != "running" || st.Services[0].Node != next.Name) {
 			err = fmt.Errorf("services %+v", st.Services)
@@ -197,7 +203,7 @@ func (s *sanCluster) ownSessions(t *testing.T) {
 func (s *sanCluster) registered(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for _, n := range s.Nodes {
-		if err := await(ctx, func() error {
+		if err := vmcluster.AwaitWord(ctx, "its reservations work", func() error {
 			st, err := n.Status(ctx)
 			if err != nil {
 				return err

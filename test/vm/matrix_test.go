@@ -26,6 +26,11 @@ func TestMatrix(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := cluster.OpenFull(t)
+	for _, n := range f.Nodes {
+		if err := n.Counted(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
 	random := rand.New(rand.NewPCG(1, 1))
 	var results []faults.Result
 	for _, fault := range faults.All() {

@@ -22,9 +22,10 @@ var (
 	seed    = flag.Uint64("seed", 1, "what TestTorture draws them by")
 )
 
-// TestTorture makes faults that are drawn at random, one or two at once and more while nodes come back, for as long as it is told to. Whatever comes of them:
-// nodes, once everything is mended, are members again and the service runs; there was one owner at a time; and nothing that
-// was confirmed is lost.
+// TestTorture makes faults that are drawn at random, one or two at once and one more while nodes come back, for as long as it is
+// told to. Whatever comes of them: nodes, once everything is mended, are members again and the service runs; there was one owner
+// at a time; and nothing that was confirmed is lost. A run of half an hour or more goes on, if it has to, until it has made what
+// such a run is to make.
 func TestTorture(t *testing.T) {
 	if *minutes == 0 {
 		t.Skip("runs for as long as it is told to: make torture MINUTES=30 SEED=1")
@@ -32,9 +33,16 @@ func TestTorture(t *testing.T) {
 	f := cluster.OpenFull(t)
 	r := ride{t: t, f: f, counts: map[string]int{}, began: time.Now()}
 	draw := faults.NewDraw(*seed)
-	ctx := f.Context(time.Duration(*minutes)*time.Minute + 15*time.Minute)
-	for time.Since(r.began) < time.Duration(*minutes)*time.Minute && !t.Failed() {
+	long, most := time.Duration(*minutes)*time.Minute, time.Duration(*minutes)*time.Minute
+	if long >= half {
+		most *= 2
+	}
+	ctx := f.Context(most + 15*time.Minute)
+	for spent := time.Since(r.began); !t.Failed() && (spent < long || spent < most && r.lacks() != ""); spent = time.Since(r.began) {
 		r.step(ctx, draw)
+	}
+	if lacks := r.lacks(); long >= half && lacks != "" && !t.Failed() {
+		t.Errorf("after %v: %s", time.Since(r.began).Round(time.Second), lacks)
 	}
 	if err := f.Close(ctx); err != nil {
 		t.Error(err)
@@ -55,36 +63,51 @@ type ride struct {
 	missed      int // steps whose faults could not be made
 }
 
-// extras is how many faults are made while the nodes of a step come back.
-const extras = 3
+// What a run of half an hour makes at least.
+const (
+	half      = 30 * time.Minute
+	faultsOf  = 100
+	takeovers = 30
+	ofAKind   = 2
+)
+
+// lacks says what a run of half an hour has not made yet; empty: nothing.
+func (r *ride) lacks() string {
+	for _, f := range faults.All() {
+		if n := r.counts[f.Name]; n < ofAKind {
+			return fmt.Sprintf("%s was made %d times", f.Name, n)
+		}
+	}
+	if n := r.f.Judge.Takeovers(); r.made < faultsOf || n < takeovers {
+		return fmt.Sprintf("%d faults and %d takeovers", r.made, n)
+	}
+	return ""
+}
 
 func (r *ride) step(ctx context.Context, draw *faults.Draw) {
 	list := draw.Next()
-	var more []string
+	more := "nothing"
 	result, err := faults.Play(ctx, r.f, faults.Together(list), draw.Random(), func(ctx context.Context) error {
-		for range extras {
-			f := draw.Extra()
-			made, err := faults.Meanwhile(ctx, r.f, f, draw.Random())
-			if err != nil {
-				return err
-			}
-			if made {
-				r.count(f)
-				more = append(more, f.Name)
-			}
+		f := draw.Extra()
+		made, err := faults.Meanwhile(ctx, r.f, f, draw.Random())
+		if made {
+			r.count(f)
+			more = f.Name
+		} else {
+			draw.Back(f)
 		}
-		return nil
+		return err
 	})
 	r.steps++
 	if errors.Is(err, faults.ErrNotMade) {
 		r.t.Logf("step %d: %v", r.steps, err)
+		draw.Back(list...)
 		if r.missed++; r.missed <= 1+r.steps/10 {
 			return
 		}
 	}
 	r.count(list...)
-	r.t.Logf("%s step %d: %v; meanwhile: %s; %d faults, %d takeovers", time.Since(r.began).Round(time.Second), r.steps, result,
-		strings.Join(more, ", "), r.made, r.f.Judge.Takeovers())
+	r.t.Logf("%s step %d: %v; meanwhile: %s; %d faults, %d takeovers", time.Since(r.began).Round(time.Second), r.steps, result, more, r.made, r.f.Judge.Takeovers())
 	if err != nil {
 		r.t.Error(err)
 	}

@@ -30,11 +30,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// machines skips where no machines are wanted.
+// machines skips where no machines are wanted. Where all are, two tests run side by side (make vm says -parallel 2): most of what
+// takes its time is waiting, for a lease to end or for a fault to last.
 func machines(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("boots virtual machines: run without -short, as make test does")
+	}
+	if all() {
+		t.Parallel()
 	}
 }
 

@@ -230,7 +230,7 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return Await(ctx, n.Name+": holdfastd answers", func() error {
+	return AwaitWord(ctx, n.Name+": holdfastd answers", func() error {
 		_, err := n.Status(ctx)
 		return err
 	})
@@ -295,7 +295,7 @@ func (n *Node) Status(ctx context.Context) (*api.Status, error) {
 // AwaitMembers waits until each of the nodes knows all of them as members.
 func (c *Cluster) AwaitMembers(ctx context.Context, nodes ...*Node) error {
 	for _, n := range nodes {
-		if err := Await(ctx, n.Name+" sees every node as a member", func() error {
+		if err := AwaitWord(ctx, n.Name+" sees every node as a member", func() error {
 			st, err := n.Status(ctx)
 			if err != nil {
 				return err
@@ -319,7 +319,7 @@ func (c *Cluster) AwaitMembers(ctx context.Context, nodes ...*Node) error {
 
 // AwaitOwner waits until the service runs, by the word of a node that runs it itself.
 func (c *Cluster) AwaitOwner(ctx context.Context) (owner *Node, err error) {
-	err = Await(ctx, "the service runs", func() error {
+	err = AwaitWord(ctx, "the service runs", func() error {
 		var words []string
 		for _, n := range c.Nodes {
 			st, err := n.Status(ctx)
@@ -342,15 +342,23 @@ func (c *Cluster) AwaitOwner(ctx context.Context) (owner *Node, err error) {
 
 // Await polls until met returns nil; its last error says what was missing.
 func Await(ctx context.Context, what string, met func() error) error {
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
+	return await(ctx, what, 200*time.Millisecond, met)
+}
+
+// AwaitWord is Await for what a node is asked for: every question starts a program there, and one after the other they would be all
+// that an emulated processor has time for.
+func AwaitWord(ctx context.Context, what string, met func() error) error {
+	return await(ctx, what, time.Second, met)
+}
+
+func await(ctx context.Context, what string, rest time.Duration, met func() error) error {
 	for {
 		err := met()
 		if err == nil {
 			return nil
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(rest):
 		case <-ctx.Done():
 			return fmt.Errorf("%s: not in time: %w", what, err)
 		}

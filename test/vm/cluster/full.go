@@ -38,6 +38,7 @@ type Full struct {
 	recorder net.PacketConn
 	attended sync.WaitGroup
 	calm     context.CancelFunc
+	found    calmness // of the test's goroutine
 	rests    []*rest
 }
 
@@ -60,8 +61,10 @@ func OpenFull(t testing.TB, flags ...string) *Full {
 		f.add(t, i)
 	}
 	ctx := f.Context(12 * time.Minute)
-	for i, n := range f.Nodes {
-		f.Controllers[i].Power(true)
+	for _, c := range f.Controllers {
+		c.Power(true)
+	}
+	for _, n := range f.Nodes {
 		if err := Await(ctx, n.Name+" boots", func() error { return booted(n) }); err != nil {
 			t.Fatal(err)
 		}

@@ -4,14 +4,18 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/sbd/watchdog"
 	"github.com/holdfast-ha/holdfast/test/vm/chassis"
 	"github.com/holdfast-ha/holdfast/test/vm/wire"
 )
@@ -115,4 +119,34 @@ func (n *Node) mountOnce(ctx context.Context) error {
 		return err
 	}
 	return n.mount(ctx)
+}
+
+// Counted says whether a node's daemon counts with what was measured of its watchdogs, by the word of "holdfast timing": with
+// the longer of the two times, and not with twice the timeout and a second.
+func (n *Node) Counted(ctx context.Context) error {
+	var most time.Duration
+	for _, d := range dogs() {
+		text, err := n.Read(ctx, own+"/state/watchdogs/"+d+".json")
+		if err != nil {
+			return err
+		}
+		var q watchdog.Qualification
+		if err := json.Unmarshal([]byte(text), &q); err != nil {
+			return err
+		}
+		most = max(most, q.TMax)
+	}
+	text, err := n.Holdfast(ctx, "timing", "--json")
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, text)
+	}
+	var t api.Timing
+	if err := json.Unmarshal([]byte(text), &t); err != nil {
+		return err
+	}
+	at := slices.IndexFunc(t.Rows, func(r api.Row) bool { return r.Name == "T_max" })
+	if at < 0 || (t.Rows[at].Value.Duration()-most).Abs() > time.Microsecond {
+		return fmt.Errorf("%s was measured at %v, and its table of times is %+v", n.Name, most, t.Rows)
+	}
+	return nil
 }

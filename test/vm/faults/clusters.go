@@ -63,6 +63,15 @@ func ofClusters() []Fault {
 			}, Mend: allPowerBack,
 		},
 		{
+			Name: "blackout, all back", Does: "all nodes lose their power, and all have it again and boot together", Want: Either, Parts: Whole, Seldom: true,
+			Strike: func(ctx context.Context, s *Scene) error {
+				for _, c := range s.Controllers {
+					c.Power(false)
+				}
+				return allPowerBack(ctx, s)
+			},
+		},
+		{
 			Name: "rolling restart with services", Does: "each node in turn is emptied, leaves, reboots and comes back", Want: Either, Parts: Whole, Proof: []string{"E1 released"}, Seldom: true,
 			Strike: roll,
 		},
@@ -86,9 +95,9 @@ func join(ctx context.Context, s *Scene) error {
 	return errors.Join(quorum(disk.Fault{Drop: true})(ctx, s), powerBack(ctx, s))
 }
 
-// roll takes every node out and in again, the owner last.
+// roll takes every node out and in again, the owner first: its service moves, and moves on when that node's turn comes.
 func roll(ctx context.Context, s *Scene) error {
-	for _, n := range append(s.Others, s.Owner) {
+	for _, n := range append([]*cluster.Node{s.Owner}, s.Others...) {
 		if err := s.restart(ctx, n); err != nil {
 			return fmt.Errorf("%s: %w", n.Name, err)
 		}

@@ -20,7 +20,8 @@ type Outcome string
 const (
 	Stays  Outcome = "the owner goes on"
 	Moves  Outcome = "another node takes over"
-	Either Outcome = "either"
+	Again  Outcome = "the owner starts it again"
+	Either Outcome = "either" // any of these
 )
 
 // Part says what a fault breaks: two faults that are made at once break different parts.
@@ -79,7 +80,7 @@ type Scene struct {
 
 // On finds the scene as it is once nothing goes on.
 func On(ctx context.Context, f *cluster.Full, random *rand.Rand) (*Scene, error) {
-	owner, inc, err := f.Settled(ctx)
+	owner, inc, err := f.Still(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -103,9 +104,19 @@ func All() []Fault {
 	return slices.Concat(ofNodes(), ofPrograms(), ofClocks(), ofLinks(), ofDisks(), ofArrays(), ofControllers(), ofClusters())
 }
 
+// OnArray are the faults of an iSCSI array, which are made on a cluster of their own: TestServiceOnISCSI, which has the means.
+// They have no Strike.
+func OnArray() []Fault {
+	return []Fault{
+		{Name: "iSCSI target restarted", Does: "for 5 s it ends all sessions and takes none", Want: Stays, Hold: 5 * time.Second},
+		{Name: "iSCSI path lost", Does: "the owner's network to the array; all else is whole", Want: Moves},
+		{Name: "iSCSI ISID changed", Does: "under reservations: the owner's session is logged out and in by hand, as another one, which has no key", Want: Either},
+	}
+}
+
 // Find is the fault of a name.
 func Find(name string) (Fault, error) {
-	for _, f := range All() {
+	for _, f := range listed() {
 		if f.Name == name {
 			return f, nil
 		}

@@ -36,7 +36,8 @@ func ofNodes() []Fault {
 			},
 		},
 		{
-			Name: "kernel panic", Does: "the kernel stays where it is until the card resets the machine", Want: Moves, Parts: Node, Events: []string{"WATCHDOG"},
+			// The controller may be faster than the card, which TestCluster has alone.
+			Name: "kernel panic", Does: "the kernel stays where it is until the card resets the machine", Want: Moves, Parts: Node,
 			Strike: func(ctx context.Context, s *Scene) error { return s.Owner.Panic(ctx) }, Mend: powerBack,
 		},
 		{

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -20,8 +22,11 @@ const head = "| fault | what happens | wanted | what came of it | seconds | proo
 // row is a row of the table.
 func (r Result) row() string {
 	gap, proof, told := "-", "-", "-"
+	if r.Gap > 0 {
+		gap = fmt.Sprintf("%.1f", r.Gap.Seconds())
+	}
 	if r.Next != 0 {
-		gap, proof = fmt.Sprintf("%.1f", r.Gap.Seconds()), r.Proof
+		proof = r.Proof
 	}
 	if len(r.Told) > 0 {
 		told = strings.Join(r.Told, ", ")
@@ -51,22 +56,46 @@ func Write(page string, results []Result) error {
 		rows[r.Name] = r.row()
 	}
 	table := head
-	for _, f := range All() {
+	for _, f := range listed() {
 		table += rows[f.Name]
 	}
 	return os.WriteFile(page, fmt.Appendf(nil, "%s%s%s%s%s", before, begin, table, end, behind), 0o644)
 }
 
-// Missing lists the faults that have no row in the table of a page.
+// listed is every fault that has a row, in the order of the table.
+func listed() []Fault { return slices.Concat(All(), OnArray()) }
+
+// Missing lists the faults that have no row in the table of a page, or one that says not what was measured: a row has the time
+// from the fault to the first block of who began, unless the owner went on, and the time until all was as before.
 func Missing(page string) (names []string, err error) {
 	text, err := os.ReadFile(page)
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range All() {
-		if !bytes.Contains(text, []byte("\n| "+f.Name+" | "+f.Does+" | "+string(f.Want)+" | ")) {
+	_, rest, _ := bytes.Cut(text, []byte(begin))
+	table, _, _ := bytes.Cut(rest, []byte(end))
+	rows := map[string][]string{}
+	for line := range strings.Lines(string(table)) {
+		cells := strings.Split(strings.Trim(line, "| \n"), " | ")
+		rows[cells[0]] = cells
+	}
+	for _, f := range listed() {
+		if !f.measured(rows[f.Name]) {
 			names = append(names, f.Name)
 		}
 	}
 	return names, nil
+}
+
+// measured says whether the cells of a row are those of the fault, and hold what was measured.
+func (f Fault) measured(cells []string) bool {
+	if len(cells) != strings.Count(head[:strings.IndexByte(head, '\n')], "|")-1 || cells[1] != f.Does || cells[2] != string(f.Want) {
+		return false
+	}
+	number := func(text string) bool {
+		_, err := strconv.ParseFloat(text, 64)
+		return err == nil
+	}
+	came := Outcome(cells[3])
+	return (f.Want == Either || came == f.Want) && number(cells[len(cells)-1]) && (number(cells[4]) || came == Stays && cells[4] == "-")
 }

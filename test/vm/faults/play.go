@@ -17,8 +17,9 @@ import (
 // Result is what came of a fault.
 type Result struct {
 	Fault
-	Owner, Next int           // numbers of nodes; Next 0: the owner went on
-	Gap         time.Duration // from the fault to the first block of the new owner; 0: there is none
+	Owner, Next int           // numbers of nodes; Next 0: the owner went on, or began again
+	Again       bool          // the owner began again
+	Gap         time.Duration // from the fault to the first block of who began; 0: nobody did
 	Proof       string        // why the new owner was allowed to begin
 	Told        []string      // what QEMU told of the owner's machine, and when
 	Story       string        // who wrote when
@@ -28,8 +29,11 @@ type Result struct {
 
 // Outcome is what happened, in the words of Want.
 func (r Result) Outcome() Outcome {
-	if r.Next != 0 {
+	switch {
+	case r.Next != 0:
 		return Moves
+	case r.Again:
+		return Again
 	}
 	return Stays
 }
@@ -48,8 +52,11 @@ func (r Result) Wrong() error {
 // String is a line for people.
 func (r Result) String() string {
 	words := fmt.Sprintf("%s on n%d: %s", r.Name, r.Owner, r.Outcome())
-	if r.Next != 0 {
+	switch {
+	case r.Next != 0:
 		words += fmt.Sprintf(" (n%d) after %.1f s by %s", r.Next, r.Gap.Seconds(), r.Proof)
+	case r.Again:
+		words += fmt.Sprintf(" after %.1f s", r.Gap.Seconds())
 	}
 	if len(r.Told) > 0 {
 		words += "; " + strings.Join(r.Told, ", ")
@@ -84,7 +91,7 @@ func Play(ctx context.Context, f *cluster.Full, fault Fault, random *rand.Rand, 
 	if err := r.await(ctx, s, before); err != nil {
 		return r, errors.Join(err, fault.mend(ctx, s))
 	}
-	r.tell(s.At, told())
+	r.Tell(s.At, told())
 	if err := fault.mend(ctx, s); err != nil {
 		return r, err
 	}
@@ -193,10 +200,18 @@ func next(runs []account.RunSeen, owner int) *account.RunSeen {
 	return nil
 }
 
-// look says who wrote when, from the run on that the fault met.
+// look says who wrote when, from the run on that the fault met. Where the owner may have the service again, the first run after
+// that counts.
 func (r *Result) look(runs []account.RunSeen, at time.Time) {
-	if run := next(runs, r.Owner); run != nil {
-		r.Next, r.Gap = int(run.Owner), run.First.Sub(at)
+	run := next(runs, r.Owner)
+	if len(runs) > 1 && (run == nil || r.Want == Either) {
+		run = &runs[1]
+	}
+	if run != nil {
+		r.Gap = run.First.Sub(at)
+		if r.Again = run.Owner == uint32(r.Owner); !r.Again {
+			r.Next = int(run.Owner)
+		}
 	}
 	var words []string
 	for i, run := range runs {
@@ -209,8 +224,8 @@ func (r *Result) look(runs []account.RunSeen, at time.Time) {
 	r.Story = strings.Join(words, ", ")
 }
 
-// tell notes what QEMU has told of the owner's machine since the fault.
-func (r *Result) tell(at time.Time, events []machine.Event) {
+// Tell notes what QEMU has told of the owner's machine since the fault.
+func (r *Result) Tell(at time.Time, events []machine.Event) {
 	for _, e := range events {
 		if !e.At.Before(at) && (e.Name == "WATCHDOG" || e.Name == "RESET" || e.Name == "SHUTDOWN") {
 			r.Told = append(r.Told, fmt.Sprintf("%s %.1f s", e.Name, e.At.Sub(at).Seconds()))

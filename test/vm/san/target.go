@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"strings"
 
 	"github.com/holdfast-ha/holdfast/test/vm/machine"
 	"github.com/holdfast-ha/holdfast/test/vm/wire"
@@ -77,3 +78,27 @@ func Serve(ctx context.Context, m *machine.Machine, disk, address string, initia
 
 // initiator is the name by which a machine logs in.
 func initiator(m *machine.Machine) string { return "iqn.2026-01.test.holdfast:" + m.Name }
+
+// Enable starts or stops the target of a machine that serves already. Stopped, it ends its sessions and refuses new ones.
+func Enable(ctx context.Context, m *machine.Machine, on bool) error {
+	value := "0"
+	if on {
+		value = "1"
+	}
+	return steps(ctx, m, []wire.Request{set(path.Join(configuration, "iscsi", Target, "tpgt_1", "enable"), value)})
+}
+
+// ISID is the part of an initiator's name that is its session's, as the target knows it.
+func ISID(ctx context.Context, m, i *machine.Machine) (string, error) {
+	info := path.Join(configuration, "iscsi", Target, "tpgt_1", "acls", initiator(i), "info")
+	text, err := m.Read(ctx, info)
+	if err != nil {
+		return "", err
+	}
+	_, behind, _ := strings.Cut(text, "ISID: ")
+	words := strings.Fields(behind)
+	if len(words) == 0 || strings.HasPrefix(words[0], "TSIH") {
+		return "", fmt.Errorf("%s has no session: %s", i.Name, text)
+	}
+	return strings.Join(words[:min(6, len(words))], " "), nil
+}

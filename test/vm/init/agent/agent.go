@@ -152,5 +152,12 @@ func write(name string, r wire.Request) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(name, r.Data, mode)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	// What the rig has written is there after a loss of power, as what an
+	// administrator wrote some minutes before it is.
+	_, err = f.Write(r.Data)
+	return errors.Join(err, f.Sync(), f.Close())
 }
