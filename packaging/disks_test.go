@@ -7,12 +7,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/quorumdisk"
+	"github.com/holdfast-ha/holdfast/test/demo/loop"
+	"github.com/holdfast-ha/holdfast/test/demo/stage"
 )
 
 // quorumDisk is a file with a superblock where a quorum disk has it.
@@ -100,7 +103,7 @@ func TestUdevRuleNamesQuorumDisks(t *testing.T) {
 func apply(t *testing.T, device string) (symlink string, env map[string]string) {
 	t.Helper()
 	env = map[string]string{}
-	var result []string
+	var result string
 	field := regexp.MustCompile(`%c\{(\d+)\}`)
 	for _, rule := range rules(t) {
 		switch one := rule[0]; {
@@ -110,24 +113,55 @@ func apply(t *testing.T, device string) (symlink string, env map[string]string) 
 			if err != nil {
 				t.Fatalf("%q: %v", args, err)
 			}
-			result = strings.Fields(string(out))
+			result = strings.TrimRight(string(out), "\n")
 		case one.key == "RESULT":
-			if !strings.HasPrefix(strings.Join(result, " "), strings.TrimSuffix(one.value, "*")) {
+			if !slices.ContainsFunc(strings.Split(one.value, "|"), func(p string) bool { return strings.HasPrefix(result, strings.TrimSuffix(p, "*")) }) {
 				return "", env
 			}
 		case strings.HasPrefix(one.key, "ENV") && one.op == "=":
 			env[strings.Trim(one.key, "ENV{}")] = field.ReplaceAllStringFunc(one.value, func(f string) string {
 				n, err := strconv.Atoi(field.FindStringSubmatch(f)[1])
-				if err != nil || n > len(result) {
-					t.Fatalf("%s of %d fields", f, len(result))
+				words := strings.Fields(result)
+				if err != nil || n > len(words) {
+					t.Fatalf("%s of %d fields", f, len(words))
 				}
-				return result[n-1]
+				return words[n-1]
 			})
 		case one.key == "SYMLINK":
 			symlink = strings.ReplaceAll(one.value, "$env{ID_HOLDFAST_DISK}", env["ID_HOLDFAST_DISK"])
 		}
 	}
 	return symlink, env
+}
+
+// TestUdevNamesQuorumDisks has udev itself try the rule on a loop device, on folders
+// of its own in the place of /run and /dev.
+func TestUdevNamesQuorumDisks(t *testing.T) {
+	if err := stage.Able(); err != nil {
+		t.Skipf("udev looks at a block device: %v", err)
+	}
+	needs(t, "udevadm", "unshare")
+	path, s := quorumDisk(t)
+	if err := os.Truncate(path, 8<<20); err != nil { // whole sectors of 4096 bytes
+		t.Fatal(err)
+	}
+	device, err := loop.Attach(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("losetup", "-d", device).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	out, err := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-euc", `
+		n=${1#/dev/loop}
+		mount -t tmpfs none /run && mkdir -p /run/udev/rules.d && cp udev/61-holdfast.rules /run/udev/rules.d/
+		mount -t tmpfs none /dev && mknod /dev/null c 1 3 && mknod "$1" b 7 "$n"
+		udevadm test --action=add "/devices/virtual/block/loop$n" 2>&1`, "sh", device).CombinedOutput()
+	if want := "ID_HOLDFAST_DISK=" + s.Disk.String(); err != nil || !bytes.Contains(out, []byte(want)) || !bytes.Contains(out, []byte("/dev/disk/by-holdfast/"+s.Disk.String())) {
+		t.Errorf("no %q and no link: %v, %s", want, err, out)
+	}
 }
 
 // file(1) knows a quorum disk with the entry that is packaged.
