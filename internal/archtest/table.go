@@ -347,6 +347,10 @@ func machineRows() []row {
 			why: "what status tells people, metrics tell Prometheus, and beside it what daemon, guard and kernel count",
 		},
 		{
+			tree: "internal/daemon/shutdown", may: []string{"cluster/ident", "internal/api"},
+			why: "a shutdown is announced and nothing more: what moves the services is the stop of a unit",
+		},
+		{
 			tree: "internal/daemon/figures", may: []string{"cluster", "cluster/ident", "cluster/register", "internal/metrics"},
 			why: "what is counted is seen in what the core is told and what it wants; nobody waits for it",
 		},

@@ -52,6 +52,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/reservations"
 	"github.com/holdfast-ha/holdfast/internal/daemon/roster"
 	"github.com/holdfast-ha/holdfast/internal/daemon/sessions"
+	"github.com/holdfast-ha/holdfast/internal/daemon/shutdown"
 	"github.com/holdfast-ha/holdfast/internal/daemon/tables"
 	"github.com/holdfast-ha/holdfast/internal/daemon/upgrade"
 	"github.com/holdfast-ha/holdfast/internal/daemon/ways"
@@ -282,6 +283,7 @@ func (d *Daemon) live(ctx context.Context) error {
 	task("door", func(ctx context.Context) error { return d.others.door.Run(ctx, local.PeerHandler()) })
 	task("join service", d.others.join.Run)
 	task("service manager", d.notify)
+	task("shutdown of the machine", shutdown.Watch{Node: d.deps.Node.Name, Tell: d.events.Add, Now: d.watch.instant, Log: d.deps.Log}.Run)
 	task("upgrade", d.guard.follow)
 	return d.tasks.Wait()
 }
