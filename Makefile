@@ -31,8 +31,8 @@ install: build ## install programs, units, man pages, completion (DESTDIR= PREFI
 packages: ## DEB and RPM packages for amd64 and arm64 into packages/; two builds are the same bytes
 	packaging/build.sh
 
-package-test: setup ## build and check the packages, then lead them through their life on this machine's copy and on emulated Debian machines
-	HOLDFAST_VM=all $(GO) test -count=1 -v -timeout 60m -run 'TestPackages|TestMachines|TestExposure' ./packaging
+package-test: setup ## build and check the packages, then lead them through their life on a copy of this machine, in namespaces and on emulated Debian machines
+	HOLDFAST_VM=all $(GO) test -count=1 -v -timeout 60m -run 'TestPackages|TestRooms|TestMachines|TestExposure|Udev' ./packaging
 
 check: ## format, vet, staticcheck and unit tests, in a few minutes and without root
 	@unformatted=$$($(TOOL) gofumpt -l .); if [ -n "$$unformatted" ]; then \

@@ -48,7 +48,17 @@ echo "ok: no downgrade over a change of the format"
 
 rm /run/holdfast/alpha/bound
 touch /etc/holdfast/node.yaml
-dpkg -r holdfast
+# A stop that fails is said, and in the journal.
+mkdir -p /run/systemd/system /tmp/fake
+printf '#!/bin/sh\ncase "$*" in *disable*) echo "Job failed."; exit 1 ;; esac\n' >/tmp/fake/systemctl
+printf '#!/bin/sh\necho "$@" >>/tmp/journal\n' >/tmp/fake/logger
+chmod +x /tmp/fake/*
+PATH=/tmp/fake:$PATH dpkg -r holdfast 2>/tmp/out
+rm -r /run/systemd
+for f in out journal; do
+	grep -q 'could not be stopped and disabled: Job failed' /tmp/$f || fail "$f: no word of a failed stop"
+	grep -q 'holdfast-guard.service still runs' /tmp/$f || fail "$f: no word of a guard that runs on"
+done
 [ ! -e /usr/sbin/holdfast-guard ] || fail "dpkg -r leaves the guard"
 is -e /etc/holdfast/node.yaml
 is -e /etc/systemd/sleep.conf.d/50-holdfast.conf
