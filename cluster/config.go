@@ -124,6 +124,7 @@ type Member struct {
 	Reloads    bool          // it may be able to take over new settings while it runs
 	Storage    bool          // iscsi, lvm, filesystem: may start on a reservation proof
 	Guarded    bool          // its LUNs are guarded by persistent reservations
+	Live       bool          // a move hands it over as it runs, if it can
 	Sole       string        // what of it only one node may use at a time, as "filesystem /dev/vg/data"; empty: nothing
 	Start      time.Duration // timeouts
 	Stop       time.Duration

@@ -266,6 +266,8 @@ type Run struct {
 	To      int      // a RunCheck of the members before this place; 0: of all
 	Was     *Service // of a RunReload: with what it runs so far
 	Handed  bool     // a RunStart of what another node has released a moment ago, by a verified stop: nobody else has its addresses
+	Goal    string   // a RunStop because the service goes to this node: what can be handed to it as it runs is; empty: it goes nowhere
+	Resume  bool     // a RunStart of what another node has released, by a verified stop, and may have handed to this one as it ran
 	Beside  []string // of a RunFit: kinds of members that other services bring, which go with this one or before it
 }
 

@@ -81,6 +81,13 @@ type Request struct {
 	// Handed says that another node has released the member a moment ago, verified
 	// stopped: what it uses there, nobody else uses; only with the verb "start".
 	Handed bool `json:"handed,omitempty"`
+	// Goal is the node to which the service goes: a member that can be handed to it as
+	// it runs is; only with the verb "stop". Empty: it goes nowhere.
+	Goal string `json:"goal,omitempty"`
+	// Resume says that another node has released the member, verified stopped, and that
+	// nobody has stopped the service by request since: what was handed to this node in
+	// the term before may go on; only with the verb "start".
+	Resume bool `json:"resume,omitempty"`
 	// Left are the processes that earlier starts of this member left running.
 	Left []int `json:"left,omitempty"`
 	// Above are the kinds of the members above this one in the stack; only with the
@@ -108,6 +115,8 @@ type Report struct {
 	// its operations left running, as a container's, whose parent is its engine's; only
 	// with OK of the verbs "start" and "check". It is watched, and nothing more.
 	Main int `json:"main,omitempty"`
+	// Notable says that the text is worth telling although all went well.
+	Notable bool `json:"notable,omitempty"`
 	// Usual is the answer of the verb "usual" alone.
 	Usual *Limits `json:"usual,omitempty"`
 }

@@ -25,6 +25,8 @@ type operation struct {
 	above  []string
 	was    json.RawMessage
 	handed bool
+	goal   string
+	resume bool
 
 	waiting   *child // its agent, which was launched before and waits for its request; nil: it has none yet
 	meanwhile func() // called when the agent works; nil: nothing is done meanwhile
@@ -37,6 +39,7 @@ type answer struct {
 	holders []string
 	reach   Severity
 	main    int
+	notable bool
 	usual   *Limits
 }
 
@@ -121,7 +124,7 @@ type child struct {
 func (op *operation) request() ([]byte, error) {
 	text, err := json.Marshal(Request{
 		Service: op.svc, Term: op.term, Member: op.member.ID, Spec: op.member.Spec, Guarded: op.member.Guarded,
-		Left: op.left, Above: op.above, Was: op.was, Handed: op.handed, Timeout: op.limit,
+		Left: op.left, Above: op.above, Was: op.was, Handed: op.handed, Goal: op.goal, Resume: op.resume, Timeout: op.limit,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("specification: %w", err)
@@ -203,7 +206,7 @@ func (p *child) answer(err error) answer {
 	case readErr != nil:
 		return answer{outcome: Unknown, text: joinText("the agent's report: "+readErr.Error(), tail)}
 	}
-	a := answer{outcome: report.Outcome, text: report.Text, holders: report.Holders, reach: report.Severity, main: report.Main, usual: report.Usual}
+	a := answer{outcome: report.Outcome, text: report.Text, holders: report.Holders, reach: report.Severity, main: report.Main, notable: report.Notable, usual: report.Usual}
 	if report.Outcome != OK && report.Outcome != NotRunning {
 		a.text = joinText(report.Text, tail)
 	}

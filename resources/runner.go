@@ -119,6 +119,9 @@ type StartOptions struct {
 	// Handed says that another node has released the service a moment ago, verified
 	// stopped: what it consists of was in use there until then, and so nowhere else.
 	Handed bool
+	// Resume says that another node has released the service, and that nobody has
+	// stopped it by request since: what that node has handed over as it ran may go on.
+	Resume bool
 }
 
 // Start brings a service up in a term, top to bottom. If a member fails or gives
@@ -137,7 +140,7 @@ func (r *Runner) Start(ctx context.Context, svc Service, term uint32, opts Start
 		return refusal(err)
 	}
 	w := r.work(svc, term)
-	w.handed = opts.Handed
+	w.handed, w.resume = opts.Handed, opts.Resume
 	count := len(svc.Stack)
 	if opts.StorageOnly {
 		count = storagePrefix(svc.Stack)
@@ -162,6 +165,7 @@ func (r *Runner) Start(ctx context.Context, svc Service, term uint32, opts Start
 	}
 	w.result.Outcome = p.outcome
 	if p.undo == nil {
+		w.result.Text = w.told()
 		r.runs(svc, count)
 		return w.result
 	}
@@ -180,6 +184,9 @@ type StopOptions struct {
 	// From stops this member, counted from 0, and those above it, and leaves the
 	// others and their processes alone: the result has no Stopped then.
 	From int
+	// Goal is the node to which the service goes; empty: to none. A member that can be
+	// handed to it as it runs is, and its text becomes the result's.
+	Goal string
 }
 
 // Stop takes a service down, bottom of the stack last, and verifies it: each
@@ -198,6 +205,7 @@ func (r *Runner) Stop(ctx context.Context, svc Service, term uint32, opts StopOp
 	defer done()
 	r.runs(svc, min(opts.From, len(svc.Stack)))
 	w := r.work(svc, term)
+	w.goal = opts.Goal
 	p := newStopPlan(reversed(len(svc.Stack)), opts.Kill).above(opts.From)
 	w.plan = p
 	defer w.dismiss()
@@ -209,11 +217,12 @@ func (r *Runner) Stop(ctx context.Context, svc Service, term uint32, opts StopOp
 		}
 		p.report(w.do(ctx, t).Outcome)
 	}
-	w.result.Outcome, w.result.Stopped = OK, p.ok && opts.From == 0
 	if !p.ok {
 		w.result.Outcome = Failed
 		w.blame(p.failed, w.lastTrouble(p.failed))
+		return w.result
 	}
+	w.result.Outcome, w.result.Stopped, w.result.Text = OK, opts.From == 0, w.told()
 	return w.result
 }
 

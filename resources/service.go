@@ -198,6 +198,8 @@ type Step struct {
 	Holders []string      `json:"holders,omitempty"` // who stands in the way of a stop
 	// Severity says how far a failure reaches.
 	Severity Severity `json:"severity,omitempty"`
+	// Notable says that the text is worth telling although all went well.
+	Notable bool `json:"notable,omitempty"`
 }
 
 // Result is what came of an operation on a whole service.

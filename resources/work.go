@@ -21,6 +21,8 @@ type work struct {
 	was    map[string]json.RawMessage // of a Reload
 	beside []string                   // of a Fit
 	handed bool                       // of a Start: see StartOptions
+	resume bool                       // of a Start, too
+	goal   string                     // of a Stop: see StopOptions
 
 	plan    plan   // of a Start or a Stop
 	next    task   // what the agent that waits was launched for
@@ -64,7 +66,7 @@ func (w *work) carryOut(ctx context.Context, t task) Step {
 		}
 	}
 	s.Took = w.r.cfg.Now().Sub(s.Began)
-	s.Outcome, s.Text, s.Holders, s.Severity = a.outcome, a.text, a.holders, a.reach
+	s.Outcome, s.Text, s.Holders, s.Severity, s.Notable = a.outcome, a.text, a.holders, a.reach, a.notable && a.outcome == OK
 	return s
 }
 
@@ -89,7 +91,10 @@ func (w *work) operate(ctx context.Context, m Member, verb Verb) answer {
 			return answer{outcome: seen.Outcome, text: seen.Text, reach: seen.Severity}
 		}
 	}
-	op := operation{svc: w.svc.Name, term: w.term, member: m, verb: verb, left: left, was: w.was[m.ID], handed: w.handed && verb == VerbStart}
+	op := operation{svc: w.svc.Name, term: w.term, member: m, verb: verb, left: left, was: w.was[m.ID], handed: w.handed && verb == VerbStart, resume: w.resume && verb == VerbStart}
+	if verb == VerbStop {
+		op.goal = w.goal
+	}
 	if verb == VerbFit {
 		op.above = slices.Clone(w.beside)
 		for _, above := range w.svc.Stack {
@@ -188,6 +193,17 @@ func (w *work) sweep(member string) answer {
 		return answer{outcome: OK, text: fmt.Sprintf("killed %d processes that were left", killed)}
 	}
 	return answer{outcome: OK}
+}
+
+// told is what is worth telling of an operation that went well.
+func (w *work) told() string {
+	var texts []string
+	for _, s := range w.result.Steps {
+		if s.Notable {
+			texts = append(texts, joinText(s.Member, s.Text))
+		}
+	}
+	return strings.Join(texts, "; ")
 }
 
 // blame names the first member that did not do as told; later ones are in Steps.

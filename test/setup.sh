@@ -31,6 +31,7 @@ needs() {
 	runc      runc       what executes them
 	virsh     libvirt-clients virtual machines under a member of a service
 	libvirtd  libvirt-daemon a hypervisor in memory
+	libvirt-driver-qemu libvirt-daemon-driver-qemu handing a running virtual machine over
 	exportfs  nfs-kernel-server exports under a member of a service
 	lvm       lvm2       volume groups under a member of a service
 	iscsiadm  open-iscsi iSCSI sessions under a member of a service
@@ -58,6 +59,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$(echo /usr/lib/postgresql/*/bin | tr
 
 here() {
 	case $1 in
+	libvirt-driver-qemu) ls /usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so >/dev/null 2>&1 ;;
 	ocf-agents) [ -x /usr/lib/ocf/resource.d/heartbeat/Dummy ] ;;
 	*) command -v "$1" >/dev/null 2>&1 ;;
 	esac

@@ -240,7 +240,7 @@ func (s *Set) stopDone(l *local, e cluster.RunDone) {
 		return
 	}
 	l.state = cluster.Down
-	s.emit(cluster.Note{Kind: cluster.NoteStopped, Service: l.name, Term: l.term, Text: "verified stopped"})
+	s.emit(cluster.Note{Kind: cluster.NoteStopped, Service: l.name, Term: l.term, Text: "verified stopped" + dot(e.Text)})
 	if stays {
 		l.retryAt = s.env.Now.Add(time.Second)
 		return

@@ -12,6 +12,11 @@ import (
 // what the service consists of, and nobody else: its addresses above all.
 const freshly = 10 * time.Second
 
+// handOver is for how long after a release what the former owner handed over as it ran
+// may go on here. The rest of a bundle may take minutes to stop and to start; a guest
+// that was paused for longer is better started anew.
+const handOver = 2 * time.Minute
+
 // handed is what is known of services that went from node to node.
 type handed struct {
 	ver uint64                   // of the state that was looked at
@@ -33,6 +38,7 @@ func (s *Set) handover() {
 		switch {
 		case g.Owner != 0 && g.Owner != s.env.Self:
 			at[g.Service] = owns
+		case g.Stopped: // whoever stopped it may change what it consists of: nothing of it goes on
 		case h.at[g.Service] == owns:
 			at[g.Service] = s.env.Now
 		case h.at[g.Service] != 0:
@@ -42,10 +48,23 @@ func (s *Set) handover() {
 	h.ver, h.at = s.env.State.Ver, at
 }
 
-// wasHanded says that another node has released the service a moment ago.
-func (s *Set) wasHanded(name string) bool {
+// wasHanded says that another node has released the service less than that long ago.
+func (s *Set) wasHanded(name string, within time.Duration) bool {
 	g, at := s.env.State.Grant(name), s.handed.at[name]
-	return g != nil && g.Proof.Kind == cluster.ProofReleased && at != 0 && at != owns && s.env.Now.Sub(at) < freshly
+	return g != nil && g.Proof.Kind == cluster.ProofReleased && at != 0 && at != owns && s.env.Now.Sub(at) < within
+}
+
+// goalOf names the node to which a service goes that is about to be stopped: a member
+// of the cluster that nobody fences. Empty if it goes nowhere, or does not run whole.
+func (s *Set) goalOf(l *local) string {
+	g := s.mine(l.name)
+	if g == nil || g.Term != l.term || g.Want == 0 || g.Want == s.env.Self || g.Stopped || l.state != cluster.Up || l.giveUp != "" || s.env.State.Life.Stop.On {
+		return ""
+	}
+	if n := s.env.State.Node(g.Want); n == nil || n.Phase != cluster.MemberPhase || !n.Fencing.IsZero() || n.Dead >= n.Inc.N {
+		return ""
+	}
+	return s.env.State.NameOf(g.Want)
 }
 
 // News counts what other nodes may wait for: it grows when a term is released, when a

@@ -410,9 +410,10 @@ func (s *Set) runFrom(l *local, kind cluster.RunKind, from int, why string) {
 		l.started = l.op
 	}
 	l.op, l.kind = s.ops, kind
-	r := cluster.Run{Op: l.op, Kind: kind, Term: l.term, From: from, Handed: kind == cluster.RunStart && s.wasHanded(l.name)}
+	r := cluster.Run{Op: l.op, Kind: kind, Term: l.term, From: from}
 	switch kind {
 	case cluster.RunStart:
+		r.Handed, r.Resume = s.wasHanded(l.name, freshly), from == 0 && s.wasHanded(l.name, handOver)
 		l.state, l.partial = cluster.Starting, from > 0
 		l.spec, _ = s.env.State.Conf.Service(l.name)
 		g := s.mine(l.name)
@@ -422,6 +423,9 @@ func (s *Set) runFrom(l *local, kind cluster.RunKind, from int, why string) {
 		}
 		s.emit(cluster.Note{Kind: cluster.NoteStarting, Service: l.name, Term: l.term, Text: why + part(l.spec, from)})
 	case cluster.RunStop, cluster.RunKill:
+		if kind == cluster.RunStop && from == 0 {
+			r.Goal = s.goalOf(l)
+		}
 		l.state, l.partial = cluster.Stopping, from > 0
 		l.text = why
 		s.emit(cluster.Note{Kind: cluster.NoteStopping, Service: l.name, Term: l.term, Text: kind.String() + part(l.spec, from) + ": " + why})

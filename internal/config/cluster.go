@@ -214,7 +214,8 @@ func (c *clusterReader) stack(v *form.Value, where string) []cluster.Member {
 		guarded = guarded || spec.Str("guard") == cluster.WayReservation
 		list = append(list, cluster.Member{
 			ID: id, Kind: kind.Name, Spec: kind.Spec(spec, with), Storage: kind.Storage, Reloads: kind.Reloads, Sole: soleOf(kind, spec),
-			Start: cmp.Or(e.Get("start").Dur("timeout"), kind.Usual.Start), Stop: cmp.Or(e.Get("stop").Dur("timeout"), kind.Usual.Stop),
+			Live:  c.live(kind, spec, at, i),
+			Start: cmp.Or(e.Get("start").Dur("timeout"), kind.Usual.Start), Stop: cmp.Or(e.Get("stop").Dur("timeout"), kind.UsualStop(spec)),
 			Check: cmp.Or(check.Dur("timeout"), kind.Usual.Check), CheckEvery: cmp.Or(check.Dur("every"), kind.Usual.Every),
 		})
 	}

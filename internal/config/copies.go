@@ -130,6 +130,17 @@ func soleOf(kind members.Kind, v *form.Value) string {
 	return ""
 }
 
+// live says that a member is handed over as it runs. Its copy arrives before the service
+// is stopped here, so nothing may stand below it.
+func (c *clusterReader) live(kind members.Kind, v *form.Value, at string, place int) bool {
+	m := v.Get("migrate")
+	if m != nil && place > 0 {
+		c.Add(m.Node, fmt.Sprintf("%s.%s.migrate: it is not the first member of its service, and what stands below it cannot be on two nodes while its memory goes over", at, kind.Name),
+			"put it first, with its disks on storage that all nodes have, or remove migrate: a move then shuts it down and boots it")
+	}
+	return m != nil
+}
+
 // alone refuses what only one node may use at a time in more than one service: they
 // could be on two nodes.
 func (c *clusterReader) alone(conf *cluster.Config) {

@@ -40,6 +40,20 @@ func vmShape() form.Shape {
 		form.Optional("xml", form.Text("File with its definition; then libvirt forgets it with its end. Without it, it must be defined on every node", "/srv/shop/shop.xml", form.Absolute)),
 		form.Optional("connect", form.Text("The hypervisor; default qemu:///system", "qemu:///system", nil)),
 		form.Optional("grace", form.Span("How long the guest has to shut down; default 60s", "60s", 0, time.Hour)),
+		form.Optional("migrate", migrateShape()),
+	)
+}
+
+func migrateShape() form.Shape {
+	address := form.Like(`^[A-Za-z][A-Za-z0-9+.-]*:[!-~]*$`, "is no address")
+	return form.Object("A move hands the running guest over, paused for less than a second, in place of a shutdown and a boot. Its disks must be on both nodes, and it must be the first member of its service",
+		form.Required("to", form.Text("libvirt's address of the other node, which must work for root without a question; {node} is the node's name", "qemu+ssh://{node}/system",
+			form.Like(`^[A-Za-z][A-Za-z0-9+.-]*:[!-~]*\{node\}[!-~]*$`, "is no address with {node} in it, such as qemu+ssh://{node}/system"))),
+		form.Optional("via", form.Text("Where the guest's memory goes; default: what the other node's libvirt says", "tcp://{node}-san", address)),
+		form.Optional("within", form.Span("How long it may take; then the guest is shut down. Default 2m", "2m", 5*time.Second, time.Hour)),
+		form.Optional("bandwidth", form.Number("At most so many MiB/s", 1, 1000000)),
+		form.Optional("throttle", form.Truth("Slow a guest down that changes its memory faster than that goes over")),
+		form.Optional("tls", form.Truth("Encrypt what goes over, with libvirt's certificates")),
 	)
 }
 

@@ -9,6 +9,7 @@
 package members
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 	"time"
@@ -35,6 +36,9 @@ type Limits struct {
 	Start, Stop, Check, Every time.Duration
 }
 
+// usualWithin is how long a guest may take to be handed over, as its agent has it.
+const usualWithin = 2 * time.Minute
+
 // All returns the kinds of this version, in the order in which they are listed
 // for people.
 func All() []Kind {
@@ -51,6 +55,16 @@ func All() []Kind {
 		{Name: "iscsi", Shape: iscsiShape(), Storage: true, Check: checkISCSI, Usual: Limits{Start: 60 * time.Second, Stop: 60 * time.Second, Check: 20 * time.Second}},
 		{Name: "multipath", Reloads: true, Storage: true, Shape: multipathShape(), Short: "map", Usual: Limits{Start: 30 * time.Second, Stop: 20 * time.Second, Check: 20 * time.Second}},
 	}
+}
+
+// UsualStop is how long a stop may take: what is handed over as it runs has the time for
+// that, too.
+func (k Kind) UsualStop(v *form.Value) time.Duration {
+	m := v.Get("migrate")
+	if m == nil {
+		return k.Usual.Stop
+	}
+	return k.Usual.Stop + cmp.Or(m.Dur("within"), usualWithin)
 }
 
 // Find returns the kind of that name.

@@ -108,10 +108,10 @@ func CarryOut(ctx context.Context, r Runner, w Watch, a cluster.Run) cluster.Run
 	var res resources.Result
 	switch a.Kind {
 	case cluster.RunStart:
-		res = r.Start(ctx, svc, term, resources.StartOptions{StorageOnly: a.Storage, From: a.From, Handed: a.Handed})
+		res = r.Start(ctx, svc, term, resources.StartOptions{StorageOnly: a.Storage, From: a.From, Handed: a.Handed, Resume: a.Resume})
 		done.Outcome = outcomeOf(res.Outcome)
 	case cluster.RunStop, cluster.RunKill:
-		res = r.Stop(ctx, svc, term, resources.StopOptions{Kill: a.Kind == cluster.RunKill, From: a.From})
+		res = r.Stop(ctx, svc, term, resources.StopOptions{Kill: a.Kind == cluster.RunKill, From: a.From, Goal: a.Goal})
 		done.Outcome = outcomeOf(res.Outcome)
 		if done.Outcome == cluster.OK && !res.Stopped && a.From == 0 {
 			done.Outcome = cluster.Unknown
