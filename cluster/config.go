@@ -84,8 +84,7 @@ type Copy struct {
 // CopyName is the name of a copy of a service.
 func CopyName(of string, number int) string { return of + "@" + itoa(uint64(number)) }
 
-// Patience is how much trouble with a service is borne before something is done
-// about it.
+// Patience is how much trouble with a service is borne before something is done.
 type Patience struct {
 	Fails int           // so many of the latest checks have to fail; 0: one
 	Of    int           // of so many

@@ -36,8 +36,7 @@ func (w *Way) Name() string {
 // CutsPower says that the way ends a node by taking its power.
 func (w *Way) CutsPower() bool { return w.Kind == WayBMC || w.Kind == WayAgent || w.Kind == WayAll }
 
-// Parts are the switches of a way that cuts power: those that belong together, or
-// the way itself.
+// Parts are the switches of a way that cuts power: those that belong together, or it itself.
 func (w *Way) Parts() []Way {
 	if w.Kind == WayAll {
 		return w.All

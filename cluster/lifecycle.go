@@ -24,8 +24,7 @@ const (
 // Spoken is the protocol of this program.
 const Spoken = Protocol2
 
-// Life is what the cluster agrees on about its own course, beside who is in it
-// and who owns what.
+// Life is what the cluster agrees on about its own course.
 type Life struct {
 	Protocol Protocol // in use; 0 stands for Protocol1
 	// Clock is how long coordinators have counted while something was to end by

@@ -75,8 +75,7 @@ func (c Claim) Register() register.Claim {
 	return register.Claim{Ver: c.Ver, Ballot: c.Ballot, Node: c.Node, Gen: c.Gen}
 }
 
-// ClassOf is how much a time proof may rest on a node's watchdogs: the best that
-// its devices allow.
+// ClassOf is how much a time proof may rest on a node's watchdogs, by its devices.
 func ClassOf(in timing.Input) WatchdogClass {
 	class := WatchdogNone
 	for _, d := range in.Devices {

@@ -54,8 +54,7 @@ type NodeView struct {
 	NodeFate
 }
 
-// NodeFate is what is said of a node's latest end, and whether it can be given
-// anything now.
+// NodeFate is what is said of a node's latest end, and what it can be given now.
 type NodeFate struct {
 	Proof   Proof
 	Why     string
