@@ -23,7 +23,7 @@ func sec(s float64) *api.Seconds { v := api.Seconds(s); return &v }
 
 func sample() *api.Status {
 	return &api.Status{
-		Version: 1, Health: api.Warning, Notes: api.Notes{Warnings: []string{"one"}},
+		Version: 1, Health: api.Warning,
 		Cluster:  api.ClusterInfo{Name: "hospital", State: 41, Config: 3, Membership: 7, Coordinator: "alpha"},
 		Self:     api.Self{Name: "alpha", ID: 1, Build: "1.0", Lease: sec(5.5), LeaseLength: sec(6), Guard: "connected"},
 		Nodes:    []api.Node{{Name: "alpha", Phase: "member"}, {Name: "beta", Phase: "out", Fencing: true, DiskAge: sec(4), NetAge: sec(5)}},
@@ -39,6 +39,11 @@ func sample() *api.Status {
 			Within: 10, Expected: []api.Expected{{Proof: "E3 time", Known: true, Typical: 8.9, Worst: 10}},
 			Last: &api.Measured{Service: "orders", From: "beta", To: "alpha", Proof: "E3 time", Granted: 9.1, Time: time.Unix(1763800000, 0)},
 		},
+		Notes: api.Notes{Warnings: []string{"one"}, Drills: &api.Drills{Last: []api.DrillRecord{
+			{Kind: api.DrillMove, Time: time.Unix(1763800100, 0), OK: true, Predicted: sec(.5), Measured: sec(.7), Bound: sec(1)},
+			{Kind: api.DrillFence, Node: "beta", Time: time.Unix(1763800050, 0)},
+			{Kind: api.DrillFence, Node: "gamma", Time: time.Unix(1763800000, 0), OK: true},
+		}, Overdue: []string{api.DrillFence, api.DrillCutDisk}}},
 	}
 }
 
@@ -75,10 +80,15 @@ func TestScrape(t *testing.T) {
 		`ha_cluster_pacemaker_resources{agent="holdfast:service",clone="",group="",managed="true",node="alpha",resource="orders",role="started",status="active"} 1`,
 		`ha_cluster_corosync_rings{address="10.0.0.1",node_id="1",number="0",ring_id="7"} 0`, `ha_cluster_corosync_ring_errors 1`, `ha_cluster_corosync_quorate 1`,
 		`holdfast_link_messages_total{fate="missed",link="1",peer="beta"} 3`, `process_resident_memory_bytes`,
+		`holdfast_drill_last_time_seconds{kind="fence"} 1.76380005e+09`, `holdfast_drill_ok{kind="fence"} 0`, `holdfast_drill_ok{kind="move"} 1`, `holdfast_drill_overdue{kind="cut-disk"} 1`,
+		`holdfast_drill_overdue{kind="move"} 0`, `holdfast_drill_running 0`, `holdfast_drill_seconds{kind="move",what="measured"} 0.7`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q", want)
 		}
+	}
+	if strings.Contains(text, `holdfast_drill_ok{kind="cut-disk"}`) {
+		t.Error("a drill that nobody has run has a verdict")
 	}
 	if strings.Contains(text, `holdfast_fencing_way_works{node="alpha"`) {
 		t.Error("a way that nobody has checked counts as broken")

@@ -12,7 +12,7 @@ type adder = func(v float64, labels ...string)
 // table is every metric.
 func table() []metric {
 	var all []metric
-	for _, part := range [][]metric{cluster(), nodes(), services(), disks(), fencing(), others(), exporter()} {
+	for _, part := range [][]metric{cluster(), nodes(), services(), disks(), fencing(), drills(), others(), exporter()} {
 		all = append(all, part...)
 	}
 	return all

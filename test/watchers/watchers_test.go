@@ -89,7 +89,8 @@ type show struct {
 	icinga      *icinga
 	zabbix      *agent
 	template    *template
-	page        string // the script that alerts are told to
+	page        string          // the script that alerts are told to
+	seen        map[string]bool // the rules that have fired on their faults
 }
 
 // usual are the alerts that may fire without a fault: a node of a power emulator says so
@@ -122,6 +123,7 @@ func (w *show) fires(since time.Time, wanted ...string) {
 			if !slices.Contains(have, name) {
 				return fmt.Errorf("%s does not; there are %v", name, have)
 			}
+			w.seen[name] = true
 		}
 		return nil
 	})
@@ -152,18 +154,23 @@ func TestWatchers(t *testing.T) {
 			t.Skipf("%s is missing: test/setup.sh installs it (package %s)", program, pkg)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	t.Cleanup(cancel)
-	w := &show{T: t, ctx: ctx, controllers: &controllers.Set{}, template: readTemplate(t), page: receiver(t)}
+	w := &show{T: t, ctx: ctx, controllers: &controllers.Set{}, template: readTemplate(t), page: receiver(t), seen: map[string]bool{}}
 	w.raise()
 	began := time.Now()
 	w.healthy()
+	w.rehearsals()
+	w.slow()
 	w.nuisances()
 	w.takeover()
 	w.told()
+	w.fires(began, "HoldfastVersionsDiffer")
 	w.lonely()
-	w.fires(began, "HoldfastNodeOut", "HoldfastWarnings")
+	w.late()
+	w.fires(began, "HoldfastNodeOut", "HoldfastWarnings", "HoldfastDrillOverdue")
 	w.everything()
+	w.complete()
 	w.gone()
 }
 
@@ -226,6 +233,7 @@ func (w *show) healthy() {
 		}
 		return err
 	})
+	w.answered()
 	w.silent()
 }
 
@@ -237,15 +245,7 @@ func (w *show) nuisances() {
 	if err != nil {
 		w.Fatal(err)
 	}
-	apply := func(text string) {
-		file := w.stage.File("changed.yaml")
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			w.Fatal(err)
-		}
-		if _, err := n.Holdfast(w.ctx, "apply", "--yes", "-f", file); err != nil {
-			w.Fatal(err)
-		}
-	}
+	apply := func(text string) { w.change(n, func(string) string { return text }) }
 	since := time.Now()
 	if err := errors.Join(w.stage.LoseQuorum(3), w.stage.CutHeartbeats()); err != nil {
 		w.Fatal(err)
@@ -261,8 +261,8 @@ func (w *show) nuisances() {
 	if err := errors.Join(errs...); err != nil {
 		w.Fatal(err)
 	}
-	apply(conf + fmt.Sprintf("alerts:\n  - script: %s\n", w.page))
-	w.silent("HoldfastOperationFailed") // it speaks of the last quarter of an hour
+	apply(conf + fmt.Sprintf("drills: every 90d\nalerts:\n  - script: %s\n", w.page))
+	w.silent("HoldfastOperationFailed", "HoldfastDrillOverdue") // the first speaks of the last quarter of an hour
 }
 
 // takeover: the owner freezes, and no management controller answers.
@@ -273,6 +273,7 @@ func (w *show) takeover() {
 		w.Fatalf("%s runs nowhere: %v", service.Name, err)
 	}
 	w.controllers.Unplug()
+	w.upgraded() // a daemon that begins asks every controller
 	before, err := w.icinga.story()
 	if err != nil {
 		w.Fatal(err)
@@ -312,6 +313,7 @@ func (w *show) takeover() {
 		return sawTakeover(story[len(before):], from.Name)
 	})
 	w.fires(since, "HoldfastNodeFenced", "HoldfastTookOver", "HoldfastFencingFailed")
+	w.unanswered(w.stage.Nodes[1], w.stage.Nodes[2])
 }
 
 // sawTakeover says what is missing in what Icinga has seen: on a node that stayed, that
@@ -341,6 +343,7 @@ func (w *show) lonely() {
 		w.Fatal(err)
 	}
 	w.fires(since, "HoldfastLeaseShort", "HoldfastNoLease")
+	w.outdated(w.stage.Nodes[map[bool]int{true: 1, false: 2}[owner == w.stage.Nodes[2]]])
 	if err := owner.KillGuard(); err != nil {
 		w.Fatal(err)
 	}

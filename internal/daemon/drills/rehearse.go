@@ -326,9 +326,13 @@ func applies(kind string, s *cluster.State) bool {
 	case api.DrillFailService, api.DrillMove:
 		return len(s.Services) > 0
 	case api.DrillFence:
-		return slices.ContainsFunc(s.Conf.Fencing, func(w cluster.Ways) bool {
-			return slices.ContainsFunc(w.Ways, func(w cluster.Way) bool { return w.CutsPower() })
-		})
+		for i := range s.Nodes {
+			ways := s.Conf.WaysFor(&s.Nodes[i])
+			if slices.ContainsFunc(ways, func(w cluster.Way) bool { return w.CutsPower() }) {
+				return true
+			}
+		}
+		return false
 	}
 	return true
 }
