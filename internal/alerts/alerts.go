@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/incidents"
 )
@@ -108,10 +109,7 @@ func ofIncident(i *incidents.Incident, key, level string, when time.Time) Alert 
 // first is the beginning of a text, as a title.
 func first(text string) string {
 	text, _, _ = strings.Cut(text, ";")
-	if len(text) > 120 {
-		text = text[:117] + "..."
-	}
-	return text
+	return cluster.Limit(text, 120)
 }
 
 // kind of the events that say what was told. Their text begins with the alert's key,

@@ -199,7 +199,7 @@ func services(s *api.Status) []api.Step {
 	return list
 }
 
-// clip cuts a reason: what each node lacks stands elsewhere.
+// clip cuts a reason, behind a word: what each node lacks stands elsewhere.
 func clip(why string) string {
 	const most = 120
 	const nowhere = "no node can run it"
@@ -207,7 +207,11 @@ func clip(why string) string {
 		return nowhere
 	}
 	if r := []rune(why); len(r) > most {
-		why = string(r[:most-3]) + "..."
+		why = string(r[:most-1])
+		if word := strings.LastIndexByte(why, ' '); word > len(why)/2 {
+			why = why[:word]
+		}
+		why = strings.TrimRight(why, " ,;:") + "…"
 	}
 	return why
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/internal/api"
 	"github.com/holdfast-ha/holdfast/internal/config"
 	"github.com/holdfast-ha/holdfast/internal/doctor"
 	"github.com/holdfast-ha/holdfast/internal/doctor/gather"
@@ -129,6 +130,9 @@ func faults() []fault {
 		}, "boot: mounted twice"},
 		{"certificates", f, write("etc/holdfast/metrics.pem", "none"), "no certificate is in it"},
 		{"drills", w, func(m *machine) { m.drills = nil }, "no drill"},
+		{"drills", w, func(m *machine) {
+			m.status.Drills = &api.Drills{Every: 30 * 86400, Overdue: []string{api.DrillCutDisk}}
+		}, "the drill cut-disk is overdue: one is wanted every 30 days"},
 		{"drills", w, func(m *machine) { m.drills[0].OK = false }, "has failed"},
 		{"drills", w, func(m *machine) { m.drills[0].Time = m.drills[0].Time.AddDate(-1, 0, 0) }, "days ago"},
 	}
