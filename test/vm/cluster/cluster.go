@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/u-root/u-root/pkg/cpio"
 
 	"github.com/holdfast-ha/holdfast/internal/api"
+	"github.com/holdfast-ha/holdfast/test/vm/chassis"
 	"github.com/holdfast-ha/holdfast/test/vm/disk"
 	"github.com/holdfast-ha/holdfast/test/vm/image"
 	"github.com/holdfast-ha/holdfast/test/vm/lab"
@@ -48,6 +50,7 @@ type Cluster struct {
 	Nodes        []*Node
 	within       time.Duration // what it promises
 	Fencing      string        // the part of the configuration with the ways, for Apply; empty: none
+	Controllers  []*chassis.Controller
 }
 
 // Node is a machine with Holdfast on it.
@@ -68,6 +71,10 @@ type Extra struct {
 	// Boot is called at every boot of a node, before Holdfast is started.
 	Boot   func(context.Context, *Node) error
 	Memory int // of a node, in MiB; 0: as of every machine
+	// Programs are those of this machine that the nodes have beside blkid.
+	Programs []string
+	// Controlled nodes have a management controller each, which speaks Redfish.
+	Controlled bool
 	// Times are how many times as long everything takes; 0 is once. More machines
 	// take more of this one's processor.
 	Times int
@@ -90,27 +97,11 @@ func Open(t testing.TB, nodes int) *Cluster {
 // OpenWith boots nodes and makes a cluster of them, without a service.
 func OpenWith(t testing.TB, nodes int, x Extra) *Cluster {
 	t.Helper()
-	times := time.Duration(max(1, x.Times))
-	files, dir := map[string]string{}, t.TempDir()
-	for _, name := range []string{"holdfast", "holdfastd", "holdfast-guard"} {
-		program, err := image.Program(t.Context(), dir, "cmd/"+name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files["usr/bin/"+name] = program
-	}
-	demo, err := image.Program(t.Context(), dir, "test/demo")
+	content, err := contentOf(t, x)
 	if err != nil {
 		t.Fatal(err)
 	}
-	files["usr/bin/demo"] = demo
-	tools, err := image.HostPrograms("blkid")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &Cluster{within: times * Within, Lab: lab.Open(t, image.Content{
-		Files: files, Records: image.Merge(tools, x.Records), Modules: append([]string{"ext4", "crc32c_generic"}, x.Modules...),
-	})}
+	c := &Cluster{within: time.Duration(max(1, x.Times)) * Within, Lab: lab.Open(t, content)}
 	c.Quorum, c.Data = c.Disk("QUORUM1", quorumSize), c.Disk("DATA1", dataSize)
 	c.Links = [2]*network.Switch{c.Network("hb0"), c.Network("hb1")}
 	networks := c.Links[:]
@@ -118,24 +109,89 @@ func OpenWith(t testing.TB, nodes int, x Extra) *Cluster {
 		networks = append(networks, c.Network(name))
 	}
 	c.Extra = networks[len(c.Links):]
-	var all []*machine.Machine
 	for i := 1; i <= nodes; i++ {
-		own := c.Disk(fmt.Sprintf("OWN%d", i), ownSize)
-		if out, err := exec.Command("mkfs.ext4", "-q", "-F", own.Path()).CombinedOutput(); err != nil {
-			t.Fatalf("mkfs.ext4 (package e2fsprogs; test/setup.sh installs it): %v: %s", err, out)
-		}
-		n := &Node{Number: i, boot: x.Boot, timeout: times * Timeout, options: []string{"--disk", "/dev/disk/by-id/virtio-QUORUM1"}, Machine: c.Machine(lab.Plan{
-			Name: fmt.Sprintf("n%d", i), Number: i, Watchdog: true, Memory: x.Memory, Networks: networks,
-			Disks: []*disk.Disk{c.Quorum, c.Data, own}, Modules: append([]string{"crc32c_generic", "ext4", "i6300esb", "softdog"}, x.Load...),
-		})}
-		c.Nodes, all = append(c.Nodes, n), append(all, n.Machine)
+		c.addNode(t, i, networks, x)
 	}
-	c.PowerOn(all...)
 	ctx := c.Context(4 * time.Minute)
+	if err := c.powerOn(ctx); err != nil {
+		t.Fatal(err)
+	}
 	if err := c.form(ctx); err != nil {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// contentOf is the initial file system: the programs of Holdfast, and those that they need.
+func contentOf(t testing.TB, x Extra) (image.Content, error) {
+	t.Helper()
+	files, dir := map[string]string{}, t.TempDir()
+	for _, name := range []string{"cmd/holdfast", "cmd/holdfastd", "cmd/holdfast-guard", "test/demo"} {
+		program, err := image.Program(t.Context(), dir, name)
+		if err != nil {
+			return image.Content{}, err
+		}
+		files["usr/bin/"+filepath.Base(name)] = program
+	}
+	tools, err := image.HostPrograms(append([]string{"blkid"}, x.Programs...)...)
+	return image.Content{Files: files, Records: image.Merge(tools, x.Records), Modules: append([]string{"ext4", "crc32c_generic"}, x.Modules...)}, err
+}
+
+// addNode makes node number i, which is off.
+func (c *Cluster) addNode(t testing.TB, i int, networks []*network.Switch, x Extra) {
+	t.Helper()
+	own := c.Disk(fmt.Sprintf("OWN%d", i), ownSize)
+	if out, err := exec.Command("mkfs.ext4", "-q", "-F", own.Path()).CombinedOutput(); err != nil {
+		t.Fatalf("mkfs.ext4 (package e2fsprogs; test/setup.sh installs it): %v: %s", err, out)
+	}
+	plan := lab.Plan{
+		Name: fmt.Sprintf("n%d", i), Number: i, Watchdog: true, Memory: x.Memory, Networks: networks,
+		Disks: []*disk.Disk{c.Quorum, c.Data, own}, Modules: append([]string{"crc32c_generic", "ext4", "i6300esb", "softdog"}, x.Load...),
+	}
+	if x.Controlled {
+		plan.UUID = firmware(i)
+	}
+	n := &Node{
+		Number: i, boot: x.Boot, timeout: time.Duration(max(1, x.Times)) * Timeout, options: []string{"--disk", "/dev/disk/by-id/virtio-QUORUM1"},
+		Machine: c.Machine(plan),
+	}
+	if x.Controlled {
+		k := chassis.Open(t, chassis.Redfish, n.Machine)
+		n.options = append(n.options, "--bmc", k.URL, "--bmc-password", etcFile("bmc.secret"))
+		c.Controllers = append(c.Controllers, k)
+	}
+	c.Nodes = append(c.Nodes, n)
+}
+
+// firmware is the UUID of node number i's firmware, where it has one.
+func firmware(i int) string { return fmt.Sprintf("48464e4f-4445-4000-8000-00000000000%d", i) }
+
+// powerOn gives all nodes power and waits until they have booted; those with a
+// controller get its password.
+func (c *Cluster) powerOn(ctx context.Context) error {
+	if len(c.Controllers) == 0 {
+		var all []*machine.Machine
+		for _, n := range c.Nodes {
+			all = append(all, n.Machine)
+		}
+		c.PowerOn(all...)
+		return nil
+	}
+	for _, k := range c.Controllers {
+		k.Power(true)
+	}
+	for _, n := range c.Nodes {
+		if err := Await(ctx, n.Name+" boots", func() error { return booted(n) }); err != nil {
+			return err
+		}
+		if err := n.mountOnce(ctx); err != nil {
+			return err
+		}
+		if err := n.keepSecret(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // form makes the cluster.
@@ -290,6 +346,24 @@ func (n *Node) Status(ctx context.Context) (*api.Status, error) {
 		return nil, errors.Join(err, bad)
 	}
 	return &st, nil
+}
+
+// Return waits until the node boots once more, after a boot of that ID, and starts Holdfast there. It may lose its power
+// and be given it again on the way.
+func (n *Node) Return(ctx context.Context, last string) error {
+	err := Await(ctx, n.Name+" boots again", func() error {
+		if b := n.LastBoot(); b.ID == "" || b.ID == last {
+			return errors.New("it has not")
+		}
+		return nil
+	})
+	if err == nil {
+		err = n.mount(ctx)
+	}
+	if err == nil {
+		err = n.start(ctx)
+	}
+	return err
 }
 
 // AwaitMembers waits until each of the nodes knows all of them as members.

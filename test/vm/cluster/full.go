@@ -29,11 +29,10 @@ const filesSize = 32 << 20
 // service whose owners are held to account on a disk and on a file system. What a service manager does, its Attendants do.
 type Full struct {
 	*Cluster
-	Quorums     [3]*disk.Disk
-	Spare       *disk.Disk // of the size of a quorum disk, used by nobody
-	Files       *disk.Disk // the file system
-	Controllers []*chassis.Controller
-	Judge       *account.Judge
+	Quorums [3]*disk.Disk
+	Spare   *disk.Disk // of the size of a quorum disk, used by nobody
+	Files   *disk.Disk // the file system
+	Judge   *account.Judge
 
 	recorder net.PacketConn
 	attended sync.WaitGroup
@@ -158,7 +157,7 @@ func (f *Full) add(t testing.TB, i int) {
 	own := f.Disk(fmt.Sprintf("OWN%d", i), ownSize)
 	format(t, own)
 	n := &Node{Number: i, timeout: Timeout, Machine: f.Machine(lab.Plan{
-		Name: fmt.Sprintf("n%d", i), Number: i, Watchdog: true, Networks: f.Links[:], UUID: fmt.Sprintf("48464e4f-4445-4000-8000-00000000000%d", i),
+		Name: fmt.Sprintf("n%d", i), Number: i, Watchdog: true, Networks: f.Links[:], UUID: firmware(i),
 		Disks:   []*disk.Disk{f.Quorums[0], f.Quorums[1], f.Quorums[2], f.Spare, f.Data, f.Files, own},
 		Modules: []string{"crc32c_generic", "ext4", "i6300esb", "softdog"},
 	})}

@@ -67,6 +67,11 @@ func (n *Node) measured(ctx context.Context, folder string) error {
 			return err
 		}
 	}
+	return n.keepSecret(ctx)
+}
+
+// keepSecret puts the password of the controllers where the node's configuration says.
+func (n *Node) keepSecret(ctx context.Context) error {
 	_, err := n.Ask(ctx, wire.Request{Op: wire.Write, Args: []string{etcFile("bmc.secret")}, Data: []byte(chassis.Password + "\n"), Mode: 0o600})
 	return err
 }
