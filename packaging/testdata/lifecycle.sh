@@ -37,7 +37,9 @@ touch /run/holdfast/alpha/bound
 dpkg -i "$newer"/holdfast_*_amd64.deb >/tmp/out
 grep -q 'holdfast node upgrade' /tmp/out || fail "an upgrade does not say how to change over"
 refused 'is a member of a cluster' dpkg -r holdfast
+refused 'is a member of a cluster' dpkg -P holdfast
 is -x /usr/sbin/holdfast-guard
+is -d /etc/holdfast
 echo "ok: upgraded, and not removed while bound"
 
 cp /usr/bin/holdfast /tmp/holdfast.kept
