@@ -301,11 +301,7 @@ func (r *rehearse) noted(kind string) bool {
 // restore waits until the node is back and everything runs, and moves back what is
 // wanted back.
 func (r *rehearse) restore(ctx context.Context) {
-	r.await(ctx, r.wait, r.Node+" is a member again", func(s *api.Status) bool {
-		n := rehearsal.Node(s, r.Node)
-		beats := n != nil && (n.Name == s.Self.Name || n.DiskAge != nil && n.DiskAge.Duration() < freshBeat)
-		return beats && n.Phase == "member" && !n.Fencing && s.Self.Stage == "member"
-	})
+	r.await(ctx, r.wait, r.Node+" is a member again", func(s *api.Status) bool { return r.isBack(ctx, s) })
 	r.await(ctx, startRoom, "every service runs", func(s *api.Status) bool { return running(s, r.world.Status) })
 	if r.Kind == api.DrillFailService {
 		// What was no failure keeps the service from no node.
@@ -329,6 +325,27 @@ func (r *rehearse) restore(ctx context.Context) {
 		})
 	}
 	r.out.Restored = len(r.out.problems) == 0
+}
+
+// isBack says that the node is a member by its own word and by this node's: who has
+// retired is one for everybody else until its next incarnation is let in.
+func (r *rehearse) isBack(ctx context.Context, s *api.Status) bool {
+	n := rehearsal.Node(s, r.Node)
+	if n == nil || n.Phase != "member" || n.Fencing || s.Self.Stage != "member" {
+		return false
+	}
+	if n.Name != s.Self.Name {
+		if n.DiskAge == nil || n.DiskAge.Duration() >= freshBeat {
+			return false
+		}
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		var err error
+		if s, err = r.client.Of(n.Name).Status(ctx); err != nil {
+			return false
+		}
+	}
+	return s.Self.Stage == "member" && s.Self.Incarnation == n.Incarnation
 }
 
 // may says whether the drill's service may run on its node.

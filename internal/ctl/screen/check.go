@@ -122,7 +122,7 @@ func firstOf(texts ...string) string {
 }
 
 func allWell(s *api.Status) string {
-	return fmt.Sprintf("%d nodes, %d services, %d quorum disks", len(s.Nodes), len(s.Services), len(s.Disks))
+	return strings.Join([]string{Plural(len(s.Nodes), "node"), Plural(len(s.Services), "service"), Plural(len(s.Disks), "quorum disk")}, ", ")
 }
 
 // performance is 'label'=value[unit];warn;crit;min;max for each figure.

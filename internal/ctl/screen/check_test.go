@@ -24,7 +24,7 @@ func TestCheck(t *testing.T) {
 		health api.Health
 		says   []string
 	}{
-		"well":       {healthy(), screen.Limits{}, api.Healthy, []string{"HOLDFAST OK - hospital: 3 nodes, 3 services, 1 quorum disks | members=3;;;0;3", "failover_worst=10.000s"}},
+		"well":       {healthy(), screen.Limits{}, api.Healthy, []string{"HOLDFAST OK - hospital: 3 nodes, 3 services, 1 quorum disk | members=3;;;0;3", "failover_worst=10.000s"}},
 		"broken":     {broken, screen.Limits{}, api.Critical, []string{"CRITICAL", "orders is broken: its stop failed / twice on alpha; beta is being fenced; the way bmc of beta fails"}},
 		"slow":       {slow, screen.Limits{LatencyWarning: time.Second}, api.Warning, []string{"WARNING", "takes 1.500 s, limit 1.000 s", "disk1_latency=1.500000s;1.000;;0"}},
 		"too slow":   {slow, screen.Limits{LatencyWarning: time.Second, LatencyCritical: 1500 * time.Millisecond}, api.Critical, []string{"CRITICAL"}},
