@@ -383,6 +383,10 @@ func machineRows() []row {
 			why: "operations of services are processes of the daemon's own program",
 		},
 		{
+			tree: "internal/daemon/firstcheck", may: []string{"cluster/ident", "internal/api", "internal/daemon/operations", "resources"},
+			why: "that a service was found well is noted where its checks are carried out; nothing is decided by it",
+		},
+		{
 			tree: "internal/daemon/drills",
 			may:  []string{"cluster", "cluster/ident", "internal/api", "internal/config", "internal/daemon/operations", "internal/guardwire", "resources", "sbd", "storage", "storage/program"},
 			why:  "what a drill breaks is this node's own, or ordered by mail; whether it may is judged by who asks",

@@ -43,6 +43,7 @@ import (
 	"github.com/holdfast-ha/holdfast/internal/daemon/enlist"
 	"github.com/holdfast-ha/holdfast/internal/daemon/examiner"
 	"github.com/holdfast-ha/holdfast/internal/daemon/figures"
+	"github.com/holdfast-ha/holdfast/internal/daemon/firstcheck"
 	"github.com/holdfast-ha/holdfast/internal/daemon/fitness"
 	"github.com/holdfast-ha/holdfast/internal/daemon/held"
 	"github.com/holdfast-ha/holdfast/internal/daemon/journal"
@@ -195,7 +196,7 @@ func (d *Daemon) newDrills() {
 	if err != nil {
 		d.deps.Log.Warn().Err(err).Msg("drills")
 	}
-	d.deps.Runner = d.ways.drills.Runner(d.deps.Runner)
+	d.deps.Runner = firstcheck.Around(d.ways.drills.Runner(d.deps.Runner), d.deps.Node.Name, d.watch.instant, d.events.Add)
 }
 
 // alarm puts something that people must see into the story.

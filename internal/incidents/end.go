@@ -62,3 +62,19 @@ func (i *Incident) close() {
 	}
 	i.Ended = &end
 }
+
+// checked notes the first good check of a service that an incident had hit, which comes
+// when that is over.
+func (f *finder) checked(t *Told) {
+	for _, i := range slices.Backward(f.found) {
+		k := slices.IndexFunc(i.Services, func(h Hit) bool { return h.Service == t.Service })
+		if k < 0 || i.Kind == "" {
+			continue
+		}
+		if h := &i.Services[k]; h.Started != nil && h.Checked == nil && (h.Term == t.Term || h.Term == 0) && h.To == t.By {
+			h.Checked = &t.On
+			i.step(t)
+		}
+		return
+	}
+}

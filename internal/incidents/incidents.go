@@ -29,6 +29,7 @@ const (
 	kindWaiting   = "waiting"
 	kindAlarm     = "alarm"
 	kindAdmin     = "admin"
+	kindChecked   = "checked"
 )
 
 // What an incident is about.
@@ -83,6 +84,7 @@ type Hit struct {
 	Granted *time.Time   `json:"granted,omitempty"`
 	Started *time.Time   `json:"started,omitempty"`
 	Failed  string       `json:"failed,omitempty"`       // why it is not running again
+	Checked *time.Time   `json:"checked,omitempty"`      // its first check since found it well
 	Removed *time.Time   `json:"removed,omitempty"`      // it was taken out of the configuration before it ran again
 	Down    *api.Seconds `json:"down_seconds,omitempty"` // at most: from the beginning to started
 }
@@ -168,6 +170,8 @@ func (f *finder) take(t *Told) {
 		f.back(t)
 	case kindAdmin:
 		f.admin(t)
+	case kindChecked:
+		f.checked(t)
 	}
 }
 

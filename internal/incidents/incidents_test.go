@@ -169,3 +169,23 @@ func TestTakenOut(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 }
+
+// TestChecked: the first good check belongs to the incident that it ends for those who
+// use the service, and to no later one.
+func TestChecked(t *testing.T) {
+	t.Parallel()
+	checked := api.Event{Time: at(20), Kind: "checked", Service: "orders", Node: "beta", Term: 3}
+	again := checked
+	again.Time = at(40)
+	all := find(append(lost()[:9:9], checked, again)...)
+	if len(all) != 1 || all[0].Open() || !all[0].Ended.Equal(at(10)) || !all[0].Services[0].Checked.Equal(at(20)) || all[0].Steps[len(all[0].Steps)-1].Kind != "checked" {
+		t.Fatalf("%+v", all)
+	}
+	if text := strings.Join(all[0].Text(), "\n"); !strings.Contains(text, "Its first check found it well 10 s after its start.") {
+		t.Error(text)
+	}
+	checked.Term = 4
+	if all := find(append(lost()[:9:9], checked)...); all[0].Services[0].Checked != nil {
+		t.Errorf("%+v", all[0].Services)
+	}
+}

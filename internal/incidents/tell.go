@@ -138,10 +138,10 @@ func (h *Hit) text(began time.Time) string {
 		if h.Proof != "" {
 			how = " on the proof " + h.Proof
 		}
-		return fmt.Sprintf("%s%s was granted to %s (term %d)%s %s after the beginning, and was started %s after that. It was down for at most %s.",
-			h.Service, from, h.To, h.Term, how, seconds(h.Granted.Sub(began)), seconds(h.Started.Sub(*h.Granted)), seconds(h.Started.Sub(began)))
+		return fmt.Sprintf("%s%s was granted to %s (term %d)%s %s after the beginning, and was started %s after that. It was down for at most %s.%s",
+			h.Service, from, h.To, h.Term, how, seconds(h.Granted.Sub(began)), seconds(h.Started.Sub(*h.Granted)), seconds(h.Started.Sub(began)), h.well())
 	case h.Started != nil:
-		return fmt.Sprintf("%s was started again on %s: it was down for at most %s.", h.Service, h.To, seconds(h.Started.Sub(began)))
+		return fmt.Sprintf("%s was started again on %s: it was down for at most %s.%s", h.Service, h.To, seconds(h.Started.Sub(began)), h.well())
 	case h.Removed != nil:
 		return fmt.Sprintf("%s%s was %s %s after the beginning, before it ran again.", h.Service, from, takenOut, seconds(h.Removed.Sub(began)))
 	case h.Failed != "":
@@ -150,6 +150,14 @@ func (h *Hit) text(began time.Time) string {
 		return fmt.Sprintf("%s%s was granted to %s (term %d) %s after the beginning, and is not started there yet.", h.Service, from, h.To, h.Term, seconds(h.Granted.Sub(began)))
 	}
 	return fmt.Sprintf("%s%s runs nowhere since.", h.Service, from)
+}
+
+// well tells of the first check after the start.
+func (h *Hit) well() string {
+	if h.Checked == nil {
+		return ""
+	}
+	return fmt.Sprintf(" Its first check found it well %s after its start.", seconds(h.Checked.Sub(*h.Started)))
 }
 
 // now is how the node is.

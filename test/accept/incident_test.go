@@ -48,6 +48,15 @@ func TestIncident(t *testing.T) {
 	if x.Kind != incidents.NodeLost || x.Subject != lost.Name || x.Open() || x.Proof == nil || x.Returned == nil || len(x.Services) != 1 || x.Services[0].To != other.Name || len(x.Remedies) == 0 {
 		t.Errorf("%+v", x)
 	}
+	if err := stage.Await(ctx, "the timeline ends with the first check that finds it well", func() error {
+		ask(ctx, t, other, &x, "explain", "incident", "last", "--json")
+		if x.Services[0].Checked == nil || !x.Services[0].Checked.After(*x.Services[0].Started) {
+			return fmt.Errorf("%+v", x.Services)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
 	if out, err := other.Holdfast(ctx, "events", "--json"); err != nil || !strings.Contains(out, `"told_by":"`+lost.Name) || !strings.Contains(out, `"told_by":"`+other.Name) {
 		t.Errorf("%v: %s", err, out)
 	}
