@@ -130,8 +130,8 @@ func (r *Roster) Keep(uses []cluster.DiskUse) error {
 	return errors.Join(replace(r.file, nodefile.Write(r.node)), replace(conf, text))
 }
 
-// replace writes a file beside its place and renames it, unless it says the same
-// already.
+// replace writes a file beside its place and renames it, durably, unless it says the
+// same already: a node that loses its power next has to know the new disks.
 func replace(path string, text []byte) error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
 		return nil
@@ -145,5 +145,12 @@ func replace(path string, text []byte) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(next))
 	}
-	return os.Rename(next, path)
+	if err := os.Rename(next, path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
