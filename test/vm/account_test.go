@@ -18,7 +18,8 @@ var (
 )
 
 // TestMatrix makes every fault once, on one cluster. What has to come of it is the table's word; that there was one owner at a
-// time, and that nothing confirmed was lost, is the judge's.
+// time, and that nothing confirmed was lost, is the judge's. It takes as long as all others together, and stands in the first
+// file so that it begins first.
 func TestMatrix(t *testing.T) {
 	whole(t)
 	name, err := regexp.Compile(*only)
