@@ -353,6 +353,7 @@ func (p *page) failover() {
 	} else {
 		p.line(2, "none was measured yet")
 	}
+	p.drills()
 	p.here()
 }
 

@@ -75,6 +75,9 @@ func fencing() *api.Status {
 	s.Links[0].Up, s.Links[0].Age = false, sec(4.3)
 	s.Disks = append(s.Disks, api.Disk{Path: "/dev/disk/by-id/wwn-0xdead", Error: "read: no answer within the deadline; the request is still in flight"})
 	s.Failover.Last = nil
+	s.Drills = &api.Drills{Last: []api.DrillRecord{
+		{Kind: api.DrillMove, Time: at().Add(-49 * time.Hour), OK: true}, {Kind: api.DrillFence, Node: "beta", Time: at().Add(-40 * 24 * time.Hour)},
+	}}
 	s.Fencing[0].Ways[0] = api.Way{Way: "bmc", State: "unknown", Text: "10.0.0.12 does not answer", Age: sec(40)}
 	s.Fencing[1].Ways[0].Age, s.Fencing[1].Ways[0].Stale = sec(3000), true
 	s.Fencing[1].Ways[1] = api.Way{Way: "disk", State: "not checked yet"}
