@@ -5,5 +5,6 @@
 // same faults of one demo cluster, a takeover among them.
 //
 // Rules wait for minutes before they speak. Here each minute is a second: every `for` and
-// every range of a rule is divided by 60 (scale), and so is what a fault has to last.
+// every range of a rule is divided by 60 (scale), an hour of waiting is 20 s (patience), and so
+// is what a fault has to last.
 package watchers

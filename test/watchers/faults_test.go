@@ -1,6 +1,7 @@
 package watchers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -100,6 +101,38 @@ func (w *show) outdated(by *stage.Node) {
 	since := time.Now()
 	w.change(by, func(text string) string { return strings.Replace(text, "drills: every 90d", "drills: every 60d", 1) })
 	w.fires(since, "HoldfastConfigurationsDiffer")
+}
+
+// guardGone: a guard is killed. Its node is reset two seconds later, and a machine that is
+// busy may not be asked for its figures before: then once more.
+func (w *show) guardGone(n *stage.Node) {
+	const rule = "HoldfastGuardGone"
+	var err error
+	for range 3 {
+		if err != nil {
+			w.Logf("once more: %v", err)
+			if err := n.Boot(w.ctx); err != nil {
+				w.Fatal(err)
+			}
+		}
+		since := time.Now()
+		if err := n.KillGuard(); err != nil {
+			w.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(w.ctx, 10*time.Second)
+		err = stage.Await(ctx, rule+" fires", func() error {
+			have, err := w.prometheus.fired(since)
+			if err == nil && !slices.Contains(have, rule) {
+				err = fmt.Errorf("there are %v", have)
+			}
+			return err
+		})
+		cancel()
+		if w.seen[rule] = err == nil; err == nil {
+			return
+		}
+	}
+	w.Fatal(err)
 }
 
 // late: a guard does not run for more than half of its watchdogs' timeout.

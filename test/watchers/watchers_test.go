@@ -344,10 +344,7 @@ func (w *show) lonely() {
 	}
 	w.fires(since, "HoldfastLeaseShort", "HoldfastNoLease")
 	w.outdated(w.stage.Nodes[map[bool]int{true: 1, false: 2}[owner == w.stage.Nodes[2]]])
-	if err := owner.KillGuard(); err != nil {
-		w.Fatal(err)
-	}
-	w.fires(since, "HoldfastGuardGone")
+	w.guardGone(owner)
 }
 
 // gone: where the daemon does not answer, a check says that nothing is known.
