@@ -59,51 +59,60 @@ func TestEveryCaseIsHeld(t *testing.T) {
 	}
 }
 
-// scenarios is how many rows docs/PEERS-SCENARIOS.md has in each of its tables, by
-// the letters of their numbers.
-func scenarios() map[string]int {
-	return map[string]int{"M": 13, "X": 14, "": 16, "s": 9, "B": 20}
+// pages are those whose tables name stories and tests, and how many rows each table has,
+// by the letter of its numbers.
+func pages() map[string]map[string]int {
+	return map[string]map[string]int{
+		"PEERS-SCENARIOS.md": {"M": 13, "X": 14, "": 16, "s": 9, "B": 20},
+		"SERVICES.md":        {"K": 14, "S": 13, "C": 7, "P": 11},
+	}
 }
 
-// TestEveryScenarioIsHeld reads docs/PEERS-SCENARIOS.md: each row names stories and
-// tests that exist, or says what is not there yet.
+// TestEveryScenarioIsHeld reads these pages: each row names stories and tests that
+// exist, or says what is not there yet.
 func TestEveryScenarioIsHeld(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root, "docs", "PEERS-SCENARIOS.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	number := regexp.MustCompile(`^([MXsB]?)(\d+|[a-z])$`)
-	test := regexp.MustCompile("`([a-z/]+)` `(Test[A-Za-z0-9]+)`")
-	story := regexp.MustCompile("`([a-z0-9-]+\\.txt)`")
-	rows := map[string]int{}
-	for _, r := range regexp.MustCompile(`(?m)^\| ([A-Za-z]?\d*) \| (.+) \| (.+) \|$`).FindAllStringSubmatch(string(text), -1) {
-		n := number.FindStringSubmatch(r[1])
-		if n == nil {
-			continue // a table's head
+	for name, wanted := range pages() {
+		text, err := os.ReadFile(filepath.Join(root, "docs", name))
+		if err != nil {
+			t.Fatal(err)
 		}
-		rows[n[1]]++
-		if want := strconv.Itoa(rows[n[1]]); n[1] != "" && n[2] != want || n[1] == "" && n[2] != string(rune('a'+rows[""]-1)) {
-			t.Errorf("row %s stands at place %s of its table", r[1], want)
+		rows := map[string]int{}
+		for _, r := range regexp.MustCompile(`(?m)^\| ([A-Za-z]?\d*) \| (.+) \| (.+) \|$`).FindAllStringSubmatch(string(text), -1) {
+			n := regexp.MustCompile(`^([A-Zs]?)(\d+|[a-z])$`).FindStringSubmatch(r[1])
+			if n == nil {
+				continue // a table's head
+			}
+			rows[n[1]]++
+			if want := strconv.Itoa(rows[n[1]]); n[1] != "" && n[2] != want || n[1] == "" && n[2] != string(rune('a'+rows[""]-1)) {
+				t.Errorf("%s: row %s stands at place %s of its table", name, r[1], want)
+			}
+			held(t, name+" "+r[1], r[3])
 		}
-		tests, stories := test.FindAllStringSubmatch(r[3], -1), story.FindAllStringSubmatch(r[3], -1)
-		for _, n := range tests {
-			if !declares(t, n[1], n[2]) {
-				t.Errorf("%s: %s has no %s", r[1], n[1], n[2])
+		for letter, want := range wanted {
+			if rows[letter] != want {
+				t.Errorf("%s: %d rows numbered %q, want %d", name, rows[letter], letter+"1...", want)
 			}
 		}
-		for _, n := range stories {
-			if _, err := os.Stat(filepath.Join(root, "cluster", "testdata", n[1])); err != nil {
-				t.Errorf("%s: %v", r[1], err)
-			}
-		}
-		if len(tests)+len(stories) == 0 {
-			t.Errorf("%s: %q is held by nothing", r[1], r[2])
+	}
+}
+
+// held checks that the stories and tests of a row exist.
+func held(t *testing.T, row, by string) {
+	t.Helper()
+	tests := regexp.MustCompile("`([a-z/]+)` `(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(by, -1)
+	stories := regexp.MustCompile("`([a-z0-9-]+\\.txt)`").FindAllStringSubmatch(by, -1)
+	for _, n := range tests {
+		if !declares(t, n[1], n[2]) {
+			t.Errorf("%s: %s has no %s", row, n[1], n[2])
 		}
 	}
-	for letter, want := range scenarios() {
-		if rows[letter] != want {
-			t.Errorf("%d rows numbered %q, want %d", rows[letter], letter+"1...", want)
+	for _, n := range stories {
+		if _, err := os.Stat(filepath.Join(root, "cluster", "testdata", n[1])); err != nil {
+			t.Errorf("%s: %v", row, err)
 		}
+	}
+	if len(tests)+len(stories) == 0 {
+		t.Errorf("%s is held by nothing", row)
 	}
 }
 

@@ -59,7 +59,7 @@ func TestPair(t *testing.T) {
 	}
 	t.Run("clients of the export", func(t *testing.T) {
 		t.Skip("the nodes share this machine's kernel, and an NFS server in it would be one for all: that files are served is not seen here. " +
-			"On real machines: mount 192.0.2.13:/srv/files and write while a node is reset")
+			"make vm RUN=TestServiceOverNFS shows it on emulated machines")
 	})
 }
 
