@@ -5,9 +5,9 @@
 // The server itself (nfs-server.service, or the kernel's threads by other means)
 // runs on every node; what moves is the export, with the address that clients
 // mount. The file system's identity in file handles is the same on all nodes,
-// derived from service, member and path unless it is given: a client goes on with
-// the handles that it has. A stop takes the export back, and has the server let go
-// of the files that it holds open, so that the file system below can be unmounted.
+// derived from service and path unless it is given: a client goes on with the handles
+// that it has. A stop takes the export back, and has the server let go of the files
+// that it holds open for clients, so that the file system below can be unmounted.
 package export
 
 import (
@@ -259,16 +259,25 @@ func serving() error {
 	return nil
 }
 
+// flush has the server forget which exports it knows, and close the files that it keeps
+// open for nobody.
+func flush(ctx context.Context) error {
+	if res, err := exportfs(ctx, "-f"); err != nil || res.Code != 0 {
+		return fmt.Errorf("flush the server's cache of exports: %s", res.Said())
+	}
+	return nil
+}
+
 // letGo has the server forget what it knows of the file system: its cache of
 // exports, and the files that clients have open or locked through it. A server that
 // does not run holds nothing.
 func (s Spec) letGo(ctx context.Context) error {
-	if res, err := exportfs(ctx, "-f"); err != nil || res.Code != 0 {
-		return fmt.Errorf("flush the server's cache of exports: %s", res.Said())
+	if err := flush(ctx); err != nil {
+		return err
 	}
 	ends := filepath.Join(nfsd(), "unlock_filesystem")
 	if _, err := os.Stat(ends); err != nil {
-		return nil
+		return nil // no server runs
 	}
 	done := make(chan error, 1)
 	go func() { done <- os.WriteFile(ends, []byte(s.Path+"\n"), 0) }() // ends with this agent process
@@ -277,7 +286,7 @@ func (s Spec) letGo(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("have the server let go of files in %s: %w", s.Path, err)
 		}
-		return nil
+		return s.expire(ctx)
 	case <-ctx.Done():
 		return fmt.Errorf("the server has not let go of files in %s in time", s.Path)
 	case <-time.After(time.Minute):

@@ -3,12 +3,15 @@ package export_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/holdfast-ha/holdfast/resources"
 	"github.com/holdfast-ha/holdfast/resources/agenttest"
@@ -92,6 +95,44 @@ func TestExport(t *testing.T) {
 	spec["clients"] = []string{"127.0.0.1"}
 	ask(t, a.Stop, spec, resources.OK, "not exported")
 	ask(t, a.Probe, spec, resources.NotRunning, "")
+}
+
+// A client that has a file open is ended with the export; one that has none there is
+// not. The kernel's files of a client are played: its folder goes when it is told to.
+func TestClientsWithOpenFilesAreEnded(t *testing.T) {
+	path, nfsd := server(t)
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	client := func(name string, minor uint32) string {
+		dir := filepath.Join(nfsd, "clients", name)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, dir, "states", fmt.Sprintf("- 0x01: { type: open, access: rw, deny: --, superblock: \"%02x:%02x:12\", filename: \"/log\", owner: \"open id:\" }\n", unix.Major(st.Dev), minor))
+		if err := unix.Mkfifo(filepath.Join(dir, "ctl"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	holder, other := client("7", unix.Minor(st.Dev)), client("8", unix.Minor(st.Dev)+1)
+	told := make(chan string, 1)
+	go func() { // ends with the agent's word, or with the test's process
+		text, _ := os.ReadFile(filepath.Join(holder, "ctl"))
+		_ = os.RemoveAll(holder)
+		told <- string(text)
+	}()
+	spec := map[string]any{"path": path, "clients": []string{"127.0.0.1"}}
+	a := export.Agent{}
+	ask(t, a.Start, spec, resources.OK, "")
+	ask(t, a.Stop, spec, resources.OK, "not exported")
+	if got := <-told; got != "expire\n" {
+		t.Errorf("the kernel was told %q of the client", got)
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Errorf("a client without files there: %v", err)
+	}
 }
 
 func TestTheReasonOfAFailure(t *testing.T) {

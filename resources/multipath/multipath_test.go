@@ -65,16 +65,20 @@ func (s *setting) write(name, text string) {
 
 func (s *setting) ask(v func(context.Context, resources.Request) resources.Report, spec map[string]any, outcome resources.Outcome, words string) {
 	s.t.Helper()
+	if r := s.once(v, spec); r.Outcome != outcome || !strings.Contains(r.Text, words) {
+		s.t.Errorf("%v: %s; want %v with %q", r.Outcome, r.Text, outcome, words)
+	}
+}
+
+func (s *setting) once(v func(context.Context, resources.Request) resources.Report, spec map[string]any) resources.Report {
+	s.t.Helper()
 	raw, err := json.Marshal(spec)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	r := v(ctx, resources.Request{Service: "suite", Member: "m", Spec: raw, Timeout: 20 * time.Second})
-	if r.Outcome != outcome || !strings.Contains(r.Text, words) {
-		s.t.Errorf("%v: %s; want %v with %q", r.Outcome, r.Text, outcome, words)
-	}
+	return v(ctx, resources.Request{Service: "suite", Member: "m", Spec: raw, Timeout: 20 * time.Second})
 }
 
 func TestLives(t *testing.T) {

@@ -38,10 +38,26 @@ pivot_root . old; umount -l /old; cd /
 exec env -i container=holdfast-test PATH=/usr/sbin:/usr/bin:/sbin:/bin setpriv --bounding-set=-sys_time,-sys_module,-sys_boot /lib/systemd/systemd --system --unit=holdfast-test.target
 `
 
-// container is a real service manager in namespaces of its own.
+// container is a real service manager in namespaces of its own; without a pid, this
+// machine's own.
 type container struct {
 	t   *testing.T
 	pid int
+}
+
+// thisMachine gives units to the service manager of the machine that the test runs on,
+// which is one to be thrown away: HOLDFAST_SYSTEMD=this says so.
+func thisMachine(t *testing.T, units map[string]string) *container {
+	t.Helper()
+	for name, text := range units {
+		if err := os.WriteFile(filepath.Join("/etc/systemd/system", name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := &container{t: t}
+	c.run("systemctl", "daemon-reload")
+	c.run("systemctl", "start", "holdfast-test.target")
+	return c
 }
 
 func newContainer(t *testing.T, units map[string]string) *container {
@@ -53,6 +69,10 @@ func newContainer(t *testing.T, units map[string]string) *container {
 		if _, err := os.Stat(p); err != nil {
 			t.Skipf("%s is missing (%v): apt-get install systemd util-linux", p, err)
 		}
+	}
+	units["holdfast-test.target"] = "[Unit]\nDefaultDependencies=no\n"
+	if os.Getenv("HOLDFAST_SYSTEMD") == "this" {
+		return thisMachine(t, units)
 	}
 	root, err := groups.FindCgroup2()
 	if err != nil {
@@ -68,7 +88,6 @@ func newContainer(t *testing.T, units map[string]string) *container {
 	}
 	defer dir.Close()
 	files := t.TempDir()
-	units["holdfast-test.target"] = "[Unit]\nDefaultDependencies=no\n"
 	for name, text := range units {
 		if err := os.WriteFile(filepath.Join(files, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -123,6 +142,9 @@ func newContainer(t *testing.T, units map[string]string) *container {
 }
 
 func (c *container) prefix() []string {
+	if c.pid == 0 {
+		return nil
+	}
 	return []string{"nsenter", "-t", fmt.Sprint(c.pid), "-m", "-u", "-i", "-n", "-p", "-C", "--"}
 }
 
@@ -221,12 +243,12 @@ func TestRealSystemd(t *testing.T) {
 
 // A failure of a real unit is told without being asked for.
 func TestRealSystemdTells(t *testing.T) {
-	c := newContainer(t, map[string]string{"web.service": "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/sleep 1000\n"})
+	c := newContainer(t, map[string]string{"bell.service": "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/sleep 1000\n"})
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	argv := append(c.prefix(), self, "watch", "web.service")
+	argv := append(c.prefix(), self, "watch", "bell.service")
 	cmd := exec.Command(argv[0], argv[1:]...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -249,7 +271,7 @@ func TestRealSystemdTells(t *testing.T) {
 		for {
 			select {
 			case ch := <-told:
-				if ch == "web.service "+active {
+				if ch == "bell.service "+active {
 					return time.Now()
 				}
 			case <-deadline:
@@ -258,9 +280,9 @@ func TestRealSystemdTells(t *testing.T) {
 		}
 	}
 	expect("")
-	c.run("systemctl", "start", "web.service")
+	c.run("systemctl", "start", "bell.service")
 	expect("active")
 	began := time.Now()
-	c.run("systemctl", "kill", "-s", "KILL", "web.service")
+	c.run("systemctl", "kill", "-s", "KILL", "bell.service")
 	t.Logf("the failure was told %v after the kill was asked for", expect("failed").Sub(began).Round(time.Millisecond))
 }

@@ -227,12 +227,18 @@ func (c *Cluster) form(ctx context.Context) error {
 
 // Apply gives the cluster its service, whose stack is lines of YAML.
 func (c *Cluster) Apply(ctx context.Context, stack ...string) error {
-	// Nodes that are made to fail again and again are not to be left out for it.
-	text := fmt.Sprintf("cluster:\n  name: rig\n  failover_within: %s\n  quarantine: off\nservices:\n  %s:\n    stack:\n", c.within, service)
+	text := fmt.Sprintf("  %s:\n    stack:\n", service)
 	for _, line := range stack {
 		text += "      " + line + "\n"
 	}
-	return c.configure(ctx, text+c.Fencing)
+	return c.ApplyServices(ctx, text)
+}
+
+// ApplyServices gives the cluster services: YAML, as it stands below "services:".
+func (c *Cluster) ApplyServices(ctx context.Context, services string) error {
+	// Nodes that are made to fail again and again are not to be left out for it.
+	text := fmt.Sprintf("cluster:\n  name: rig\n  failover_within: %s\n  quarantine: off\nservices:\n", c.within)
+	return c.configure(ctx, text+services+c.Fencing)
 }
 
 // configure gives the cluster its configuration.

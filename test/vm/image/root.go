@@ -11,17 +11,17 @@ import (
 // rootSize is what a root disk has room for; the file is sparse.
 const rootSize = "1G"
 
-// System makes the tree of a whole Debian, systemd with logind and udev. It must not
-// be changed: put a layer over it.
-func (c Cache) System() (string, error) {
-	return c.Debian("systemd-sysv", "udev", "dbus", "kmod", "iproute2", "libpam-systemd")
+// System makes the tree of a whole Debian, systemd with logind and udev, and of more
+// packages. It must not be changed: put a layer over it.
+func (c Cache) System(packages ...string) (string, error) {
+	return c.Debian(append(packages, "systemd-sysv", "udev", "dbus", "kmod", "iproute2", "libpam-systemd")...)
 }
 
 // Root makes a disk with an ext4 file system and a whole Debian in it, systemd with
-// logind and udev, that machines boot from. It must not be changed: give each
+// logind and udev and more packages, that machines boot from. It must not be changed: give each
 // machine a copy.
-func (c Cache) Root() (string, error) {
-	tree, err := c.System()
+func (c Cache) Root(packages ...string) (string, error) {
+	tree, err := c.System(packages...)
 	if err != nil {
 		return "", err
 	}
