@@ -43,6 +43,7 @@ type world struct {
 	fate   func(w *world, what string) string   // of a call; nil: all go well
 	states map[string]string                    // what a domstate shows in place of the truth, by node
 	meddle func(w *world, node, command string) // before a call; may be nil
+	dying  bool                                 // the operation is killed with its next call
 }
 
 // killed is what happens to an operation that is killed.
@@ -82,6 +83,9 @@ func (w *world) turn() {
 // on is virsh as called on a node.
 func (w *world) on(self string) program.Runner {
 	return func(ctx context.Context, c program.Command) (program.Result, error) {
+		if w.dying {
+			panic(killed{})
+		}
 		if err := ctx.Err(); err != nil {
 			return program.Result{}, err
 		}
@@ -96,10 +100,12 @@ func (w *world) on(self string) program.Runner {
 		}
 		fate := ""
 		if w.fate != nil {
-			fate = w.fate(w, self+" "+at+" "+verb)
+			fate = w.fate(w, self+" "+at+" "+verb+asks(verb, args))
 		}
 		effect := func() program.Result { return w.do(at, verb, args, fate) }
-		changes := !slices.Contains([]string{"domstate", "domuuid", "domid", "dominfo"}, verb) && !(verb == "metadata" && !slices.Contains(args, "--set") && !slices.Contains(args, "--remove"))
+		if rest, dies := strings.CutPrefix(fate, "killed: "); dies && verb == "migrate" { // it has a goroutine of its own
+			fate, w.dying = rest, true
+		}
 		switch fate {
 		case "killed before":
 			panic(killed{})
@@ -107,10 +113,11 @@ func (w *world) on(self string) program.Runner {
 			effect()
 			panic(killed{})
 		case "killed, and done later":
-			if changes && at != self && verb != "migrate" {
-				w.late = append(w.late, func() { w.do(at, verb, args, ""); w.turn() })
-			}
+			w.late = append(w.late, func() { w.do(at, verb, args, ""); w.turn() })
 			panic(killed{})
+		case "answer lost, and done later":
+			w.late = append(w.late, func() { w.do(at, verb, args, ""); w.turn() })
+			return program.Result{}, errors.New("virsh was killed")
 		case "fails":
 			return program.Result{Code: 1, Stderr: "error: Timed out during operation"}, nil
 		case "answer lost":
@@ -119,6 +126,14 @@ func (w *world) on(self string) program.Runner {
 		}
 		return effect(), nil
 	}
+}
+
+// asks tells a question from a change, where both are the same command.
+func asks(verb string, args []string) string {
+	if verb == "metadata" && !slices.Contains(args, "--set") && !slices.Contains(args, "--remove") {
+		return "?"
+	}
+	return ""
 }
 
 func no(why string) program.Result { return program.Result{Code: 1, Stderr: "error: " + why} }
@@ -245,6 +260,7 @@ func (w *world) as(name string, verb resources.Verb, req resources.Request) (r r
 			}
 			died = true
 		}
+		w.dying = false
 	}()
 	a := vm.Agent{Virsh: w.on(name), Dir: filepath.Join(w.dir, name)}
 	req.Service, req.Member, req.Spec = "shop", "vm", json.RawMessage(fmt.Sprintf(spec, filepath.Join(w.dir, "shop.xml"), name))
