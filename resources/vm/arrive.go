@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -62,7 +63,7 @@ func (g guest) goOn(ctx context.Context, m mark) resources.Report {
 	} else if !runs(state) {
 		return resources.Failure("%s was resumed, and is %s", g.Domain, word(state))
 	}
-	report := resources.Done("%s goes on as it ran on %s", g.Domain, m.From)
+	report := resources.Done("%s goes on as it ran on %s", g.Domain, cmp.Or(m.From, "another node"))
 	report.Notable = true
 	return report
 }

@@ -83,6 +83,18 @@ func (w *world) turn() {
 // on is virsh as called on a node.
 func (w *world) on(self string) program.Runner {
 	return func(ctx context.Context, c program.Command) (program.Result, error) {
+		if one, other, several := strings.Cut(c.Argv[4], "; "); several {
+			var all program.Result
+			for _, part := range []string{one, other} {
+				argv := append(slices.Clone(c.Argv[:4]), strings.Fields(part)...)
+				r, err := w.on(self)(ctx, program.Command{Argv: argv})
+				if err != nil || r.Code != 0 {
+					return r, err
+				}
+				all.Stdout += r.Stdout + "\n"
+			}
+			return all, nil
+		}
 		if w.dying {
 			panic(killed{})
 		}
@@ -158,6 +170,9 @@ func (w *world) do(at, verb string, args []string, fate string) program.Result {
 	case "domstate":
 		if s := w.states[at]; s != "" {
 			return program.Result{Stdout: s + "\n"}
+		}
+		if !slices.Contains(args, "--reason") {
+			return program.Result{Stdout: c.state + "\n"}
 		}
 		return program.Result{Stdout: c.state + " (" + c.reason + ")\n"}
 	case "domuuid":
