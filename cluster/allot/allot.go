@@ -207,6 +207,13 @@ func unfit(v *sight.View, n *cluster.NodeState) (reason, remedy string) {
 	return "", ""
 }
 
+// Live says that something of a service is handed over as it runs when it moves, if
+// that can be.
+func Live(conf *cluster.Config, name string) bool {
+	svc, ok := conf.Service(name)
+	return ok && slices.ContainsFunc(svc.Stack, func(m cluster.Member) bool { return m.Live })
+}
+
 // Held says why a service is left as it is now, for how long still, and what ends
 // that; empty if it is not held.
 func Held(s *cluster.State, g *cluster.Grant) string {

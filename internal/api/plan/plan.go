@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/allot"
 	"github.com/holdfast-ha/holdfast/cluster/foresee"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/api"
@@ -92,6 +94,9 @@ func (p *planner) action(f *foresee.Fate) api.PlanAction {
 		}
 	case foresee.Moves, foresee.Restarts:
 		p.interrupt(&a, f.Service)
+	}
+	if f.Kind == foresee.Moves && allot.Live(p.now, f.Service) {
+		a.Text = strings.TrimPrefix(a.Text+"; ", "; ") + "live, paused for the hand-over, or shut down and booted if that does not work"
 	}
 	for _, c := range f.Nodes {
 		a.Nodes = append(a.Nodes, p.candidate(f.Service, &c))

@@ -86,6 +86,10 @@ func TestWhatAChangeDoes(t *testing.T) {
 		{"a place that is forbidden", func(_ *cluster.View, n *cluster.Config) {
 			n.Services[0].Never, n.Services[0].Prefer = []string{"alpha"}, nil
 		}, "move orders alpha>beta ", "stay web alpha>alpha ", "never: [] -> [alpha]", "alpha may not have it: never: names it"},
+		{"a place that is forbidden to a guest that can be handed over", func(v *cluster.View, n *cluster.Config) {
+			v.State.Conf.Services[1].Stack[0].Live = true
+			n.Services[1].Never = []string{"alpha"}
+		}, "move web alpha>beta ", "stay orders alpha>alpha ", "never: [] -> [alpha]", "live, paused for the hand-over"},
 		{"what must be together goes together", func(_ *cluster.View, n *cluster.Config) {
 			n.Services[0].Never, n.Services[0].Prefer, n.Services[0].With = []string{"alpha"}, nil, []string{"web"}
 		}, "move orders alpha>beta ; move web alpha>beta ", "", "with: [] -> [web]", "with: orders cannot be there"},

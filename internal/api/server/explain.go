@@ -69,7 +69,8 @@ func serviceText(f *Facts, v *cluster.ServiceView) []string {
 	add(v.Text != "", "Its node says: %s.", v.Text)
 	add(v.Stopped, "It is kept stopped by request; `holdfast service start %s` lets it run again.", v.Name)
 	add(v.Frozen, "It is frozen: nobody moves or restarts it until `holdfast service unfreeze %s`.", v.Name)
-	add(v.Want != 0, "It is moving to %s.", nodeName(&f.View, v.Want))
+	live := map[bool]string{true: " as it runs: live, and paused for the hand-over only, or shut down if that does not work"}[allot.Live(f.View.State.Conf, v.Name)]
+	add(v.Want != 0, "It is moving to %s%s.", nodeName(&f.View, v.Want), live)
 	add(v.Proof.Kind != cluster.NoProof, "Its term before ended on proof %s: %s.", v.Proof.Kind, v.Proof.Text)
 	better := returns(f, v)
 	add(better != "", "%s", better)
