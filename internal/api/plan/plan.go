@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
-	"github.com/holdfast-ha/holdfast/cluster/allot"
 	"github.com/holdfast-ha/holdfast/cluster/foresee"
 	"github.com/holdfast-ha/holdfast/cluster/timing"
 	"github.com/holdfast-ha/holdfast/internal/api"
@@ -95,7 +94,7 @@ func (p *planner) action(f *foresee.Fate) api.PlanAction {
 	case foresee.Moves, foresee.Restarts:
 		p.interrupt(&a, f.Service)
 	}
-	if f.Kind == foresee.Moves && allot.Live(p.now, f.Service) {
+	if now, ok := p.now.Service(f.Service); ok && f.Kind == foresee.Moves && slices.ContainsFunc(now.Stack, func(m cluster.Member) bool { return m.Live }) {
 		a.Text = strings.TrimPrefix(a.Text+"; ", "; ") + "live, paused for the hand-over, or shut down and booted if that does not work"
 	}
 	for _, c := range f.Nodes {
