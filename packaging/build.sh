@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the packages into packages/: holdfast for each architecture and holdfast-doc, as .deb and .rpm, and the bill of
 # materials. Two runs on one commit give the same bytes: the date of everything is the commit's.
-#   packaging/build.sh [amd64 arm64]      KINDS=deb leaves the other kind out, COMPRESSION=none is fast
+#   packaging/build.sh [amd64 arm64]      KINDS=deb leaves the other kind out, COMPRESSION=gzip is fast, and none faster with KINDS=deb
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 GO=${GO:-go}
