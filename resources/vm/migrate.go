@@ -174,12 +174,17 @@ func (h *handing) migrate(ctx context.Context) error {
 		return err
 	case <-late.C:
 	}
-	abort := h.do(limit, "domjobabort", h.Domain)
-	err := <-ended
-	if err == nil {
-		return nil // it was over by then
+	for {
+		abort := h.do(limit, "domjobabort", h.Domain) // again, if the job had not begun yet
+		select {
+		case err := <-ended:
+			if err == nil {
+				return nil // it was over by then
+			}
+			return fmt.Errorf("it had not ended within %v (%w)", within, errors.Join(err, abort))
+		case <-time.After(pollEvery):
+		}
 	}
-	return fmt.Errorf("it had not ended within %v (%w)", within, errors.Join(err, abort))
 }
 
 // hand marks the copy that has arrived, once the guest is gone here: from now on the next

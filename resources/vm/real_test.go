@@ -307,11 +307,13 @@ func (p *pair) calledOff() {
 	p.want(p.as("beta", vm.Agent.Probe, resources.Request{Term: 8}), resources.NotRunning, "not known")
 }
 
-// aborted gives a migration no time.
+// aborted gives a migration no time: the least bandwidth takes longer.
 func (p *pair) aborted() {
-	p.spec["migrate"].(map[string]any)["within"] = "1ms"
+	migrate := p.spec["migrate"].(map[string]any)
+	migrate["within"], migrate["bandwidth"] = "1ms", 1
 	r := p.as("alpha", vm.Agent.Stop, resources.Request{Term: 7, Goal: "beta"})
-	p.spec["migrate"].(map[string]any)["within"] = "20s"
+	migrate["within"] = "20s"
+	delete(migrate, "bandwidth")
 	p.want(r, resources.OK, "not handed to beta as it ran: it had not ended within 1ms")
 	p.want(p.as("beta", vm.Agent.Probe, resources.Request{Term: 8}), resources.NotRunning, "not known")
 	p.want(p.as("beta", vm.Agent.Start, resources.Request{Term: 8, Resume: true}), resources.OK, "shop runs")
