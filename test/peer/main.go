@@ -31,6 +31,7 @@ import (
 	"github.com/holdfast-ha/holdfast/test/peer/pacemaker"
 	"github.com/holdfast-ha/holdfast/test/peer/rounds"
 	"github.com/holdfast-ha/holdfast/test/peer/sanlock"
+	"github.com/holdfast-ha/holdfast/test/peer/unlimited"
 	"github.com/holdfast-ha/holdfast/test/vm/image"
 )
 
@@ -44,14 +45,17 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
+	if len(args) > 1 && args[0] == sanlock.UnlimitedVerb {
+		return unlimited.Main(args[1:])
+	}
 	flags := flag.NewFlagSet("peer", flag.ContinueOnError)
 	times := flags.Int("rounds", 5, "of every event in every setting")
-	settings := flags.String("settings", strings.Join(settingNames(), ","), "which to compare")
+	settings := flags.String("settings", "default,tight,bmc,bmc-tight", "which to compare, of "+strings.Join(settingNames(), ","))
 	events := flags.String("events", strings.Join([]string{rounds.Kill, rounds.Freeze, rounds.Cut, rounds.Move, rounds.Idle}, ","), "which to play")
 	record := flags.String("record", "peers.jsonl", "`file` to which every result is appended; with -show also several, with commas")
 	show := flags.Bool("show", false, "play nothing, print the tables of what the files of -record have: a comparison may be played in parts")
 	only := flags.String("only", "", "play only this manager: Pacemaker, Holdfast or sanlock")
-	story := flags.Bool("story", false, "after every move of Holdfast's, print what its nodes tell of it, in milliseconds from the order")
+	story := flags.Bool("story", false, "after every event, print what Holdfast's nodes tell of it, in milliseconds since then")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -94,7 +98,7 @@ func run(ctx context.Context, args []string) error {
 type player struct {
 	tree string
 	only string    // the manager to play; empty: all of them
-	told io.Writer // where the nodes' own story of a move goes; nil: nowhere
+	told io.Writer // where the nodes' own story goes; nil: nowhere
 	out  *json.Encoder
 }
 
@@ -141,7 +145,7 @@ func prepare() (tree string, err error) {
 		return "", err
 	}
 	const module = "github.com/holdfast-ha/holdfast/"
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/", module+"cmd/...", module+"test/demo")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/", module+"cmd/...", module+"test/demo", module+"test/peer")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", errors.Join(fmt.Errorf("build the programs: %w\n%s", err, out), os.RemoveAll(dir))

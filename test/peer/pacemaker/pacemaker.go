@@ -84,6 +84,11 @@ func (c *Cluster) Close() error {
 	return c.chips.Close()
 }
 
+// place is the stage.
+func place(s *stage.Stage) Place {
+	return Place{Names: contender.Machines(), Network: "10.77", Address: contender.Address, Card: contender.Card, Quorum: s.QuorumPath(1)}
+}
+
 // furnish gives a machine its configuration.
 func (c *Cluster) furnish(s *stage.Stage, n *stage.Node, root string) error {
 	c.stage = s
@@ -95,18 +100,13 @@ func (c *Cluster) furnish(s *stage.Stage, n *stage.Node, root string) error {
 	if err != nil {
 		return err
 	}
-	files := machine.Furniture{
-		"etc/hostname":                  {Text: n.Name + "\n", Mode: 0o644},
-		"etc/hosts":                     {Text: "127.0.0.1 localhost\n10.77.0.1 alpha\n10.77.0.2 beta\n", Mode: 0o644},
-		"etc/corosync/corosync.conf":    {Text: corosync(c.Token), Mode: 0o644},
-		"etc/default/pacemaker":         {Text: "PCMK_logpriority=notice\nPCMK_logfile=/var/log/pacemaker/pacemaker.log\n", Mode: 0o644},
-		"var/lib/pacemaker/cib/cib.xml": {Text: cib(fence), Mode: 0o600, User: user, Grp: group},
-		"var/lib/pacemaker/cib/.keep":   {Mode: 0o600, User: user, Grp: group},
-		"var/log/corosync/.keep":        {Mode: 0o600},
-	}
-	if !c.BMC {
-		files["etc/default/sbd"] = machine.File{Text: sbd(s.QuorumPath(1), c.Watchdog), Mode: 0o644}
-		files["etc/systemd/system/pacemaker.service.d/sbd.conf"] = machine.File{Text: "[Unit]\nRequires=sbd.service\nAfter=sbd.service\n", Mode: 0o644}
+	files := machine.Furniture{"etc/hostname": {Text: n.Name + "\n", Mode: 0o644}}
+	for path, text := range c.Files(place(s), fence) {
+		file := machine.File{Text: text, Mode: 0o644}
+		if strings.HasPrefix(path, "var/lib/pacemaker/") {
+			file.Mode, file.User, file.Grp = 0o600, user, group
+		}
+		files[path] = file
 	}
 	err = files.Put(root)
 	for _, d := range []string{"var/lib/pacemaker", "var/lib/pacemaker/cib"} {
@@ -136,9 +136,8 @@ func clusterUser(tree string) (user, group int, err error) {
 // each other, and sbd gives up.
 func (c *Cluster) start(ctx context.Context, s *stage.Stage) error {
 	if !c.BMC {
-		w := strconv.Itoa(int(c.Watchdog / time.Second))
-		m := strconv.Itoa(int(2 * c.Watchdog / time.Second))
-		if _, err := s.Nodes[0].Run(ctx, "/usr/sbin/sbd", "-d", s.QuorumPath(1), "-1", w, "-4", m, "create"); err != nil {
+		marking := c.Marking(place(s))
+		if _, err := s.Nodes[0].Run(ctx, marking[0], marking[1:]...); err != nil {
 			return err
 		}
 	}

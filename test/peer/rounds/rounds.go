@@ -31,7 +31,7 @@ const (
 	faultLimit = 4 * time.Minute // sanlock's own default comes near three
 	settle     = 5 * time.Second
 	cutWatched = 60 * time.Second // longer than any of them takes to act on it
-	lookEvery  = 5 * time.Millisecond
+	lookEvery  = 2 * time.Millisecond
 )
 
 // Result is one line of the record.
@@ -51,7 +51,7 @@ type Result struct {
 type Round struct {
 	Tree  string    // the Debian tree that the machines boot from
 	Event string    // one of those above
-	Told  io.Writer // where the nodes' own story of a move goes, if they have one; nil: nowhere
+	Told  io.Writer // where the nodes' own story of the event goes, if they have one; nil: nowhere
 }
 
 // Run plays one event on a fresh cluster.
@@ -80,7 +80,10 @@ func Run(ctx context.Context, c contender.Contender, what Round) []Result {
 	case Move:
 		return moves(ctx, c, s, r, what.Told)
 	default:
-		err = fault(ctx, s, &r)
+		mono := ledger.Now()
+		if err = fault(ctx, s, &r); what.Told != nil {
+			tell(ctx, s, mono, fmt.Sprintf("%s: %.3f s", what.Event, r.Seconds), what.Told)
+		}
 	}
 	if err != nil {
 		r.Error = err.Error()
@@ -168,15 +171,15 @@ func moves(ctx context.Context, c contender.Contender, s *stage.Stage, r Result,
 		case <-ctx.Done():
 		}
 		if told != nil {
-			tell(ctx, s, mono, took, told)
+			tell(ctx, s, mono, fmt.Sprintf("%s: %v", Move, took), told)
 		}
 	}
 	return all
 }
 
-// tell prints what the nodes have noted since a move was ordered.
-func tell(ctx context.Context, s *stage.Stage, from int64, took time.Duration, to io.Writer) {
-	fmt.Fprintf(to, "a move that took %v, in milliseconds from the order:\n", took)
+// tell prints what the nodes have noted since an instant.
+func tell(ctx context.Context, s *stage.Stage, from int64, what string, to io.Writer) {
+	fmt.Fprintf(to, "%s; in milliseconds since then:\n", what)
 	for _, e := range s.Story(ctx, from) {
 		fmt.Fprintf(to, "%8.1f  %-6s %-12s %s\n", float64(e.Mono-from)/1e6, e.Observer, e.Kind, e.Text)
 	}

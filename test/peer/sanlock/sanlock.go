@@ -25,6 +25,10 @@ import (
 // Packages are what it needs of Debian, beside systemd.
 func Packages() []string { return []string{"sanlock"} }
 
+// UnlimitedVerb is the first argument of the program peer that makes it sanlock, with
+// the limits that sanlock wants: see package unlimited.
+const UnlimitedVerb = "unlimited"
+
 // Setting is what an administrator chooses.
 type Setting struct {
 	Setting string
@@ -78,14 +82,17 @@ func (c *Cluster) Raise(ctx context.Context, tree string) (*stage.Stage, error) 
 }
 
 // furnish gives a machine its configuration. The unit of wdmd loads softdog where no
-// driver has a device; here one has.
+// driver has a device; here one has. sanlock is root, whose the disk is here.
 func (c *Cluster) furnish(s *stage.Stage, n *stage.Node, root string) error {
 	c.stage = s
 	return machine.Furniture{
 		"etc/hostname":         {Text: n.Name + "\n", Mode: 0o644},
-		"etc/default/sanlock":  {Text: "sanlock_opts=\"-w 1 -e " + n.Name + "\"\n", Mode: 0o644},
 		"usr/local/bin/serve":  {Text: serve, Mode: 0o755},
 		"usr/local/bin/wanted": {Text: wanted, Mode: 0o755},
+		"etc/systemd/system/sanlock.service.d/options.conf": {
+			Text: "[Service]\nExecStart=\nExecStart=" + filepath.Join(s.Bin, "peer") + " " + UnlimitedVerb + " /usr/sbin/sanlock daemon -w 1 -U root -G root -e " + n.Name + "\n",
+			Mode: 0o644,
+		},
 		"etc/systemd/system/wdmd.service.d/device.conf": {
 			Text: "[Service]\nExecStartPre=\nExecStart=\nExecStart=/usr/sbin/wdmd -w /dev/watchdog\n", Mode: 0o644,
 		},
