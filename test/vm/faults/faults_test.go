@@ -111,7 +111,6 @@ func TestPage(t *testing.T) {
 // there.
 func TestDocumented(t *testing.T) {
 	missing, err := Missing(filepath.Join("..", "..", "..", "docs", "VM.md"))
-	missing = slices.DeleteFunc(missing, func(name string) bool { return strings.HasPrefix(name, "iSCSI") }) // no run has measured these yet
 	if err != nil || len(missing) > 0 {
 		t.Errorf("no measured row in docs/VM.md (HOLDFAST_VM=all go test ./test/vm -document -run 'TestMatrix$' -fault NAME writes it; "+
 			"for iSCSI it is -run TestServiceOnISCSI): %q, %v", missing, err)
