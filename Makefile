@@ -14,7 +14,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build programs install packages package-test bin/demo check fmt test setup vm torture demo bench soak histories sim night model mutants clean
+.PHONY: help build programs install packages package-test bin/demo check fmt test setup vm vm-kinds torture demo bench soak histories sim night model mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,8 +50,14 @@ setup: ## install what the tests and the demo need (as root on Debian), or say w
 test: setup build check ## everything: setup, build, check, then all tests with real disks and kernels (root runs all)
 	$(GO) run ./test/run -timeout $(TEST_TIMEOUT) ./...
 
-vm: setup ## whole machines under emulation: kernels, watchdogs, an iSCSI target, and clusters of them (docs/VM.md)
-	HOLDFAST_VM=all $(GO) test -count=1 -v -timeout 90m -parallel 2 $(if $(RUN),-run '$(RUN)') ./test/vm/...
+# The kinds of resources and the drills on whole machines take as long as the faults do.
+KINDS = TestKindsOnRealThings|TestServiceOverNFS|TestDrills
+
+vm: setup ## whole machines under emulation: kernels, watchdogs, an iSCSI target, and faults of clusters of them (RUN=; docs/VM.md)
+	HOLDFAST_VM=all $(GO) test -count=1 -v -timeout 90m -parallel 2 $(if $(RUN),-run '$(RUN)',-skip '$(KINDS)') ./test/vm/...
+
+vm-kinds: setup ## on such machines: lvm, multipath, NFS and systemd themselves, and the drills that hit a node
+	HOLDFAST_VM=all $(GO) test -count=1 -v -timeout 90m -parallel 2 -run '$(KINDS)' ./test/vm
 
 torture: setup ## faults drawn at random on whole machines, with owners held to account (MINUTES=30 SEED=1): see docs/VM.md
 	$(GO) test -count=1 -v -timeout 0 -run 'TestTorture$$' ./test/vm -minutes $(or $(MINUTES),30) -seed $(or $(SEED),1)
