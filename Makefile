@@ -14,7 +14,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build programs install packages package-test bin/demo check fmt test setup vm vm-kinds torture demo bench soak histories sim night model mutants clean
+.PHONY: help build programs install packages package-test bin/demo check fmt test setup vm vm-kinds torture peers peers-check demo bench soak histories sim night model mutants clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ torture: setup ## faults drawn at random on whole machines, with owners held to 
 
 peers: setup ## Holdfast beside corosync, Pacemaker and sbd: the same faults in turn (ROUNDS=5, as root; docs/PERFORMANCE.md)
 	$(GO) run ./test/peer -rounds $(or $(ROUNDS),5)
+
+peers-check: setup ## the same on whole emulated machines, one round: a check of the order, not figures (as root)
+	HOLDFAST_PEERS=machines $(GO) test -count=1 -v -timeout 60m ./test/peer/emulated
 
 bin/demo:
 	$(BUILD) -o bin/demo ./test/demo
