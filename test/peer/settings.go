@@ -22,8 +22,9 @@ const watchdogTimeout = 5 * time.Second
 //   - bmc and bmc-tight: the same two with power by Redfish, both sides with the same controllers; sbd is left out,
 //     Holdfast keeps its watchdogs.
 //   - sanlock and sanlock-tight: sanlock alone, with the time for a request that it has
-//     without a choice, 10 s, and with the smallest that it takes, 1 s. Its watchdog
-//     has the 60 s that are built into it.
+//     without a choice, 10 s, and with the smallest that works, 2 s. Its watchdog has
+//     the 60 s that are built into it; wdmd stops feeding it 10 s before a lease of
+//     8 times that ends, so that with 1 s a host that renews in time is reset.
 func contenders() map[string][]func() contender.Contender {
 	peer := func(s pacemaker.Setting) func() contender.Contender {
 		return func() contender.Contender { return &pacemaker.Cluster{Setting: s} }
@@ -38,7 +39,7 @@ func contenders() map[string][]func() contender.Contender {
 	}
 	return map[string][]func() contender.Contender{
 		"sanlock":       lease("sanlock", 10*time.Second),
-		"sanlock-tight": lease("sanlock-tight", time.Second),
+		"sanlock-tight": lease("sanlock-tight", 2*time.Second),
 		"default": {
 			peer(pacemaker.Setting{Setting: "default", Token: 3 * time.Second, Watchdog: watchdogTimeout}),
 			own(holdfast.Setting{Setting: "default", Watchdog: watchdogTimeout, Within: 10 * time.Second}),

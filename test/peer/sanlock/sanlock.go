@@ -115,6 +115,13 @@ func (c *Cluster) start(ctx context.Context, s *stage.Stage) error {
 			why, _ := n.Run(ctx, "/usr/bin/journalctl", "--no-pager", "-n", "30", "-u", "wdmd", "-u", "sanlock")
 			return fmt.Errorf("%w: %s", err, why)
 		}
+		// systemd holds it for started a moment before it listens.
+		if err := stage.Await(ctx, n.Name+": sanlock answers", func() error {
+			_, err := n.Run(ctx, "/usr/sbin/sanlock", "client", "status")
+			return err
+		}); err != nil {
+			return err
+		}
 	}
 	io := strconv.Itoa(int(c.IO / time.Second))
 	for _, what := range [][]string{{"-s", lockspace(0, disk), "-o", io}, {"-r", resource(disk)}} {
