@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/placement"
 	"github.com/holdfast-ha/holdfast/cluster/sight"
 )
@@ -106,6 +107,19 @@ func serviceView(s *cluster.State, seen *sight.View, g *cluster.Grant, run func(
 		}
 	}
 	return v
+}
+
+// Goes is the node on which a service has its place, by what is known now: where it
+// will go if its owner lets go of it. 0: nowhere. Whoever decides later may know more.
+func Goes(s *cluster.State, seen *sight.View, service string) ident.NodeID {
+	if s.Conf == nil {
+		return 0
+	}
+	book := Book(s.Conf)
+	if i, ok := book.Index(service); ok {
+		return World(book, s, seen).Plan().Place(i)
+	}
+	return 0
 }
 
 // Elsewhere says that another node than its owner could run a service now.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
+	"github.com/holdfast-ha/holdfast/cluster/allot"
 	"github.com/holdfast-ha/holdfast/cluster/decide"
 	"github.com/holdfast-ha/holdfast/cluster/ident"
 	"github.com/holdfast-ha/holdfast/cluster/lease"
@@ -360,6 +361,7 @@ func (c *Core) env() services.Env {
 	e.Storage = func(g *cluster.Grant) (string, bool) { return c.dec.keys.Storage(c.keyEnv(), g) }
 	e.Standing = [...]services.Standing{member: services.Member, leaving: services.Leaving, yielding: services.Leaving, ending: services.Ending, out: services.Other}[c.self.stage]
 	e.Takes = func(g *cluster.Grant) bool { p := c.peers[g.Want]; return p == nil || p.Takes(c.onNet(p), g) }
+	e.Goes = func(service string) ident.NodeID { return allot.Goes(c.reg.state, c.sight(c.reg.state), service) }
 	e.Elsewhere, e.Slow, e.Overdue = c.elsewhere, c.ownAge() > 2*c.beatPeriod(), c.timed && c.leaseEnd().Sub(c.now) < c.t.F-c.t.Early
 	e.MayStart = c.self.stage == member && !c.guard.killed && !c.guard.retire && c.now <= c.leaseEnd()
 	return e

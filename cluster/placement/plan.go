@@ -62,6 +62,15 @@ func (w *World) Plan() *Plan {
 	return p
 }
 
+// Place is where a service has its place in the plan, whether it is there yet or is on
+// its way; 0: nowhere.
+func (p *Plan) Place(service int) ident.NodeID {
+	if n := p.at[service]; n >= 0 {
+		return p.w.Nodes[n].ID
+	}
+	return 0
+}
+
 // active lists the members of a bundle that are to run and may be moved.
 func (p *Plan) active(k int) []int {
 	var list []int

@@ -2,6 +2,7 @@ package services
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -58,13 +59,29 @@ func (s *Set) wasHanded(name string, within time.Duration) bool {
 // of the cluster that nobody fences. Empty if it goes nowhere, or does not run whole.
 func (s *Set) goalOf(l *local) string {
 	g := s.mine(l.name)
-	if g == nil || g.Term != l.term || g.Want == 0 || g.Want == s.env.Self || g.Stopped || l.state != cluster.Up || l.giveUp != "" || s.env.State.Life.Stop.On {
+	if g == nil || g.Term != l.term || g.Stopped || l.state != cluster.Up || l.giveUp != "" || s.env.State.Life.Stop.On {
 		return ""
 	}
-	if n := s.env.State.Node(g.Want); n == nil || n.Phase != cluster.MemberPhase || !n.Fencing.IsZero() || n.Dead >= n.Inc.N {
+	want := g.Want
+	if want == 0 && s.letsGo() && l.live() && s.env.Goes != nil {
+		want = s.env.Goes(l.name)
+	}
+	if n := s.env.State.Node(want); want == s.env.Self || n == nil || n.Phase != cluster.MemberPhase || !n.Fencing.IsZero() || n.Dead >= n.Inc.N {
 		return ""
 	}
-	return s.env.State.NameOf(g.Want)
+	return s.env.State.NameOf(want)
+}
+
+// letsGo says that this node lets go of all it has, in order.
+func (s *Set) letsGo() bool {
+	n := s.env.State.Node(s.env.Self)
+	return s.env.Standing == Leaving || n != nil && n.Standby
+}
+
+// live says that something of the service is handed over as it runs. Only for that it
+// is worth while to work out where it will go: any other is stopped all the same.
+func (l *local) live() bool {
+	return l.spec != nil && slices.ContainsFunc(l.spec.Stack, func(m cluster.Member) bool { return m.Live })
 }
 
 // News counts what other nodes may wait for: it grows when a term is released, when a

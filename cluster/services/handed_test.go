@@ -86,22 +86,31 @@ func TestGoal(t *testing.T) {
 		{"a move", func(s *cluster.State, _ *services.Env) { s.Services[0].Want = 1 }, "alpha"},
 		{"a move from a node on standby", func(s *cluster.State, _ *services.Env) { s.Services[0].Want, s.Nodes[1].Standby = 1, true }, "alpha"},
 		{"a move from a node that leaves", func(s *cluster.State, e *services.Env) { s.Services[0].Want, e.Standing = 1, services.Leaving }, "alpha"},
-		{"a node that leaves, with nowhere to go", func(_ *cluster.State, e *services.Env) { e.Standing = services.Leaving }, ""},
+		{"a node that leaves, with nowhere to go", func(_ *cluster.State, e *services.Env) {
+			e.Standing, e.Goes = services.Leaving, func(string) ident.NodeID { return 0 }
+		}, ""},
 		{"a stop by request", func(s *cluster.State, _ *services.Env) { s.Services[0].Stopped = true }, ""},
 		{"a stop by request in the middle of a move", func(s *cluster.State, _ *services.Env) { s.Services[0].Want, s.Services[0].Stopped = 1, true }, ""},
 		{"a move to a node that is being fenced", func(s *cluster.State, _ *services.Env) { s.Services[0].Want, s.Nodes[0].Fencing = 1, other }, ""},
 		{"a move to a node that is dead", func(s *cluster.State, _ *services.Env) { s.Services[0].Want, s.Nodes[0].Dead = 1, 9 }, ""},
 		{"the end of the lease", func(s *cluster.State, e *services.Env) { s.Services[0].Want, e.Standing = 1, services.Ending }, ""},
+		{"standby, as placement would have it", func(s *cluster.State, _ *services.Env) { s.Nodes[1].Standby = true }, "alpha"},
+		{"a node that leaves, as placement would have it", func(_ *cluster.State, e *services.Env) { e.Standing = services.Leaving }, "alpha"},
+		{"standby, and placement leaves it here", func(s *cluster.State, e *services.Env) {
+			s.Nodes[1].Standby, e.Goes = true, func(string) ident.NodeID { return 2 }
+		}, ""},
+		{"standby, and what is to take it is being fenced", func(s *cluster.State, _ *services.Env) { s.Nodes[1].Standby, s.Nodes[0].Fencing = true, other }, ""},
+		{"standby, and it is stopped by request", func(s *cluster.State, _ *services.Env) { s.Nodes[1].Standby, s.Services[0].Stopped = true, true }, ""},
 		{"the stop of the cluster", func(s *cluster.State, _ *services.Env) { s.Services[0].Want, s.Life.Stop.On = 1, true }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			state := &cluster.State{
 				Ver:      1,
-				Conf:     &cluster.Config{Services: []cluster.Service{{Name: "orders", Stack: []cluster.Member{{ID: "vm", Kind: "vm"}}}}},
+				Conf:     &cluster.Config{Services: []cluster.Service{{Name: "orders", Stack: []cluster.Member{{ID: "vm", Kind: "vm", Live: true}}}}},
 				Nodes:    []cluster.NodeState{{ID: 1, Name: "alpha", Phase: cluster.MemberPhase, Inc: other}, {ID: 2, Name: "beta", Phase: cluster.MemberPhase, Inc: inc}},
 				Services: []cluster.Grant{{Service: "orders", Term: 4, Owner: 2, Inc: inc}},
 			}
-			env := services.Env{Now: 1e9, State: state, Self: 2, Inc: inc, Standing: services.Member, MayStart: true}
+			env := services.Env{Now: 1e9, State: state, Self: 2, Inc: inc, Standing: services.Member, MayStart: true, Goes: func(string) ident.NodeID { return 1 }}
 			s := services.New(nil)
 			s.Manage(env)
 			s.Done(env, cluster.RunDone{Op: runs(s)[0].Op, Outcome: cluster.OK})

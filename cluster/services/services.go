@@ -43,6 +43,9 @@ type Env struct {
 	Why     string // why everything is being stopped at once, for people
 	// Elsewhere says that another node could run a service now. Nil: one always could.
 	Elsewhere func(service string) bool
+	// Goes is where a service will go, by what is known now, if this node lets go of
+	// it; 0: nowhere. Nil: nobody knows.
+	Goes func(service string) ident.NodeID
 	// Takes says that the node to which a service is to go has said, since it was asked
 	// to, that nothing is missing for it there. Nil: nobody waits for that.
 	Takes   func(*cluster.Grant) bool
@@ -64,14 +67,6 @@ type Set struct {
 	fits      fits
 	handed    handed
 	out       []cluster.Action
-}
-
-// over is what Released and Digest say, until a term begins or is released: every
-// step asks for it.
-type over struct {
-	known bool
-	list  []cluster.Released // never changed in place
-	sum   cluster.Digest
 }
 
 // New returns the services of a daemon that has just started and found these.
@@ -211,31 +206,6 @@ func (s *Set) owned(name string) bool {
 	}
 	g := s.env.State.Grant(name)
 	return g != nil && g.Owner == s.env.Self
-}
-
-// Released lists the terms that this incarnation has released, by name.
-func (s *Set) Released() []cluster.Released {
-	s.count()
-	return s.over.list
-}
-
-// Digest sums Released up.
-func (s *Set) Digest() cluster.Digest {
-	s.count()
-	return s.over.sum
-}
-
-func (s *Set) count() {
-	if s.over.known {
-		return
-	}
-	s.over = over{known: true}
-	for _, name := range s.names() {
-		if l := s.local[name]; l.released > 0 && l.released >= l.term {
-			s.over.list = append(s.over.list, cluster.Released{Service: name, Term: l.released})
-		}
-	}
-	s.over.sum = cluster.DigestOf(s.over.list)
 }
 
 // AllReleased says that every term is released.

@@ -170,8 +170,8 @@ func TestWatchers(t *testing.T) {
 	w.late()
 	w.fires(began, "HoldfastNodeOut", "HoldfastWarnings", "HoldfastDrillOverdue")
 	w.everything()
-	w.complete()
 	w.gone()
+	w.complete()
 }
 
 // raise puts up the cluster and everybody who watches it.
@@ -349,9 +349,11 @@ func (w *show) lonely() {
 
 // gone: where the daemon does not answer, a check says that nothing is known.
 func (w *show) gone() {
+	since := time.Now()
 	if err := w.stage.Nodes[2].KillDaemon(); err != nil {
 		w.Fatal(err)
 	}
+	w.fires(since, "HoldfastDown")
 	line, err := w.zabbix.get("holdfast.check")
 	if err != nil || !strings.HasPrefix(line, "HOLDFAST UNKNOWN") {
 		w.Errorf("%q, %v", line, err)

@@ -46,7 +46,7 @@ func vmShape() form.Shape {
 
 func migrateShape() form.Shape {
 	address := form.Like(`^[A-Za-z][A-Za-z0-9+.-]*:[!-~]*$`, "is no address")
-	return form.Object("A move hands the running guest over, paused for less than a second, in place of a shutdown and a boot. Its disks must be on both nodes, and it must be the first member of its service",
+	return form.Object("A move hands the running guest over, paused for a moment, in place of a shutdown and a boot. Its disks must be on both nodes, and it must be the first member of its service",
 		form.Required("to", form.Text("libvirt's address of the other node, which must work for root without a question; {node} is the node's name", "qemu+ssh://{node}/system",
 			form.Like(`^[A-Za-z][A-Za-z0-9+.-]*:[!-~]*\{node\}[!-~]*$`, "is no address with {node} in it, such as qemu+ssh://{node}/system"))),
 		form.Optional("via", form.Text("Where the guest's memory goes; default: what the other node's libvirt says", "tcp://{node}-san", address)),
