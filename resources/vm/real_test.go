@@ -247,6 +247,9 @@ func (p *pair) still(done <-chan struct{}) time.Duration {
 // TestLiveMigration hands a guest over between two libvirts with QEMU: it counts on,
 // without a boot, and nobody else wrote meanwhile; what was not taken is never resumed.
 func TestLiveMigration(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots guests of two libvirts: go test without -short runs it")
+	}
 	p := newPair(t)
 	t.Run("suite", func(t *testing.T) { agenttest.Run(t, vm.Agent{Dir: filepath.Join(p.dir, "run-alpha")}, p.spec) })
 	p.want(p.as("alpha", vm.Agent.Start, resources.Request{Term: 4}), resources.OK, "runs")
