@@ -29,10 +29,10 @@ func TestMain(m *testing.M) {
 // engine is podman with a store of its own and an image that holds the test's
 // program and nothing else.
 func engine(t *testing.T) (env []string) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("runs containers: go test without -short does")
 	}
-	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("not root: containers need it here; run this test as root")
 	}
