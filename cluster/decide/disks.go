@@ -22,7 +22,7 @@ func (d *Draft) wishDisks(r cluster.ChangeDisks) (string, string) {
 		switch n := &s.Nodes[i]; {
 		case !counts(n):
 		case n.Phase != cluster.MemberPhase || !n.Fencing.IsZero() || !d.sight.Of(n.ID).Present:
-			return "", fmt.Sprintf("%s is not there as a member (%s): every member must open the new disk first; let it come back, or take it out (holdfast node leave, or fence), then try again", n.Name, n.Phase)
+			return "", fmt.Sprintf("%s does not show itself as a member now (registered: %s): every member must open the new disk first; let it come back (holdfast status), or take it out (holdfast node leave, or fence), then try again", n.Name, n.Phase)
 		}
 	}
 	self := s.Node(d.sight.Self)
