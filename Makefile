@@ -54,10 +54,11 @@ test: setup build check ## everything: setup, build, check, then all tests with 
 KINDS = TestKindsOnRealThings|TestServiceOverNFS|TestDrills
 
 vm: setup ## whole machines under emulation: kernels, watchdogs, an iSCSI target, and faults of clusters of them (RUN=; docs/VM.md)
-	HOLDFAST_VM=all $(GO) test -count=1 -v -timeout 90m -parallel 2 $(if $(RUN),-run '$(RUN)',-skip '$(KINDS)') ./test/vm/...
+	$(if $(RUN),,$(GO) test -count=1 ./test/vm/*/)
+	HOLDFAST_VM=all $(GO) test -count=1 -v -timeout 90m -parallel 20 $(if $(RUN),-run '$(RUN)',-skip '$(KINDS)') ./test/vm
 
 vm-kinds: setup ## on such machines: lvm, multipath, NFS and systemd themselves, and the drills that hit a node
-	HOLDFAST_VM=all $(GO) test -count=1 -v -timeout 90m -parallel 2 -run '$(KINDS)' ./test/vm
+	HOLDFAST_VM=all $(GO) test -count=1 -v -timeout 90m -parallel 20 -run '$(KINDS)' ./test/vm
 
 torture: setup ## faults drawn at random on whole machines, with owners held to account (MINUTES=30 SEED=1): see docs/VM.md
 	$(GO) test -count=1 -v -timeout 0 -run 'TestTorture$$' ./test/vm -minutes $(or $(MINUTES),30) -seed $(or $(SEED),1)

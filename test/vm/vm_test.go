@@ -30,8 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// machines skips where no machines are wanted. Where all are, two tests run side by side (make vm says -parallel 2): most of what
-// takes its time is waiting, for a lease to end or for a fault to last.
+// machines skips where no machines are wanted. Where all are, some tests run side by side; see lane.
 func machines(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
@@ -39,6 +38,7 @@ func machines(t *testing.T) {
 	}
 	if all() {
 		t.Parallel()
+		lane(t)
 	}
 }
 

@@ -109,8 +109,11 @@ func calm(st *api.Status) error {
 
 // Ended says by what a node knows that an incarnation of another one has ended; empty: it does not know that it has.
 func (n *Node) Ended(ctx context.Context, other *Node, incarnation string) (proof string, err error) {
-	st, err := n.Status(ctx)
-	if err != nil {
+	var st *api.Status
+	if err := AwaitWord(ctx, n.Name+" says what has become of "+other.Name, func() (err error) {
+		st, err = n.Status(ctx)
+		return err
+	}); err != nil {
 		return "", err
 	}
 	for _, v := range st.Nodes {
