@@ -142,7 +142,8 @@ func (f Fault) mend(ctx context.Context, s *Scene) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, mending)
 	defer cancel()
-	if err := f.Mend(ctx, s); err != nil && s.Owner.LastBoot() == s.boot {
+	on := s.Owner.On()
+	if err := f.Mend(ctx, s); err != nil && on && s.Owner.On() && s.Owner.LastBoot() == s.boot {
 		return fmt.Errorf("%s: mend: %w", f.Name, err)
 	}
 	return nil
