@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,9 @@ func (f *Full) Settled(ctx context.Context) (owner *Node, incarnation string, er
 		for i := range f.Nodes {
 			n := f.Nodes[(owner.Number-1+i)%len(f.Nodes)]
 			st, err := n.Status(ctx)
+			if err == nil {
+				err = f.restore(ctx, n, st)
+			}
 			if err == nil {
 				err = calm(st)
 			}
@@ -130,14 +134,34 @@ func (n *Node) Ended(ctx context.Context, other *Node, incarnation string) (proo
 	return "", nil
 }
 
-// Replace has the spare disk take the place of the third quorum disk, by the word of a node.
-func (f *Full) Replace(ctx context.Context, n *Node) error {
-	name := func(d *disk.Disk) string { return "/dev/disk/by-id/virtio-" + d.Serial }
-	out, err := n.Holdfast(ctx, "disk", "replace", name(f.Quorums[2]), name(f.Spare), "--yes", "--wait", "2m")
+// Replace has the spare disk take the place of a quorum disk, by the word of a node.
+func (f *Full) Replace(ctx context.Context, n *Node, which int) error {
+	out, err := n.Holdfast(ctx, "disk", "replace", byID(f.Quorums[which]), byID(f.Spare), "--yes", "--wait", "2m")
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
-	f.Quorums[2], f.Spare = f.Spare, f.Quorums[2]
+	f.Quorums[which], f.Spare = f.Spare, f.Quorums[which]
+	return nil
+}
+
+func byID(d *disk.Disk) string { return "/dev/disk/by-id/virtio-" + d.Serial }
+
+// restore does what a node's status demands for a disk that it has ejected: something was decided while it had a copy in the disk's
+// place, so the disk does not have what the copy acknowledged, and counts as failed on that node until it is replaced.
+func (f *Full) restore(ctx context.Context, n *Node, st *api.Status) error {
+	for _, d := range st.Disks {
+		if !strings.HasPrefix(d.Error, "ejected") {
+			continue
+		}
+		which := slices.IndexFunc(f.Quorums[:], func(q *disk.Disk) bool { return byID(q) == d.Path })
+		if which < 0 {
+			return fmt.Errorf("%s has ejected %s, which is no quorum disk of the rig", n.Name, d.Path)
+		}
+		if err := f.Replace(ctx, n, which); err != nil {
+			return err
+		}
+		return errors.Join(f.Discard(), fmt.Errorf("%s had ejected %s, which was replaced", n.Name, d.Path))
+	}
 	return nil
 }
 

@@ -136,7 +136,7 @@ func ofArrays() []Fault {
 				if err := each(disk.Fault{Error: syscall.EIO}, 2)(ctx, s); err != nil {
 					return err
 				}
-				return s.Replace(ctx, s.Others[0])
+				return s.Replace(ctx, s.Others[0], 2)
 			}, Mend: func(_ context.Context, s *Scene) (err error) { return s.Discard() },
 		},
 		{
