@@ -71,7 +71,7 @@ func engine(t *testing.T) (env []string) {
 	}
 	image := exec.Command("/bin/sh", "-c", `tar -C "$1" -c app | podman import - localhost/suite:1`, "sh", dir)
 	if out, err := image.CombinedOutput(); err != nil {
-		t.Skipf("podman makes no image here: %v: %s", err, out)
+		t.Fatalf("podman makes no image: %v: %s", err, out)
 	}
 	try := exec.Command("podman", "run", "--rm", "--network=none", "localhost/suite:1", "/app", "-test.run=^$")
 	if out, err := try.CombinedOutput(); err != nil {
@@ -101,9 +101,6 @@ func ask(t *testing.T, v func(context.Context, resources.Request) resources.Repo
 }
 
 func TestPodman(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: it makes containers many times")
-	}
 	env := engine(t)
 	t.Run("lives", func(t *testing.T) {
 		agenttest.Lives(t, agenttest.Case{Kind: "container", Spec: spec(), Env: env, Brief: true, Lose: func(t *testing.T) {
