@@ -203,8 +203,8 @@ func (s ServiceState) String() string {
 	return "unknown"
 }
 
-// Unable is the score of a node that holds its services but cannot decide: it
-// does not understand the configuration, or sees disks that were rolled back.
+// Unable is the score of a node that holds its services but cannot decide: it does
+// not understand the configuration, or its disks are slow or were rolled back.
 const Unable = -1
 
 // Message is one network beat. It carries nothing that safety depends on but

@@ -117,6 +117,47 @@ func TestDeadDaemonDoesNotStopTheOthers(t *testing.T) {
 	})
 }
 
+// TestSlowDisksOfTheFirstNodeDoNotStopTheOthers: its beats get through in time, but
+// it cannot decide by disks that take so long to answer.
+func TestSlowDisksOfTheFirstNodeDoNotStopTheOthers(t *testing.T) {
+	everywhere(t, func(t *testing.T, o clustertest.Options) {
+		o.Services, o.Within = []cluster.Service{orders("beta", "gamma")}, 20*time.Second
+		w := clustertest.New(t, o)
+		w.Boot()
+		w.Until("orders runs on beta", 30*time.Second, up(w, "orders", "beta", 0))
+		w.Until("all are members", 30*time.Second, func() bool { return members(w) == 3 })
+		w.Run(3 * time.Second)
+		w.Node("alpha").DiskLag = time.Second // a beat is a write and a read
+		w.Run(5 * time.Second)
+		w.Node("beta").NoReboot = true
+		from := w.Now
+		w.Node("beta").PowerOff()
+		took := w.Until("orders runs on gamma", 60*time.Second, up(w, "orders", "gamma", from))
+		if took > o.Within+3*time.Second {
+			t.Errorf("took %s", took)
+		}
+		w.Run(10 * time.Second)
+		alpha := w.Node("alpha")
+		if v := alpha.View(); alpha.Resets != 0 || v.Stage != "member" {
+			t.Errorf("alpha was not to lose its lease, so this shows nothing: %s", v.Stage)
+		}
+		alpha.DiskLag = 0
+		w.Until("alpha decides again", 10*time.Second, func() bool { v := alpha.View(); return v.Coordinator == v.Self })
+	})
+}
+
+// TestEverybodysDisksAreSlow: nobody is fit to decide, so the first one does.
+func TestEverybodysDisksAreSlow(t *testing.T) {
+	w := boot(t, clustertest.Options{Nodes: 3, Disks: 3})
+	from := w.Now
+	for _, n := range w.Nodes {
+		n.DiskLag = 500 * time.Millisecond
+	}
+	w.Run(5 * time.Second)
+	w.Node("beta").Ask(cluster.MoveService{Service: "orders", To: "beta"})
+	w.Until("orders runs on beta", 60*time.Second, up(w, "orders", "beta", from))
+}
+
 // TestFencedNodeWithADeadDaemon: its guard obeys the kill record alone.
 func TestFencedNodeWithADeadDaemon(t *testing.T) {
 	everywhere(t, func(t *testing.T, o clustertest.Options) {

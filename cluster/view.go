@@ -118,5 +118,6 @@ type DiskView struct {
 	UUID    ident.UUID
 	Age     time.Duration // since the last good read; <0: never
 	Latency time.Duration // of the last beat: issue to completion
+	Slow    bool          // it took as long as nothing can be decided by
 	Err     string
 }

@@ -5,6 +5,7 @@ package advice
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
@@ -61,5 +62,21 @@ func ofDisks(v *cluster.View) []string {
 		}
 		w = append(w, text)
 	}
-	return w
+	return append(w, ofLatency(v, len(bad))...)
+}
+
+// ofLatency says that the disks are too slow for this node to decide anything, though
+// its lease may bear with them.
+func ofLatency(v *cluster.View, bad int) []string {
+	var slow []string
+	for i := range v.Disks {
+		if d := &v.Disks[i]; d.Err == "" && d.Slow {
+			slow = append(slow, fmt.Sprintf("%.1f s on disk %d", d.Latency.Seconds(), d.Index+1))
+		}
+	}
+	if len(slow) == 0 || 2*(bad+len(slow)) < len(v.Disks) {
+		return nil
+	}
+	return []string{fmt.Sprintf("a beat takes %s: so slow a node leaves the decisions to the others, and may not answer requests: give them to another node, and look at this one's paths and at the array (holdfast doctor)",
+		strings.Join(slow, ", "))}
 }

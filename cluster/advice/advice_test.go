@@ -3,6 +3,7 @@ package advice_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdfast-ha/holdfast/cluster"
 	"github.com/holdfast-ha/holdfast/cluster/advice"
@@ -36,6 +37,37 @@ func TestDiskAdvice(t *testing.T) {
 			if !strings.Contains(text, bad) || strings.Contains(text, "holdfast disk replace 01000000-0000-") != c.replaced {
 				t.Errorf("%v: %q", c.errs, text)
 			}
+		}
+	}
+}
+
+// TestLatencyAdvice: a node that cannot decide by its disks says so; one slow disk of
+// three keeps it from nothing.
+func TestLatencyAdvice(t *testing.T) {
+	const second = time.Second
+	for _, c := range []struct {
+		name string
+		took []time.Duration // of the latest beat; 0: the disk fails
+		said bool
+	}{
+		{"one disk, quick", []time.Duration{second / 10}, false},
+		{"one disk, slow", []time.Duration{second}, true},
+		{"one of three", []time.Duration{second, second / 10, second / 10}, false},
+		{"two of three", []time.Duration{second, second, second / 10}, true},
+		{"one slow, one fails", []time.Duration{second, 0, second / 10}, true},
+		{"two fail", []time.Duration{second / 10, 0, 0}, false},
+	} {
+		v := &cluster.View{}
+		for i, took := range c.took {
+			d := cluster.DiskView{Index: i, Latency: took, Slow: took >= second}
+			if took == 0 {
+				d.Err = "input/output error"
+			}
+			v.Disks = append(v.Disks, d)
+		}
+		text := strings.Join(advice.Of(v), "\n")
+		if strings.Contains(text, "a beat takes 1.0 s on disk 1") != c.said {
+			t.Errorf("%s: %q", c.name, text)
 		}
 	}
 }

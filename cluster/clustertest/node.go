@@ -163,7 +163,7 @@ func (n *Node) request(d int, latency time.Duration, land drive.Landing, done fu
 			finish()
 		}
 	}
-	n.w.After(time.Duration(float64(latency)*max(1, k.Slow)), carry)
+	n.w.After(n.DiskLag+time.Duration(float64(latency)*max(1, k.Slow)), carry)
 }
 
 // write is request for a write; fresh says that it needs new space on a thin disk.

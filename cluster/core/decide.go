@@ -150,7 +150,7 @@ func (c *Core) coordinator() ident.NodeID {
 		}
 		_, _, f.Claims = c.claimed(n.ID)
 		f.Present = c.present(n.ID, n.Inc)
-		f.Works = f.Present && (self || c.works(n, silent))
+		f.Works = f.Present && (self && c.disks.Prompt() || !self && c.works(n, silent))
 		return f
 	})
 }

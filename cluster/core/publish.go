@@ -36,7 +36,7 @@ func (c *Core) payload() cluster.Payload {
 	if c.reg.state != nil {
 		p.ViewAcked = c.reg.state.View
 	}
-	if !c.able() {
+	if !c.able() || !c.disks.Prompt() {
 		p.Score = cluster.Unable
 	}
 	for _, o := range c.others {

@@ -15,7 +15,8 @@ type Disk struct {
 	UUID      ident.UUID
 	Issued    ident.Instant // issue of the latest own beat that completed
 	Completed ident.Instant // completion of the latest good read
-	Latency   time.Duration
+	Latency   time.Duration // of the latest own beat: its write, and the read after it
+	before    time.Duration // of the one before
 	Reads     uint64
 	Err       string
 	Ejected   string // why it counts as failed for good; empty: it does not
@@ -151,7 +152,7 @@ func (w *Watch) Saw(e *cluster.Table, self ident.Incarnation) (good, suspect boo
 	d.Err = ""
 	d.Reads++
 	if e.Wrote && e.Inc == self && e.Issued > d.Issued {
-		d.Issued, d.Latency = e.Issued, e.Completed.Sub(e.Issued)
+		d.Issued, d.Latency, d.before = e.Issued, e.Completed.Sub(e.Issued), d.Latency
 	}
 	d.Completed = e.Completed
 	w.count()
@@ -246,6 +247,12 @@ func (w *Watch) Met(is func(d int) bool) bool {
 // ReadTwice says that a majority of every set has been read twice.
 func (w *Watch) ReadTwice() bool { return w.Met(func(d int) bool { return w.Disks[d].Reads >= 2 }) }
 
+// Prompt says that a majority of every set takes a beat, which is a write and a read,
+// in the time that the register has for a read. One that was slow may have met a stall.
+func (w *Watch) Prompt() bool {
+	return w.Met(func(d int) bool { return min(w.Disks[d].Latency, w.Disks[d].before) < register.Prompt })
+}
+
 // Turn is the n-th disk, in turn, of those that count.
 func (w *Watch) Turn(n uint32) int {
 	var used []int
@@ -268,7 +275,7 @@ func (w *Watch) Views(now ident.Instant) []cluster.DiskView {
 		if !w.Used(d) {
 			continue
 		}
-		v := cluster.DiskView{Index: len(out), UUID: k.UUID, Age: -1, Latency: k.Latency, Err: k.Err}
+		v := cluster.DiskView{Index: len(out), UUID: k.UUID, Age: -1, Latency: k.Latency, Slow: k.Latency >= register.Prompt, Err: k.Err}
 		if k.Completed != ident.LongAgo {
 			v.Age = now.Sub(k.Completed)
 		}

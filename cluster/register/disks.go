@@ -83,7 +83,7 @@ func (m *Machine[V]) feed(now ident.Instant, d int) {
 		m.feedRecovery(d)
 	case m.phase == fetching:
 		m.feedFetch(d)
-	case (m.phase == phase1 || m.phase == phase2) && k.written < m.step && now.Sub(k.ring.looked) > prompt:
+	case (m.phase == phase1 || m.phase == phase2) && k.written < m.step && now.Sub(k.ring.looked) > Prompt:
 		m.issue(d, Op[V]{Kind: ReadHeaders}) // somebody else may have begun since
 	case (m.phase == phase1 || m.phase == phase2) && k.written < m.step:
 		m.write(now, d)

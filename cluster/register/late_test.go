@@ -236,7 +236,7 @@ func TestPlacesOfTheNewestLifeAreLeftOut(t *testing.T) {
 	}
 }
 
-// TestLateTicketDoesNotCount: a ticket that took longer to write than prompt may have
+// TestLateTicketDoesNotCount: a ticket that took longer to write than Prompt may have
 // taken the place of another, which nobody can read now: nothing begins with it, nor
 // before everything has settled.
 func TestLateTicketDoesNotCount(t *testing.T) {
@@ -258,6 +258,30 @@ func TestLateTicketDoesNotCount(t *testing.T) {
 	}
 	if n.got(register.Committed) != nil {
 		t.Error("it has begun by a ticket that was written late")
+	}
+}
+
+// TestOpeningADiskMakesNoTicketLate: the first request to a disk that was added waits
+// until the disk has been found and opened. What is measured is not that: a ticket
+// that was late keeps the node from deciding by this disk for a minute.
+func TestOpeningADiskMakesNoTicketLate(t *testing.T) {
+	w, a, _ := quiet(t, 2, 1)
+	w.commit(a)
+	w.grow()
+	w.grow()
+	w.change(a, disk0, three)
+	w.only(a, 0)
+	w.now = w.now.Add(800 * time.Millisecond) // the added disks are being opened
+	for range 20 {
+		for range len(a.fly) {
+			w.finish(a, 0)
+		}
+		w.now = w.now.Add(150 * time.Millisecond) // a request, on a busy machine
+		a.m.Tick(w.now)
+		w.collect(a)
+	}
+	if !a.m.Ready() {
+		t.Fatal("three seconds after the disks were opened it cannot decide")
 	}
 }
 

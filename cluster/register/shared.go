@@ -19,7 +19,7 @@ import (
 // stands there. A life that cannot be sure to be the only one reads the ring,
 // writes its ticket, which names the five places that it will begin with and those
 // that it leaves out, and waits. If the ticket still stands, and the ring is as it was, it begins. Whoever
-// took longer than prompt from reading to having written does not, and as prompt is
+// took longer than Prompt from reading to having written does not, and as Prompt is
 // less than standing, no two begin from the same ring: the later one has read the
 // ticket of the earlier one. The earlier one finds the ticket of the later with its
 // next read, and stops. What it may have issued until then are five generations at
@@ -38,12 +38,13 @@ import (
 // ticketSlot is the place of the tickets. Old versions wrote blocks there too.
 const ticketSlot = Generations - 1
 
-// standing is how long a ticket has to stand, prompt how long reading the ring and
-// writing the ticket may take together. No two clocks differ by as much.
-const (
-	standing = time.Second
-	prompt   = 900 * time.Millisecond
-)
+// standing is how long a ticket has to stand. No clock differs by as much from Prompt.
+const standing = time.Second
+
+// Prompt is how long reading the ring and writing the ticket may take together, and
+// how old what was read of a disk may be when a block is written: where a read takes
+// longer, nothing can be decided.
+const Prompt = 900 * time.Millisecond
 
 // life tells the blocks of this life from those of others.
 type life struct {
@@ -73,6 +74,7 @@ type entry struct {
 	left   places        // all that it leaves out
 	stuck  bool          // there was too little room, so everything has to settle first
 	first  bool          // the disk was added: a ticket tells the next life where this one began
+	slow   bool          // the latest read took long, as one does for which the disk was opened
 	tries  uint64
 }
 
@@ -139,7 +141,7 @@ func (m *Machine[V]) feedRing(now ident.Instant, d int) {
 	case (m.life.tickets || e.first) && e.step == outside && now < e.until:
 		k.notBefore = e.until
 		return
-	case (m.life.tickets || e.first) && e.step == looked && now.Sub(e.asked) <= prompt:
+	case (m.life.tickets || e.first) && e.step == looked && now.Sub(e.asked) <= Prompt:
 		m.issue(d, Op[V]{Kind: Write, Header: k.ring.ticket})
 		return
 	case e.step == looked || e.step == outside:
@@ -208,6 +210,9 @@ func (s *sight) empty() bool { return s.gen == 0 && s.ticket == (Header{}) }
 // look makes the ticket from what the ring shows, and from where somebody may write yet.
 func (m *Machine[V]) look(now ident.Instant, k *disk, seen sight) {
 	e := &k.ring.entry
+	if e.slow = !e.slow && now.Sub(e.asked) > Prompt/3; e.slow {
+		return // too little time is left for the ticket, and one that is late costs a minute: once more
+	}
 	open := seen.begun()
 	settled := e.stuck && seen.ticket.same(&e.before) && seen.gen == e.newest
 	switch {
@@ -236,7 +241,7 @@ func (m *Machine[V]) look(now ident.Instant, k *disk, seen sight) {
 // wroteTicket reports the completion of a ticket's write.
 func (m *Machine[V]) wroteTicket(now ident.Instant, k *disk, ok bool) {
 	e := &k.ring.entry
-	ok = ok && now.Sub(e.asked) <= prompt
+	ok = ok && now.Sub(e.asked) <= Prompt
 	if !ok {
 		e.until = now.Add(quarantine)
 	}

@@ -35,10 +35,11 @@ type Faults struct {
 
 // Disks are what is wrong between a node and each of the disks.
 type Disks struct {
-	DiskCut  []bool // requests fail, and do nothing
-	DiskHang []bool // requests do not complete; see Unhang
-	ReadOnly []bool // writes fail: the disk is write-protected for this node
-	Clones   []bool // the path leads to a clone of it, which is not opened
+	DiskCut  []bool        // requests fail, and do nothing
+	DiskHang []bool        // requests do not complete; see Unhang
+	ReadOnly []bool        // writes fail: the disk is write-protected for this node
+	Clones   []bool        // the path leads to a clone of it, which is not opened
+	DiskLag  time.Duration // how much longer than usual every request takes, as over a bad path
 }
 
 // New returns a node without faults, in a world of so many disks at most.
