@@ -1,6 +1,7 @@
 package bmctest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -129,6 +130,7 @@ func (p *Program) start(t testing.TB, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, end := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -136,11 +138,17 @@ func (p *Program) start(t testing.TB, name string) {
 			if err != nil {
 				return
 			}
-			running.Go(func() { p.serve(conn) })
+			running.Go(func() {
+				// A run that nobody has killed, as of an ssh that went into a session of
+				// its own, ends with the test.
+				defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+				p.serve(conn)
+			})
 		}
 	})
 	t.Cleanup(func() {
 		_ = l.Close()
+		end()
 		running.Wait()
 	})
 }
