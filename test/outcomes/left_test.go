@@ -23,11 +23,13 @@ func TestProgramThatNobodyKillsEndsWithItsTest(t *testing.T) {
 			t.Fatal(err)
 		}
 		go func() { left <- cmd.Wait() }()
-		for end := time.Now().Add(patience); len(p.Arguments()) == 0; {
-			if time.Now().After(end) {
+		end := time.After(patience)
+		for len(p.Arguments()) == 0 {
+			select {
+			case <-end:
 				t.Fatal("the program never asked its controller")
+			case <-time.After(5 * time.Millisecond):
 			}
-			time.Sleep(5 * time.Millisecond)
 		}
 	})
 	select {
