@@ -38,7 +38,8 @@ import (
 // ticketSlot is the place of the tickets. Old versions wrote blocks there too.
 const ticketSlot = Generations - 1
 
-// standing is how long a ticket has to stand. No clock differs by as much from Prompt.
+// standing is how long a ticket has to stand: longer than Prompt, by more than two clocks
+// differ in that time.
 const standing = time.Second
 
 // Prompt is how long reading the ring and writing the ticket may take together, and
